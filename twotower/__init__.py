@@ -1,0 +1,1 @@
+"""Two-tower document search: train, compare honestly, index and search."""

@@ -1,0 +1,1 @@
+"""The `twotower` command line: one file per command, loaded only when called."""

@@ -1,0 +1,52 @@
+"""The `twotower` command: finds `twotower/commands/<name>.py` and runs its click command, loading nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from twotower.errors import UserError, nearest
+
+
+class _Lazy(click.Group):
+    """A click group whose commands are the files beside this one."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        names = (path.stem for path in Path(__file__).parent.glob("*.py"))
+        return sorted(name for name in names if name not in ("__init__", "main"))
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(context):
+            return None
+        return importlib.import_module(f"twotower.commands.{name}").command
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(context)
+        if args and args[0] not in names:
+            raise UserError(f"No command '{args[0]}'; there are: {', '.join(names)}.{nearest(args[0], names)}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Train, compare, index and search two-tower models (training itself is `python train.py`)."""
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one line and exit code 2."""
+    try:
+        sys.exit(cli(standalone_mode=False) or 0)
+    except UserError as error:
+        click.secho(f"twotower: {error}", fg="red", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

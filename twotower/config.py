@@ -1,0 +1,84 @@
+"""From a composed config to plain data, a hash and objects; the only place that turns `_target_` into code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from twotower.cache import content_key
+from twotower.errors import UserError
+
+ALLOWED_TARGETS = (
+    "twotower.",
+    "torch.optim.",
+    "pytorch_lightning.callbacks.",
+    "pytorch_lightning.loggers.",
+    "pytorch_lightning.profilers.",
+    "pytorch_lightning.Trainer",
+)
+"""Prefixes a `_target_` may start with; a config from elsewhere can call nothing else."""
+
+NOT_IN_HASH = ("run_name", "ckpt_path", "logger", "sweep", "paths", "tags", "print_config")
+"""Top-level keys that say where and how a run is watched, not what it computes."""
+
+
+def plain(config: Any) -> Any:
+    """Returns a config as dicts, lists, strings and numbers with every interpolation resolved.
+
+    Raises:
+        UserError: for a value still missing (`???`), naming its key.
+    """
+    if not isinstance(config, (DictConfig, ListConfig)):
+        return config
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"The config needs a value for {missing[0]}: add {missing[0]}=... to the command line.")
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Returns 16 hex digits that are equal for two runs that compute the same thing (seed included)."""
+    return content_key({key: value for key, value in config.items() if key not in NOT_IN_HASH})[:16]
+
+
+def instantiate(config: Mapping[str, Any], **kwargs: Any) -> Any:
+    """Builds what a config's `_target_` names, after checking every target in it against the allow-list.
+
+    Args:
+        config: plain data or a DictConfig with `_target_`; nested targets are built too.
+        **kwargs: further arguments, which win over the config's own.
+
+    Raises:
+        UserError: for a target outside `ALLOWED_TARGETS`, or a constructor that refuses its arguments.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as hydra_instantiate
+
+    data = plain(config)
+    check_targets(data)
+    try:
+        return hydra_instantiate(data, **kwargs, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, (TypeError, ValueError, ImportError)):
+            raise UserError(f"{data.get('_target_')}: {cause}") from error
+        if cause is not None:
+            raise cause from None
+        raise UserError(str(error).splitlines()[0]) from error
+
+
+def check_targets(data: Any, key: str = "") -> None:
+    """Raises UserError if any `_target_` in nested plain data lies outside the allow-list."""
+    if isinstance(data, Mapping):
+        target = data.get("_target_")
+        if target is not None and not any(str(target) == item or (item.endswith(".") and str(target).startswith(item)) for item in ALLOWED_TARGETS):
+            raise UserError(f"{key or 'config'}._target_={target} is not allowed; a target starts with one of: {', '.join(ALLOWED_TARGETS)}.")
+        for name, value in data.items():
+            check_targets(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(data, (list, tuple)):
+        for number, value in enumerate(data):
+            check_targets(value, f"{key}[{number}]")
