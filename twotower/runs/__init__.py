@@ -1,0 +1,1 @@
+"""Run records, the ledger over them, comparison, plots and reports; nothing in here imports torch."""
