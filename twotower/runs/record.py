@@ -186,7 +186,8 @@ def _resumed(path: Path, begun: Mapping[str, Any]) -> dict[str, Any]:
     if old.get("config_hash") != begun["config_hash"]:
         raise UserError(
             f"{path.parent} already holds run '{old.get('run_name')}' of another config "
-            f"(hash {old.get('config_hash')}, this one has {begun['config_hash']}): choose another run folder (hydra.run.dir=...)."
+            f"(hash {old.get('config_hash')}, this one has {begun['config_hash']}): "
+            "choose another run folder (hydra.run.dir=...)."
         )
     there = old.get("host") or {}
     if old.get("status") == "running" and there.get("pid") != os.getpid() and host.is_alive(there):
