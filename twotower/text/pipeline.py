@@ -1,0 +1,171 @@
+"""What a tokenizer is made of: settings checked, vocabulary counted or read, Rust pieces put together."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as RustTokenizer
+
+from twotower.errors import UserError, nearest
+
+PAD, UNKNOWN = "[PAD]", "[UNK]"
+DEFAULTS: dict[str, Any] = {
+    "kind": "words",
+    "lowercase": True,
+    "strip_accents": False,
+    "split_identifiers": True,
+    "min_frequency": 1,
+    "max_vocabulary": 100_000,
+    "vocabulary_file": None,
+}
+SHAPING = ("kind", "lowercase", "strip_accents", "split_identifiers")
+"""The settings that, with the vocabulary, decide a text's ids; the others only decide the vocabulary."""
+
+# Between a small letter or digit and a capital; between capitals and a capitalised word (HTTP|Server, but not UR|Ls).
+CAMEL = r"(?<=[\p{Ll}\p{N}])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll}{2})"
+# Scripts written without spaces go character by character; everything else in runs of letters, marks and digits.
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
+RUN = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{UNSPACED}]]+"
+WORD = rf"[{UNSPACED}]|{RUN}"
+WHOLE_IDENTIFIER = rf"[{UNSPACED}]|{RUN}(?:[_.\-]+{RUN})*"
+PREFIX = "##"
+ALPHABET = 1000
+"""The most characters that a trained word-piece vocabulary knows; words with rarer ones become [UNK]."""
+
+
+def check_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings with defaults filled in.
+
+    Raises:
+        UserError: for an unknown key or a value out of range.
+    """
+    for key in config:
+        if key not in DEFAULTS:
+            raise UserError(f"text.{key} is not a setting; there are: {', '.join(DEFAULTS)}.{nearest(key, DEFAULTS)}")
+    full = {**DEFAULTS, **config}
+    if full["kind"] not in ("words", "wordpiece"):
+        raise UserError(f"text.kind={full['kind']} is not known; choose words or wordpiece.")
+    for key in ("min_frequency", "max_vocabulary"):
+        lowest = 1 if key == "min_frequency" else 3
+        if full[key] is None and key == "max_vocabulary":
+            continue
+        if isinstance(full[key], bool) or not isinstance(full[key], int) or full[key] < lowest:
+            raise UserError(f"text.{key}={full[key]} must be a whole number of at least {lowest}.")
+    for key in ("lowercase", "strip_accents", "split_identifiers"):
+        if not isinstance(full[key], bool):
+            raise UserError(f"text.{key}={full[key]} must be true or false.")
+    return full
+
+
+def check_vocabulary(word_to_index: dict[str, int]) -> dict[str, int]:
+    """Returns the vocabulary as a plain dict in index order.
+
+    Raises:
+        UserError: when [PAD] is not 0, [UNK] not 1, or the indices are not 0 to V - 1.
+    """
+    ordered = dict(sorted(word_to_index.items(), key=lambda item: item[1]))
+    if list(ordered.values()) != list(range(len(ordered))) or list(ordered)[:2] != [PAD, UNKNOWN]:
+        raise UserError("This vocabulary is not ours: indices must run from 0 without gaps, [PAD] being 0 and [UNK] 1.")
+    return ordered
+
+
+def build(word_to_index: dict[str, int], config: dict[str, Any]) -> RustTokenizer:
+    """Puts the Rust tokenizer together. No added tokens, so that "[PAD]" written in a text stays ordinary text."""
+    if config["kind"] == "words":
+        model = models.WordLevel(word_to_index, unk_token=UNKNOWN)
+    else:
+        model = models.WordPiece(word_to_index, unk_token=UNKNOWN, continuing_subword_prefix=PREFIX)
+    tokenizer = RustTokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(_normalizers(config))
+    if config["kind"] == "words":
+        pattern = WORD if config["split_identifiers"] else WHOLE_IDENTIFIER
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _normalizers(config: dict[str, Any]) -> list[normalizers.Normalizer]:
+    camel = [normalizers.Replace(Regex(CAMEL), " ")] if config["split_identifiers"] else []
+    if config["kind"] == "wordpiece":
+        return [*camel, normalizers.BertNormalizer(lowercase=config["lowercase"], strip_accents=config["strip_accents"])]
+    steps = [normalizers.NFKC(), *camel]
+    if config["lowercase"]:
+        steps.append(normalizers.Lowercase())
+    if config["strip_accents"]:
+        steps += [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()]
+    return steps
+
+
+def make_vocabulary(texts: Iterable[str], config: dict[str, Any]) -> dict[str, int]:
+    """Counts a vocabulary from texts, most frequent first, or reads the file that the config names."""
+    if config["vocabulary_file"] is not None:
+        return read_vocabulary(Path(config["vocabulary_file"]))
+    settings = {
+        "min_frequency": config["min_frequency"],
+        "special_tokens": [PAD, UNKNOWN],
+        "show_progress": False,
+        "vocab_size": config["max_vocabulary"] or 2**31,
+    }
+    counting = build({PAD: 0, UNKNOWN: 1}, config)
+    if config["kind"] == "words":
+        trainer: trainers.Trainer = trainers.WordLevelTrainer(**settings)
+    else:
+        texts = list(texts)
+        # The trainer numbers continued characters in the order of a hash table that differs from run to run, and breaks
+        # ties between merges by those numbers. Numbering them beforehand makes the vocabulary the same every time.
+        settings["special_tokens"] += [PREFIX + letter for letter in _alphabet(texts, counting)]
+        trainer = trainers.WordPieceTrainer(**settings, continuing_subword_prefix=PREFIX, limit_alphabet=ALPHABET)
+    counting.train_from_iterator(texts, trainer)
+    words = sorted(counting.get_vocab().items(), key=lambda item: item[1])
+    return with_specials(word for word, _ in words)
+
+
+def _alphabet(texts: list[str], tokenizer: RustTokenizer) -> list[str]:
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(tokenizer.normalizer.normalize_str(text))
+    ordered = sorted((letter for letter in counts if not letter.isspace()), key=lambda letter: (-counts[letter], letter))
+    return ordered[:ALPHABET]
+
+
+def with_specials(words: Iterable[str]) -> dict[str, int]:
+    """Numbers words in the given order after [PAD] and [UNK], wherever those two stood."""
+    ordered = dict.fromkeys([PAD, UNKNOWN, *words])
+    return {word: number for number, word in enumerate(ordered)}
+
+
+def read_vocabulary(path: Path) -> dict[str, int]:
+    """Reads a `vocab.txt` (a word a line) or a `tokenizer.json` of the Hugging Face kind.
+
+    Raises:
+        UserError: when the file is missing, is not in one of these forms, or marks continuations other than by "##".
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UserError(f"text.vocabulary_file={path} cannot be read: {reason}.") from error
+    if path.suffix != ".json":
+        words = [line.rstrip("\r") for line in content.split("\n")]
+        while words and not words[-1]:
+            words.pop()
+        for number, word in enumerate(words, start=1):
+            if not word:
+                raise UserError(f"{path}:{number}: empty line; a vocabulary has one word on each line.")
+        return with_specials(words)
+    try:
+        model = json.loads(content)["model"]
+        vocabulary = model["vocab"]
+        if not isinstance(vocabulary, dict) or model.get("continuing_subword_prefix", PREFIX) != PREFIX:
+            raise TypeError("not a word-piece or word-level vocabulary")
+        return with_specials(sorted(vocabulary, key=vocabulary.__getitem__))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"text.vocabulary_file={path} holds no word-piece vocabulary (model.vocab, prefix '##'): {error}."
+        ) from error

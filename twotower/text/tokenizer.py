@@ -1,0 +1,122 @@
+"""The one tokenizer of training, evaluation and search: a thin shell around the Rust `tokenizers` library.
+
+It is defined by two pieces of plain data, word_to_index and a config dict, and is rebuilt from them exactly; index 0 is
+always [PAD] and index 1 always [UNK]. Neither can be produced by writing "[PAD]" in a text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer as RustTokenizer
+
+from twotower.cache import cached_folder, content_key
+from twotower.text import pipeline
+from twotower.text.tokens import Tokens, TokenStatistics, concatenate, to_offsets
+
+PAD, UNKNOWN = pipeline.PAD, pipeline.UNKNOWN
+CHUNK = 8192
+"""Texts handed to Rust at once: enough to keep its threads busy, few enough to bound memory."""
+
+# The library warns, and switches its threads off, in every process forked after its first use; we fork only for reading.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+class Tokenizer:
+    """Turns texts into ids.
+
+    Build one with `Tokenizer.train` or `Tokenizer.from_vocabulary`.
+
+    Attributes:
+        word_to_index: every word and its index; "[PAD]" is 0, "[UNK]" is 1.
+        config: the settings in `conf/text`, plain data.
+    """
+
+    def __init__(self, *, word_to_index: dict[str, int], config: dict[str, Any]) -> None:
+        self.config = pipeline.check_config(config)
+        self.word_to_index = pipeline.check_vocabulary(word_to_index)
+        self._rust: RustTokenizer = pipeline.build(self.word_to_index, self.config)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], config: dict[str, Any]) -> Tokenizer:
+        """Makes a vocabulary from texts (or reads `vocabulary_file`); the same texts and config give the same one.
+
+        Raises:
+            UserError: for settings out of range, or a vocabulary file that is missing or malformed.
+        """
+        config = pipeline.check_config(config)
+        return cls(word_to_index=pipeline.make_vocabulary(texts, config), config=config)
+
+    @classmethod
+    def from_vocabulary(cls, word_to_index: dict[str, int], config: dict[str, Any]) -> Tokenizer:
+        """Rebuilds a tokenizer from what a checkpoint stores."""
+        return cls(word_to_index=word_to_index, config=config)
+
+    @cached_property
+    def index_to_word(self) -> list[str]:
+        """The word of each index."""
+        return sorted(self.word_to_index, key=self.word_to_index.__getitem__)
+
+    @property
+    def size(self) -> int:
+        """Number of indices, V, [PAD] and [UNK] included."""
+        return len(self.word_to_index)
+
+    @cached_property
+    def hash(self) -> str:
+        """Hex sha256 of vocabulary and settings: two tokenizers with the same hash give the same ids for any text."""
+        settings = {key: value for key, value in self.config.items() if key in pipeline.SHAPING}
+        return content_key(self.index_to_word, settings)
+
+    def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+        """Encodes texts, each cut to its first `max_length` tokens (None: not cut).
+
+        Args:
+            texts: N texts; an empty one gives a row of length 0.
+            max_length: the most tokens kept of a text.
+        """
+        starts = range(0, len(texts), CHUNK)
+        return concatenate([self._encode_chunk(list(texts[start : start + CHUNK]), max_length) for start in starts])
+
+    def encode_cached(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
+        """As `encode`, with the ids kept on disk by content hash and memory-mapped, so that runs share the work."""
+        key = content_key("tokens 1", self.hash, max_length, list(texts))
+        return Tokens.load(cached_folder("tokens", key, lambda folder: self.encode(texts, max_length).save(folder)))
+
+    def token_texts(self, text: str) -> list[str]:
+        """Returns the normalised tokens of one text, unknown ones too, as they would be looked up (for highlighting)."""
+        return [word for word, _ in self._pieces(text)]
+
+    def token_spans(self, text: str) -> list[tuple[str, int, int]]:
+        """Returns (normalised word, start, end) for the words of one text; start and end are positions in that text."""
+        return [(word, start, end) for word, (start, end) in self._pieces(text)]
+
+    def _pieces(self, text: str) -> list[tuple[str, tuple[int, int]]]:
+        encoding = self._rust.encode(text, add_special_tokens=False)
+        normal = self._rust.normalizer.normalize_str
+        return [
+            ("".join(normal(text[start:end]).split()) if word == UNKNOWN else word, (start, end))
+            for word, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+        ]
+
+    def _encode_chunk(self, texts: list[str], max_length: int | None) -> Tokens:
+        ids = [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
+        full_N = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        ids_T = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(full_N.sum()))
+        kept_N = full_N if max_length is None else np.minimum(full_N, max_length)
+        statistics = TokenStatistics(
+            texts=len(texts),
+            tokens=len(ids_T),
+            unknown=int(np.count_nonzero(ids_T == 1)),
+            truncated=int(np.count_nonzero(kept_N < full_N)),
+            cut_tokens=int((full_N - kept_N).sum()),
+            empty=int(np.count_nonzero(full_N == 0)),
+        )
+        position_T = np.arange(len(ids_T)) - np.repeat(to_offsets(full_N)[:-1], full_N)
+        ids_T = ids_T[position_T < np.repeat(kept_N, full_N)]
+        return Tokens(ids_T=ids_T, offsets=to_offsets(kept_N), statistics=statistics)
