@@ -1,0 +1,49 @@
+"""What every loss returns, and what they all need: similarities, forbidden pairs and accuracy.
+
+Shapes: B queries, N documents of the batch (B positives in the queries' order, then B*n explicit negatives, negative j
+of query b in row B + b*n + j), D dimension.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from twotower.checks import check_choice
+
+DISTANCES = ("cosine", "euclidean")
+
+
+class LossOutput(NamedTuple):
+    """A loss to minimise and the batch's accuracy, both scalars.
+
+    accuracy is the share of queries whose positive is strictly more similar than each of its permitted negatives.
+    """
+
+    loss: Tensor
+    accuracy: Tensor
+
+
+def negative_mask(mask_BN: Tensor) -> Tensor:
+    """Returns True where document n may serve as a negative of query b: not forbidden, and not its positive."""
+    allowed_BN = ~mask_BN
+    allowed_BN.fill_diagonal_(False)  # the first B columns are the positives, in order
+    return allowed_BN
+
+
+@torch.no_grad()
+def accuracy(scores_BN: Tensor, mask_BN: Tensor) -> Tensor:
+    """Returns the share of queries whose positive outranks all permitted negatives; a tie is a miss."""
+    hardest_B = scores_BN.masked_fill(~negative_mask(mask_BN), -torch.inf).amax(1)
+    return (scores_BN.diagonal() > hardest_B).float().mean()
+
+
+def distances(scores_BN: Tensor, kind: str) -> Tensor:
+    """Returns distances between unit vectors from their cosines.
+
+    cosine is 1 - s, euclidean is sqrt(2 - 2 s), with a floor that keeps the gradient finite for equal vectors.
+    """
+    check_choice("loss.distance", kind, DISTANCES)
+    return 1 - scores_BN if kind == "cosine" else (2 - 2 * scores_BN).clamp_min(1e-8).sqrt()

@@ -1,0 +1,129 @@
+"""The mlp tower: weighted pooling of word vectors in one fused pass, then a small feed-forward network.
+
+Shapes: B batch, T tokens of the batch, V vocabulary, E embedding, D dimension.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from twotower.model.pooling import row_lengths
+
+WORD_POOLINGS = ("mean", "weighted")
+
+
+class WordPooling(nn.Module):
+    """Sums word vectors over each text with one weight per word, straight from ragged ids.
+
+    The sum is divided by the square root of the text's length. Directions decide after L2 normalisation, and this
+    keeps the scale of what the next layer sees nearly the same for short and long texts.
+
+    Args:
+        vocabulary_size: number of words V.
+        kind: mean (all words count the same) or weighted (learned weights `weight` [V], started at 1 or at idf).
+        word_dropout: chance that a word is left out of a text in training.
+    """
+
+    def __init__(self, *, vocabulary_size: int, kind: str, word_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.word_dropout = word_dropout
+        self.weight = nn.Parameter(torch.ones(vocabulary_size)) if kind == "weighted" else None
+
+    def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
+        """Returns pooled_BE; zeros for a text without words."""
+        weight_T = torch.ones_like(ids_T, dtype=embedding.weight.dtype) if self.weight is None else self.weight[ids_T]
+        if self.training and self.word_dropout:
+            weight_T = weight_T * (torch.rand_like(weight_T) >= self.word_dropout)
+        sum_BE = F.embedding_bag(
+            ids_T,
+            embedding.weight,
+            offsets_B1,
+            mode="sum",
+            sparse=embedding.sparse,
+            per_sample_weights=weight_T.to(embedding.weight.dtype),
+            include_last_offset=True,
+        )
+        return sum_BE * row_lengths(offsets_B1).clamp_min(1).to(sum_BE.dtype).rsqrt()[:, None]
+
+
+class ResidualBlock(nn.Module):
+    """x + W2 relu(W1 norm(x)), with W2 started at zero: the untrained block passes its input through.
+
+    So word vectors that are good already are a good start, and the network learns only what to change.
+    """
+
+    def __init__(self, *, dim: int, hidden_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.inner = nn.Linear(dim, hidden_dim)
+        self.outer = nn.Linear(hidden_dim, dim, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.outer.weight)
+
+    def forward(self, input_BD: Tensor) -> Tensor:
+        """Returns output_BD of the input's shape."""
+        return input_BD + self.outer(self.dropout(F.relu(self.inner(self.norm(input_BD)))))
+
+
+class MlpTower(nn.Module):
+    """Pooled word vectors through `num_layers` hidden layers to `output_dim`.
+
+    With `residual`, hidden layers are residual blocks, and a projection follows only where the embedding's size is not
+    the output's (started orthogonal, so it keeps angles). Without, it is a plain Linear-ReLU-Dropout stack.
+
+    Args:
+        vocabulary_size: number of words.
+        embedding_dim: size of a word vector.
+        hidden_dim: width of the hidden layers.
+        output_dim: size of the text's vector.
+        num_layers: number of hidden layers, 0 for pooled (and, if the sizes differ, projected) word vectors alone.
+        dropout: of hidden activations.
+        word_pooling: mean or weighted.
+        word_dropout: chance that a word is left out in training.
+        residual: see above.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        output_dim: int,
+        num_layers: int,
+        dropout: float,
+        word_pooling: str,
+        word_dropout: float,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        pooling = WordPooling(vocabulary_size=vocabulary_size, kind=word_pooling, word_dropout=word_dropout)
+        layers: list[nn.Module] = [pooling]
+        size = embedding_dim
+        for _ in range(num_layers):
+            if residual:
+                layers.append(ResidualBlock(dim=size, hidden_dim=hidden_dim, dropout=dropout))
+            else:
+                layers += [nn.Linear(size, hidden_dim), nn.ReLU(), nn.Dropout(dropout)]
+                size = hidden_dim
+        if size != output_dim or (num_layers and not residual):
+            projection = nn.Linear(size, output_dim, bias=False)
+            nn.init.orthogonal_(projection.weight)
+            layers.append(projection)
+        self.layers = nn.ModuleList(layers)
+
+    def set_word_weights(self, weight_V: Tensor) -> None:
+        """Starts the word weights at the given values (idf); no effect for mean pooling."""
+        weight = self.layers[0].weight
+        if isinstance(weight, nn.Parameter):
+            with torch.no_grad():
+                weight.copy_(weight_V)
+
+    def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
+        """Returns vectors_BD, not normalised."""
+        vectors_BD = self.layers[0](embedding, ids_T, offsets_B1)
+        for layer in list(self.layers)[1:]:
+            vectors_BD = layer(vectors_BD)
+        return vectors_BD

@@ -1,0 +1,89 @@
+"""Recurrent towers (gru, lstm, rnn) whose vectors do not depend on how a batch is padded.
+
+Each direction of each layer is a network of its own. The backward one runs over texts reversed within their own length,
+so padding stays behind the words in both directions and no state that is read has ever seen it. That is exactly what
+packed sequences compute, without their cost.
+
+Shapes: B batch, L longest row, T tokens, E embedding, H hidden, D dimension; recurrent tensors are time first.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from twotower.model.pooling import Pooling, pad_positions, reverse, reverse_positions
+
+RECURRENT: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+
+
+class RecurrentTower(nn.Module):
+    """Word vectors through recurrent layers, pooled over the text's own tokens and projected to `output_dim`.
+
+    `layers` holds the directions of each layer in turn (forward, then backward if bidirectional), then the pooling,
+    then the projection.
+
+    Args:
+        kind: gru, lstm or rnn.
+        embedding_dim: size of a word vector.
+        hidden_dim: size of the state, per direction.
+        output_dim: size of the text's vector.
+        num_layers: number of recurrent layers, at least 1.
+        dropout: of the outputs of every layer, in training.
+        word_dropout: chance that a word's vector is zeroed in training.
+        pooling: one of `twotower.model.pooling.POOLINGS`.
+        bidirectional: whether each layer reads the text backwards too.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        embedding_dim: int,
+        hidden_dim: int,
+        output_dim: int,
+        num_layers: int,
+        dropout: float,
+        word_dropout: float,
+        pooling: str,
+        bidirectional: bool,
+    ) -> None:
+        super().__init__()
+        self.directions = 2 if bidirectional else 1
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.word_dropout = word_dropout
+        width = hidden_dim * self.directions
+        layers: list[nn.Module] = []
+        for number in range(num_layers):
+            size = embedding_dim if number == 0 else width
+            layers += [RECURRENT[kind](size, hidden_dim) for _ in range(self.directions)]
+        layers.append(Pooling(kind=pooling, dim=width, bidirectional=bidirectional))
+        layers.append(nn.Linear(width, output_dim))
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
+        """Returns vectors_BD, not normalised."""
+        index_LB, mask_LB = pad_positions(offsets_B1)
+        padded_LB = ids_T[index_LB].masked_fill(~mask_LB, 0) if len(ids_T) else index_LB
+        states_LBD = self._drop_words(embedding(padded_LB))
+        backward_LB = reverse_positions(mask_LB)
+        for number in range(self.num_layers):
+            states_LBD = self._layer(number, states_LBD, backward_LB)
+        pooling, projection = self.layers[-2], self.layers[-1]
+        return projection(pooling(states_LBD, mask_LB))
+
+    def _layer(self, number: int, states_LBD: Tensor, backward_LB: Tensor) -> Tensor:
+        first = number * self.directions
+        outputs = [self.layers[first](states_LBD)[0]]
+        if self.directions == 2:
+            reversed_LBH = self.layers[first + 1](reverse(states_LBD, backward_LB))[0]
+            outputs.append(reverse(reversed_LBH, backward_LB))
+        return F.dropout(torch.cat(outputs, -1), self.dropout, self.training)
+
+    def _drop_words(self, vectors_LBE: Tensor) -> Tensor:
+        if not self.training or not self.word_dropout:
+            return vectors_LBE
+        keep_LB1 = torch.rand(vectors_LBE.shape[:2], device=vectors_LBE.device)[..., None] >= self.word_dropout
+        return vectors_LBE * keep_LB1
