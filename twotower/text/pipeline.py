@@ -93,7 +93,8 @@ def build(word_to_index: dict[str, int], config: dict[str, Any]) -> RustTokenize
 def _normalizers(config: dict[str, Any]) -> list[normalizers.Normalizer]:
     camel = [normalizers.Replace(Regex(CAMEL), " ")] if config["split_identifiers"] else []
     if config["kind"] == "wordpiece":
-        return [*camel, normalizers.BertNormalizer(lowercase=config["lowercase"], strip_accents=config["strip_accents"])]
+        shape = {key: config[key] for key in ("lowercase", "strip_accents")}
+        return [*camel, normalizers.BertNormalizer(**shape)]
     steps = [normalizers.NFKC(), *camel]
     if config["lowercase"]:
         steps.append(normalizers.Lowercase())
@@ -130,8 +131,8 @@ def _alphabet(texts: list[str], tokenizer: RustTokenizer) -> list[str]:
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(tokenizer.normalizer.normalize_str(text))
-    ordered = sorted((letter for letter in counts if not letter.isspace()), key=lambda letter: (-counts[letter], letter))
-    return ordered[:ALPHABET]
+    letters = [letter for letter in counts if not letter.isspace()]
+    return sorted(letters, key=lambda letter: (-counts[letter], letter))[:ALPHABET]
 
 
 def with_specials(words: Iterable[str]) -> dict[str, int]:

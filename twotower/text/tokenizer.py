@@ -23,7 +23,7 @@ PAD, UNKNOWN = pipeline.PAD, pipeline.UNKNOWN
 CHUNK = 8192
 """Texts handed to Rust at once: enough to keep its threads busy, few enough to bound memory."""
 
-# The library warns, and switches its threads off, in every process forked after its first use; we fork only for reading.
+# Unless told, the library warns and drops to one thread in every process forked after its first use.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
@@ -89,7 +89,7 @@ class Tokenizer:
         return Tokens.load(cached_folder("tokens", key, lambda folder: self.encode(texts, max_length).save(folder)))
 
     def token_texts(self, text: str) -> list[str]:
-        """Returns the normalised tokens of one text, unknown ones too, as they would be looked up (for highlighting)."""
+        """Returns the normalised tokens of one text as they are looked up, unknown ones too (for highlighting)."""
         return [word for word, _ in self._pieces(text)]
 
     def token_spans(self, text: str) -> list[tuple[str, int, int]]:

@@ -25,8 +25,8 @@ class TokenBatch(NamedTuple):
         offsets_B1: int64 [B + 1], where each text starts; the last entry is T.
     """
 
-    ids_T: torch.Tensor
-    offsets_B1: torch.Tensor
+    ids_T: torch.Tensor  # noqa: N815
+    offsets_B1: torch.Tensor  # noqa: N815
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -58,7 +58,16 @@ class TokenBatch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenStatistics:
-    """What encoding met: texts, tokens before cutting, unknown tokens, texts cut to max_length, tokens cut off, empty texts."""
+    """What encoding met.
+
+    Attributes:
+        texts: number of texts.
+        tokens: their tokens before cutting to max_length.
+        unknown: those of them that the vocabulary does not hold.
+        truncated: texts that were cut.
+        cut_tokens: tokens cut off.
+        empty: texts without a token.
+    """
 
     texts: int = 0
     tokens: int = 0
@@ -91,7 +100,7 @@ class Tokens:
         statistics: what encoding met, for the report.
     """
 
-    ids_T: np.ndarray
+    ids_T: np.ndarray  # noqa: N815
     offsets: np.ndarray
     statistics: TokenStatistics = TokenStatistics()
 
@@ -160,6 +169,6 @@ def document_frequency(tokens: Tokens, size: int) -> np.ndarray:
 
 
 def idf(tokens: Tokens, size: int) -> np.ndarray:
-    """Inverse document frequency of each word, ln((1 + N) / (1 + df)) + 1, float32 [V]; the smoothed form scikit-learn uses."""
+    """Inverse document frequency, ln((1 + N) / (1 + df)) + 1 (scikit-learn's smoothed form), float32 [V]."""
     frequency_V = document_frequency(tokens, size)
     return (np.log((1 + len(tokens)) / (1 + frequency_V)) + 1).astype(np.float32)

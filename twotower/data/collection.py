@@ -1,0 +1,180 @@
+"""A collection: documents, queries, judgements per split, and optional candidate lists; all plain data.
+
+Shapes: N documents, Q queries, J judgements of a split, C candidates. Judgements and candidates are rows into the
+collection's own lists, not ids, so that everything after loading is array operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from twotower.cache import content_key
+from twotower.errors import UserError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgements:
+    """What is known of (query, document) pairs; sorted by query, then document, each pair once.
+
+    Attributes:
+        query: int32 [J], query rows.
+        document: int32 [J], document rows.
+        grade: float32 [J]; above 0 is relevant, 0 is judged and found not relevant.
+    """
+
+    query: np.ndarray
+    document: np.ndarray
+    grade: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Which judgements are relevant, bool [J]."""
+        return self.grade > 0
+
+    @cached_property
+    def queries(self) -> np.ndarray:
+        """Rows of the queries with at least one relevant document, ascending, int32."""
+        return np.unique(self.query[self.positive])
+
+    @staticmethod
+    def of(query: Any, document: Any, grade: Any) -> Judgements:
+        """Builds sorted judgements; of a pair given more than once the highest grade stays, grades below 0 become 0."""
+        query, document = np.asarray(query, dtype=np.int32), np.asarray(document, dtype=np.int32)
+        grade = np.maximum(np.asarray(grade, dtype=np.float32), 0)
+        order = np.lexsort((-grade, document, query))
+        query, document, grade = query[order], document[order], grade[order]
+        first = np.ones(len(query), dtype=bool)
+        first[1:] = (np.diff(query) != 0) | (np.diff(document) != 0)
+        return Judgements(query=query[first], document=document[first], grade=grade[first])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """The documents that a query is re-ranked against; sorted by query, the documents in the order given.
+
+    Attributes:
+        query: int32 [C], query rows.
+        document: int32 [C], document rows.
+    """
+
+    query: np.ndarray
+    document: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    @staticmethod
+    def of(query: Any, document: Any) -> Candidates:
+        """Builds candidates sorted by query, each pair once, at its first place."""
+        query, document = np.asarray(query, dtype=np.int32), np.asarray(document, dtype=np.int32)
+        keys = query.astype(np.int64) << 32 | document.astype(np.int64)
+        first = np.sort(np.unique(keys, return_index=True)[1])
+        query, document = query[first], document[first]
+        order = np.argsort(query, kind="stable")
+        return Candidates(query=query[order], document=document[order])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Collection:
+    """Documents and queries with what is known of their relevance. Two with the same fingerprint hold the same data.
+
+    Attributes:
+        name: what to call it in tables.
+        document_ids: N distinct ids.
+        titles: N titles, "" where there is none.
+        texts: N texts.
+        metadata: N dicts of further fields, or None.
+        query_ids: Q distinct ids.
+        query_texts: Q texts.
+        judgements: one Judgements for each split.
+        candidates: candidate lists over all splits, or None.
+    """
+
+    name: str
+    document_ids: list[str]
+    titles: list[str]
+    texts: list[str]
+    query_ids: list[str]
+    query_texts: list[str]
+    judgements: dict[str, Judgements]
+    metadata: list[dict[str, Any]] | None = None
+    candidates: Candidates | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.document_ids) == len(self.titles) == len(self.texts), "lists of documents differ in length"
+        assert len(self.query_ids) == len(self.query_texts), "lists of queries differ in length"
+        _check_distinct(self.document_ids, f"{self.name}: document id")
+        _check_distinct(self.query_ids, f"{self.name}: query id")
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {len(item)}" for name, item in self.judgements.items())
+        sizes = f"{len(self.document_ids)} documents, {len(self.query_ids)} queries"
+        return f"Collection({self.name}: {sizes}, judgements {splits})"
+
+    def document_texts(self) -> list[str]:
+        """What towers and BM25 read of each document: its title, a blank, its text."""
+        return [f"{title} {text}" if title else text for title, text in zip(self.titles, self.texts, strict=True)]
+
+    def split(self, name: str) -> Judgements:
+        """Returns the judgements of a split.
+
+        Raises:
+            UserError: when there is no such split (naming those there are), or it has no relevant document.
+        """
+        if name not in self.judgements:
+            there = ", ".join(sorted(self.judgements)) or "none"
+            raise UserError(f"{self.name} has no split '{name}'; there are: {there}.{nearest(name, self.judgements)}")
+        judgements = self.judgements[name]
+        if not judgements.positive.any():
+            raise UserError(f"{self.name}: split '{name}' is empty: no judgement of its {len(judgements)} is above 0.")
+        return judgements
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 of all content that matters to a result: ids, texts, judgements, candidates (not the name)."""
+        arrays: list[Any] = []
+        for split in sorted(self.judgements):
+            judgements = self.judgements[split]
+            arrays += [split, judgements.query, judgements.document, judgements.grade]
+        if self.candidates is not None:
+            arrays += ["candidates", self.candidates.query, self.candidates.document]
+        lists = (self.document_ids, self.titles, self.texts, self.query_ids, self.query_texts)
+        return content_key("collection 1", *lists, *arrays)
+
+    @cached_property
+    def text_group(self) -> np.ndarray:
+        """A number for each document, int32 [N], shared by those of identical title and text (case, blanks aside)."""
+        return group_texts(self.document_texts())
+
+    @cached_property
+    def query_group(self) -> np.ndarray:
+        """A number for each query, int32 [Q], shared by those of identical text (case, blanks aside)."""
+        return group_texts(self.query_texts)
+
+
+def normalised(text: str) -> str:
+    """Returns a text in the form in which two texts count as identical: small letters, single blanks."""
+    return " ".join(text.casefold().split())
+
+
+def group_texts(texts: Sequence[str]) -> np.ndarray:
+    """Numbers texts by first appearance, int32; texts that are identical (see `normalised`) share a number."""
+    numbers: dict[str, int] = {}
+    return np.fromiter((numbers.setdefault(normalised(text), len(numbers)) for text in texts), np.int32, len(texts))
+
+
+def _check_distinct(ids: list[str], what: str) -> None:
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        for item in ids:
+            if item in seen:
+                raise UserError(f"{what} '{item}' occurs more than once; ids must be distinct.")
+            seen.add(item)

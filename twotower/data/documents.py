@@ -1,0 +1,179 @@
+"""The text side of every index: documents in one SQLite file, found by row or by id.
+
+Table `documents(row INTEGER PRIMARY KEY, doc_id TEXT UNIQUE, title, text, metadata JSON)`, in the collection's order;
+table `meta(key, value)` holds the schema number, the count and the hash that a manifest is checked against.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twotower.data.collection import Collection
+from twotower.errors import UserError
+from twotower.files import atomic_path
+
+SCHEMA = 1
+TABLES = """
+CREATE TABLE documents (
+    row INTEGER PRIMARY KEY,
+    doc_id TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    metadata TEXT NOT NULL
+);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+ALL = "SELECT row, doc_id, title, text, metadata FROM documents ORDER BY row"
+BY_ROW = "SELECT row, doc_id, title, text, metadata FROM documents WHERE row IN (SELECT value FROM json_each(?))"
+BY_ID = "SELECT row, doc_id, title, text, metadata FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One stored document: its row in the collection, id, title, text and further fields."""
+
+    row: int
+    doc_id: str
+    title: str
+    text: str
+    metadata: dict[str, Any]
+
+
+class DocumentStore:
+    """A document store opened for reading; usable from several threads, as a context manager too.
+
+    Args:
+        path: the file that `write` made.
+
+    Raises:
+        UserError: when the file is missing or is not a document store of ours.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"There is no document store at {self.path}.")
+        try:
+            uri = f"{self.path.resolve().as_uri()}?mode=ro"
+            self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._meta = dict(self._connection.execute("SELECT key, value FROM meta"))
+        except sqlite3.Error as error:
+            raise UserError(f"{self.path} is not a document store, or is damaged ({error}).") from error
+        if self._meta.get("schema") != str(SCHEMA):
+            raise UserError(f"{self.path} has schema {self._meta.get('schema')}; this version reads schema {SCHEMA}.")
+
+    @staticmethod
+    def write(path: str | Path, collection: Collection) -> DocumentStore:
+        """Writes a collection's documents atomically and opens the result.
+
+        Raises:
+            UserError: when the disk is full or the folder cannot be written; an earlier store then stays as it was.
+        """
+        with atomic_path(path) as temporary:
+            try:
+                _fill(temporary, collection)
+            except sqlite3.OperationalError as error:
+                raise UserError(f"Cannot write {path}: {error}. Free space or choose another folder.") from error
+        return DocumentStore(path)
+
+    @property
+    def count(self) -> int:
+        """Number of documents."""
+        return int(self._meta["count"])
+
+    @property
+    def hash(self) -> str:
+        """Hex sha256 of ids, titles and texts in order; equals `documents_hash` of the collection it was made from."""
+        return self._meta["hash"]
+
+    def fetch(self, rows: Sequence[int]) -> list[Document]:
+        """Returns the documents of rows, in the order asked for (repeats allowed), by one query.
+
+        Raises:
+            UserError: for a row that the store does not have.
+        """
+        wanted = [int(row) for row in rows]
+        found = {document.row: document for document in self._select(BY_ROW, wanted)}
+        return _in_order(wanted, found, f"{self.path} has no row", f"rows run from 0 to {self.count - 1}")
+
+    def fetch_ids(self, doc_ids: Sequence[str]) -> list[Document]:
+        """Returns the documents with these ids, in the order asked for, by one query.
+
+        Raises:
+            UserError: for an id that the store does not have.
+        """
+        found = {document.doc_id: document for document in self._select(BY_ID, list(doc_ids))}
+        return _in_order(list(doc_ids), found, f"{self.path} has no document", "ids are those of the collection")
+
+    def ids(self) -> list[str]:
+        """Returns every document id in row order."""
+        return [row[0] for row in self._execute("SELECT doc_id FROM documents ORDER BY row")]
+
+    def __iter__(self) -> Iterator[Document]:
+        return (_document(row) for row in self._execute(ALL))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+    def __enter__(self) -> DocumentStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _select(self, query: str, wanted: Sequence[int | str]) -> list[Document]:
+        return [_document(row) for row in self._execute(query, (json.dumps(wanted),))]
+
+    def _execute(self, query: str, parameters: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._connection.execute(query, parameters)
+        except sqlite3.Error as error:
+            raise UserError(f"{self.path} cannot be read ({error}); write it again.") from error
+
+
+def documents_hash(collection: Collection) -> str:
+    """Returns the hex sha256 of a collection's ids, titles and texts in order; another order gives another hash."""
+    digest = hashlib.sha256()
+    for row in zip(collection.document_ids, collection.titles, collection.texts, strict=True):
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def _fill(path: Path, collection: Collection) -> None:
+    metadata = collection.metadata or [{}] * len(collection.document_ids)
+    rows = zip(collection.document_ids, collection.titles, collection.texts, metadata, strict=True)
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = OFF")  # the file is thrown away if anything fails
+        connection.executescript(TABLES)
+        values = (
+            (number, doc_id, title, text, json.dumps(extra, ensure_ascii=False, default=str))
+            for number, (doc_id, title, text, extra) in enumerate(rows)
+        )
+        connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", values)
+        meta = {"schema": SCHEMA, "count": len(collection.document_ids), "hash": documents_hash(collection)}
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
+        connection.commit()
+    finally:
+        connection.close()
+
+
+def _document(row: tuple[Any, ...]) -> Document:
+    return Document(row=row[0], doc_id=row[1], title=row[2], text=row[3], metadata=json.loads(row[4]))
+
+
+def _in_order(wanted: list[Any], found: dict[Any, Document], missing: str, hint: str) -> list[Document]:
+    for item in wanted:
+        if item not in found:
+            raise UserError(f"{missing} {item!r}; {hint}.")
+    return [found[item] for item in wanted]

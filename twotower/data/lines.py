@@ -1,0 +1,136 @@
+"""Reading line-based data files so that every complaint names the file and the line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from twotower.errors import UserError
+
+Place = tuple[Path, int]
+"""A file and a line number in it, counted from 1."""
+
+
+def complain(place: Place, message: str) -> UserError:
+    """Returns (for raising) the error that names file, line and what is wrong there."""
+    return UserError(f"{place[0]}:{place[1]}: {message}")
+
+
+def find_file(folder: Path, name: str) -> Path | None:
+    """Returns `folder/name`, or its gzipped form `name.gz`, or None."""
+    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+
+
+def read_lines(path: Path) -> Iterator[tuple[Place, str]]:
+    """Yields each line with its place, the line end removed; empty lines at the end of the file are passed over.
+
+    Raises:
+        UserError: for a missing file, a line that is not UTF-8, an empty line with data after it, or a damaged .gz.
+    """
+    empty_at = 0
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, raw in enumerate(file, start=1):
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if not line.strip():
+                    empty_at = empty_at or number
+                    continue
+                if empty_at:
+                    raise complain((path, empty_at), "empty line in the middle of the data.")
+                yield (path, number), line
+    except UnicodeDecodeError as error:
+        raise complain((path, number), f"not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path}: cannot be read after line {number}: {reason}.") from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
+
+
+def read_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Yields each line of a JSON-lines file as a dict with its place.
+
+    Raises:
+        UserError: for a line that is not a JSON object, besides what `read_lines` raises.
+    """
+    for place, line in read_lines(path):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise complain(place, f"not valid JSON ({error}).") from error
+        if not isinstance(value, dict):
+            raise complain(place, f"expected a JSON object, found {type(value).__name__}.")
+        yield place, value
+
+
+def take_id(value: dict[str, Any], key: str, place: Place) -> str:
+    """Returns an id as text; whole numbers are taken as they are written.
+
+    Raises:
+        UserError: when it is missing, empty, or neither text nor a whole number.
+    """
+    found = value.get(key)
+    if isinstance(found, bool) or not isinstance(found, (str, int)) or found == "":
+        raise complain(place, f"needs '{key}', a text that is not empty; found {shown(found)}.")
+    return clean(str(found), key, place)
+
+
+def take_text(value: dict[str, Any], key: str, place: Place, default: str | None = None) -> str:
+    """Returns a text field; a default stands in where the field is missing or null.
+
+    Raises:
+        UserError: when it is not text, or missing without a default.
+    """
+    found = value.get(key)
+    if found is None and default is not None:
+        return default
+    if not isinstance(found, str):
+        raise complain(place, f"needs '{key}', a text; found {shown(found)}.")
+    return clean(found, key, place)
+
+
+def clean(text: str, key: str, place: Place) -> str:
+    """Returns a text that can be written as UTF-8.
+
+    Raises:
+        UserError: for half of a surrogate pair, which JSON can hold and UTF-8 cannot.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise complain(place, f"'{key}' holds half of a surrogate pair at position {error.start}.") from error
+    return text
+
+
+def take_number(text: str, what: str, place: Place) -> float:
+    """Returns a finite number.
+
+    Raises:
+        UserError: when the text is not one.
+    """
+    number = to_number(text)
+    if number is None:
+        raise complain(place, f"{what} must be a number; found {shown(text)}.")
+    return number
+
+
+def to_number(text: str) -> float | None:
+    """Returns a finite number, or None where the text is not one."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def shown(value: Any) -> str:
+    """Returns a value as it is put into a message, cut short."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
