@@ -9,13 +9,15 @@ Shapes: B batch, L longest row, T tokens, E embedding, H hidden, D dimension; re
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twotower.model.pooling import Pooling, pad_positions, reverse, reverse_positions
 
-RECURRENT: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+RECURRENT: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
 class RecurrentTower(nn.Module):

@@ -36,7 +36,6 @@ DEFAULTS: dict[str, Any] = {
     "residual": True,
     "pooling": "last",
     "bidirectional": True,
-    "sparse_gradients": False,
     "allow_pad_step": False,
 }
 """Every key of the `model` config group, with the value it has where a config leaves it out."""
@@ -51,18 +50,21 @@ class TwoTower(nn.Module):
     Args:
         vocabulary_size: number of words V; word 0 is padding.
         embedding_dim: size of a word vector E.
+        sparse_gradients: gradients of the word vectors hold the batch's words only (for an optimizer that takes them).
         **model_config: the keys of `DEFAULTS`.
 
     Raises:
         UserError: for a key or a value that does not exist or is out of range.
     """
 
-    def __init__(self, *, vocabulary_size: int, embedding_dim: int, **model_config: Any) -> None:
+    def __init__(
+        self, *, vocabulary_size: int, embedding_dim: int, sparse_gradients: bool = False, **model_config: Any
+    ) -> None:
         super().__init__()
         check_count("embedding.dim", embedding_dim)
         config = check_model(model_config)
         self.output_dim: int = config["output_dim"]
-        self.embedding = nn.Embedding(vocabulary_size, embedding_dim, sparse=config["sparse_gradients"])
+        self.embedding = nn.Embedding(vocabulary_size, embedding_dim, sparse=sparse_gradients)
         nn.init.normal_(self.embedding.weight, std=embedding_dim**-0.5)
         with torch.no_grad():
             self.embedding.weight[0] = 0.0
@@ -82,7 +84,7 @@ class TwoTower(nn.Module):
         if vectors_VE.shape != self.embedding.weight.shape:
             expected = tuple(self.embedding.weight.shape)
             raise UserError(
-                f"Word vectors of shape {tuple(vectors_VE.shape)} do not fit the model's {expected} (words, embedding.dim)."
+                f"Word vectors of shape {tuple(vectors_VE.shape)} do not fit the model's {expected} (embedding.dim)."
             )
         with torch.no_grad():
             self.embedding.weight.copy_(vectors_VE)
@@ -132,7 +134,7 @@ def check_model(given: Mapping[str, Any]) -> dict[str, Any]:
     check_keys("model", given, DEFAULTS)
     config = {**DEFAULTS, **given}
     towers = [check_choice(f"model.{side}_tower", config[f"{side}_tower"], TOWERS) for side in ("query", "document")]
-    for key in ("shared", "residual", "bidirectional", "sparse_gradients", "allow_pad_step"):
+    for key in ("shared", "residual", "bidirectional", "allow_pad_step"):
         check_flag(f"model.{key}", config[key])
     for key in ("hidden_dim", "output_dim"):
         check_count(f"model.{key}", config[key])
@@ -144,7 +146,7 @@ def check_model(given: Mapping[str, Any]) -> dict[str, Any]:
     if config["pooling"] == "pad_step" and not config["allow_pad_step"]:
         raise UserError(
             "model.pooling=pad_step reads a padding step and makes a text's vector depend on its batch; "
-            f"it only exists to reproduce that mistake (model.allow_pad_step=true). Choose one of: {', '.join(allowed)}."
+            f"it exists to reproduce that mistake (model.allow_pad_step=true). Choose one of: {', '.join(allowed)}."
         )
     check_choice("model.pooling", config["pooling"], allowed)
     if config["shared"] and towers[0] != towers[1]:

@@ -59,8 +59,8 @@ def build_optimizer(config: Mapping[str, Any], groups: Groups) -> Optimizer:
 
     Args:
         config: `_target_` (a class of `torch.optim` or `twotower.optimizer`), `lr`, optionally `beta1` and `beta2`;
-            every other key goes to the class as it is. `name` is a label and `sparse` is read by the model (gradients for
-            the batch's words only).
+            every other key goes to the class as it is. `name` is a label; `sparse` is for the model (gradients hold the
+            batch's words only).
         groups: parameter groups.
 
     Raises:

@@ -63,9 +63,10 @@ class SparseAdam(Optimizer):
         if parameter.grad is not None and parameter.grad.is_sparse:
             gradient = parameter.grad.coalesce()
             rows_U = gradient.indices()[0]
-            parts = [tensor.index_select(0, rows_U) for tensor in (parameter, state["exp_avg"], state["exp_avg_sq"])]
-            adam_update(*parts, gradient.values(), step=int(state["step"]), group=group)
-            for tensor, part in zip((parameter, state["exp_avg"], state["exp_avg_sq"]), parts, strict=True):
+            tensors = (parameter, state["exp_avg"], state["exp_avg_sq"])
+            value, mean, square = (tensor.index_select(0, rows_U) for tensor in tensors)
+            adam_update(value, mean, square, gradient.values(), step=int(state["step"]), group=group)
+            for tensor, part in zip(tensors, (value, mean, square), strict=True):
                 tensor.index_copy_(0, rows_U, part)
         elif parameter.grad is not None:
             adam_update(

@@ -22,7 +22,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "linear": {"warmup": 0.0, "final": 0.0},
     "step": {"warmup": 0.0, "step_epochs": 5, "gamma": 0.5},
     "none": {"warmup": 0.0},
-    "reduce_on_plateau": {"warmup": 0.0, "factor": 0.5, "patience": 2, "mode": "max", "monitor": "full/mrr_10"},
+    "reduce_on_plateau": {"warmup": 0.0, "factor": 0.5, "patience": 2, "mode": "max", "monitor": None},
 }
 """The keys of each kind, with the values they have where a config leaves them out."""
 
@@ -46,7 +46,12 @@ def factor_at(step: int, *, warmup_steps: int, total_steps: int, decay: Callable
 
 
 def build_scheduler(
-    config: Mapping[str, Any], optimizer: Optimizer, *, total_steps: int, steps_per_epoch: int
+    config: Mapping[str, Any],
+    optimizer: Optimizer,
+    *,
+    total_steps: int,
+    steps_per_epoch: int,
+    monitor: str = "eval_full/mrr_10",
 ) -> dict[str, Any] | None:
     """Builds a schedule.
 
@@ -55,6 +60,7 @@ def build_scheduler(
         optimizer: whose learning rates are scheduled, each group's from its own start.
         total_steps: optimizer steps of the whole run.
         steps_per_epoch: optimizer steps of one epoch.
+        monitor: the metric reduce_on_plateau watches, where its config names none.
 
     Returns:
         Lightning's dict (scheduler, interval, frequency, and monitor where one is needed), or None for a constant rate.
@@ -65,7 +71,7 @@ def build_scheduler(
     settings = check_scheduler(config)
     name, warmup = settings["name"], settings["warmup"]
     if name == "reduce_on_plateau":
-        return _plateau(settings, optimizer)
+        return _plateau(settings, optimizer, monitor)
     if name == "none" and warmup == 0:
         return None
     decay: Callable[[int, float], float]
@@ -104,7 +110,7 @@ def check_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _plateau(settings: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+def _plateau(settings: Mapping[str, Any], optimizer: Optimizer, monitor: str) -> dict[str, Any]:
     scheduler = ReduceLROnPlateau(
         optimizer, mode=settings["mode"], factor=settings["factor"], patience=settings["patience"]
     )
@@ -112,7 +118,7 @@ def _plateau(settings: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any
         "scheduler": scheduler,
         "interval": "epoch",
         "frequency": 1,
-        "monitor": settings["monitor"],
+        "monitor": settings["monitor"] or monitor,
         "strict": False,
     }
 
