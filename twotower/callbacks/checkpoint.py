@@ -1,0 +1,57 @@
+"""Lightning's own checkpointing, set up so that a killed run resumes and the best epoch is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+
+class Checkpoint(ModelCheckpoint):
+    """Keeps `checkpoints/best.ckpt` (by the monitored metric) and `checkpoints/last.ckpt` after every epoch.
+
+    The random state goes into the checkpoint too, so that a resumed run draws the same dropout masks as one that was
+    never stopped.
+
+    Args:
+        monitor: the logged metric that says which epoch is best; larger is better.
+    """
+
+    def __init__(self, *, monitor: str) -> None:
+        super().__init__(
+            filename="best",
+            monitor=monitor,
+            mode="max",
+            save_top_k=1,
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+            auto_insert_metric_name=False,
+        )
+        self._random_state: torch.Tensor | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Points the checkpoints at the run folder."""
+        self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")
+        super().setup(trainer, pl_module, stage)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds the random state."""
+        checkpoint["random_state"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            checkpoint["cuda_random_state"] = torch.cuda.get_rng_state_all()
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Remembers the random state until the first resumed epoch starts."""
+        self._random_state = checkpoint.get("random_state")
+        if torch.cuda.is_available() and "cuda_random_state" in checkpoint:
+            torch.cuda.set_rng_state_all(checkpoint["cuda_random_state"])
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Puts the remembered random state back."""
+        if self._random_state is not None:
+            torch.set_rng_state(self._random_state.cpu())
+            self._random_state = None

@@ -1,0 +1,135 @@
+"""Evaluates the untrained model, every epoch, and the best epoch in full.
+
+Shapes: Q queries, N documents, D dimension.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from twotower.callbacks.base import RunCallback
+from twotower.errors import UserError
+from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
+from twotower.evaluation.ranking import Ranking
+from twotower.files import atomic_path
+from twotower.model.encoding import encode
+from twotower.model.module import TwoTowerModule
+
+logger = logging.getLogger(__name__)
+
+
+class Evaluate(RunCallback):
+    """Encodes the evaluation queries and all documents, ranks, and logs `eval_<protocol>/<metric>`.
+
+    Args:
+        every_n_epochs: evaluate after every n-th epoch; the last epoch is always evaluated.
+        max_queries: size of the seeded sample of queries for the per-epoch figures; the final evaluation takes all.
+    """
+
+    def __init__(self, *, every_n_epochs: int = 1, max_queries: int | None = 1000) -> None:
+        if every_n_epochs < 1:
+            raise UserError(f"callbacks.evaluate.every_n_epochs={every_n_epochs} must be at least 1.")
+        if max_queries is not None and max_queries < 1:
+            raise UserError(f"callbacks.evaluate.max_queries={max_queries} must be at least 1, or null for all.")
+        self.every_n_epochs = every_n_epochs
+        self.max_queries = max_queries
+        self.rankings: dict[str, Ranking] = {}
+        self.sample_ND: np.ndarray | None = None
+        self.seconds = 0.0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Measures the model before its first step, the third figure beside chance and BM25."""
+        self.context.untrained = self._means(pl_module, self.context.data.eval_queries(None))
+        self._check_objective()
+
+    def _check_objective(self) -> None:
+        protocol, _, metric = self.context.objective.partition("/")
+        known = [f"{name}/{item}" for name, metrics in self.context.untrained.items() for item in metrics]
+        if self.context.objective not in known:
+            from twotower.errors import nearest
+
+            raise UserError(
+                f"evaluation.objective={self.context.objective} is not measured on this data; "
+                f"there are: {', '.join(known)}.{nearest(self.context.objective, known)}"
+            )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Evaluates the epoch if it is one to evaluate."""
+        last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+        if (trainer.current_epoch + 1) % self.every_n_epochs and not last:
+            return
+        means = self._means(pl_module, self.context.data.eval_queries(self.max_queries))
+        flat = {f"{protocol}/{name}": value for protocol, metrics in means.items() for name, value in metrics.items()}
+        self.context.epoch_metrics = flat
+        pl_module.log_dict(
+            {f"eval_{name}": torch.tensor(value, dtype=torch.float64) for name, value in flat.items()},
+            rank_zero_only=True,
+        )
+
+    def _vectors(self, pl_module: pl.LightningModule, rows: np.ndarray, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        assert isinstance(pl_module, TwoTowerModule)
+        data = self.context.data
+        query_QD = encode(pl_module.model, data.query_tokens, side="query", rows=rows)
+        document_ND = encode(pl_module.model, data.document_tokens, side="document")
+        return query_QD, document_ND
+
+    def _means(self, pl_module: pl.LightningModule, rows: np.ndarray) -> dict[str, dict[str, float]]:
+        started = time.perf_counter()
+        query_QD, document_ND = self._vectors(pl_module, rows)
+        data, config = self.context.data, self.context.config
+        means, self.rankings = evaluate_means(
+            query_QD, document_ND, data.collection, rows, config["data"]["eval_split"], **_options(config)
+        )
+        self.sample_ND = document_ND[np.linspace(0, len(document_ND) - 1, min(len(document_ND), 500)).astype(int)]
+        self.seconds += time.perf_counter() - started
+        return means
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Goes back to the best epoch, evaluates it on every query with intervals and baselines, keeps all scores."""
+        if not trainer.is_global_zero:
+            return
+        started = time.perf_counter()
+        self.context.best_epoch = load_best(trainer, pl_module)
+        data, config = self.context.data, self.context.config
+        rows = data.eval_queries(None)
+        query_QD, self.context.document_vectors = self._vectors(pl_module, rows)
+        self.context.evaluation = evaluate_vectors(
+            query_QD,
+            self.context.document_vectors,
+            data.collection,
+            rows,
+            config["data"]["eval_split"],
+            untrained=self.context.untrained,
+            objective=self.context.objective,
+            seed=config["seed"],
+            **_options(config),
+        )
+        import pyarrow.parquet as parquet
+
+        with atomic_path(self.context.run_dir / "per_query.parquet") as path:
+            parquet.write_table(self.context.evaluation.per_query_table(), path)
+        self.seconds += time.perf_counter() - started
+
+
+def _options(config: dict) -> dict:
+    return {key: value for key, value in config["evaluation"].items() if key in ("protocols", "k", "max_memory")}
+
+
+def load_best(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
+    """Loads the weights of the best checkpoint into the module and returns its epoch (1 is the first).
+
+    Without a checkpoint callback, or when no epoch was evaluated, the current weights stay, which the log says.
+    """
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if not best or not Path(best).is_file():
+        logger.warning("No best checkpoint was kept: the weights of the last epoch are evaluated and exported.")
+        return trainer.current_epoch
+    content = torch.load(best, map_location=pl_module.device, weights_only=True)
+    pl_module.load_state_dict(content["state_dict"])
+    return int(content["epoch"]) + 1

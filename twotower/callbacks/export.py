@@ -1,0 +1,116 @@
+"""Writes what a finished run is used by: the exported model, its history, the document store and the indexes."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from twotower.callbacks.base import RunCallback
+from twotower.files import write_json
+from twotower.model import checkpoint
+from twotower.model.module import TwoTowerModule
+
+
+class Export(RunCallback):
+    """Exports the best epoch once training has ended and been evaluated.
+
+    Args:
+        keep_lightning: keep last.ckpt and best.ckpt, which a resumed run needs.
+    """
+
+    def __init__(self, *, keep_lightning: bool = True) -> None:
+        self.keep_lightning = keep_lightning
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the files, each atomically, and notes them in the record."""
+        if not trainer.is_global_zero or self.context.evaluation is None:
+            return
+        started = time.perf_counter()
+        assert isinstance(pl_module, TwoTowerModule)
+        context, record = self.context, self.context.record
+        stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
+        name = f"two_tower_best_{context.run_name}_{stamp}"
+        folder = context.run_dir / "checkpoints"
+        for old in [*folder.glob("two_tower_best_*.pt"), *folder.glob("training_history_*.json")]:
+            old.unlink()  # a resumed run replaces what it exported before
+        record.data["artefacts"] = []
+        record.add_artefact("per_query.parquet", "per_query")
+        context.exported = folder / f"{name}.pt"
+        stats = self._training_stats()
+        checkpoint.save(
+            context.exported,
+            model=pl_module.model,
+            model_config={
+                **context.config["model"],
+                "vocabulary_size": pl_module.model.embedding.num_embeddings,
+                "embedding_dim": pl_module.model.embedding.embedding_dim,
+            },
+            tokenizer=context.tokenizer,
+            training_stats=stats,
+            epoch=context.best_epoch,
+            eval_results=context.evaluation.to_dict(),
+            wandb_run_id=context.wandb_run_id,
+        )
+        record.add_artefact(context.exported, "checkpoint")
+        history = folder / f"training_history_{name}.json"
+        write_json(history, stats)
+        record.add_artefact(history, "history")
+        self._export_index()
+        if not self.keep_lightning:
+            for lightning in folder.glob("*.ckpt"):
+                lightning.unlink()
+        record.update(timings={"export_seconds": round(time.perf_counter() - started, 3)})
+
+    def _export_index(self) -> None:
+        from twotower.data.documents import DocumentStore
+        from twotower.index.export import export
+
+        context = self.context
+        documents = context.run_dir / "documents.db"
+        DocumentStore.write(documents, context.data.collection)
+        context.record.add_artefact(documents, "documents")
+        if not context.config.get("index"):
+            return
+        assert context.exported is not None
+        assert context.document_vectors is not None
+        for folder in export(
+            context.config["index"],
+            vectors_ND=context.document_vectors,
+            documents=DocumentStore(documents),
+            checkpoint=context.exported,
+            vocabulary_hash=context.tokenizer.hash,
+            run_dir=context.run_dir,
+        ):
+            context.indexes.append(Path(folder).name)
+            context.record.add_artefact(folder, "index")
+
+    def _training_stats(self) -> dict[str, Any]:
+        """Builds the history the exported model carries, with the customary names of its figures."""
+        record = self.context.record.data
+        protocol = self.context.objective.partition("/")[0]
+        training, evaluation = [], []
+        for entry in record["history"]:
+            metrics = {name.partition("/")[2]: value for name, value in entry["metrics"].items() if name.startswith(f"{protocol}/")}
+            figures = {
+                "eval_mrr": metrics.get("mrr"),
+                "eval_mrr@10": metrics.get("mrr_10"),
+                "eval_recall@10": metrics.get("recall_10"),
+                "eval_ndcg@10": metrics.get("ndcg_10"),
+                "eval_map": metrics.get("map"),
+            }
+            base = {key: entry[key] for key in ("epoch", "train_loss", "train_accuracy", "learning_rate")}
+            training.append({**base, **figures})
+            if entry["metrics"]:
+                evaluation.append({**figures, "epoch": entry["epoch"], "evaluation_type": protocol, "metrics": entry["metrics"]})
+        best = next((item for item in evaluation if item["epoch"] == self.context.best_epoch), {})
+        return {
+            "config": checkpoint.flat_config(record["config"], self.context.choices),
+            "training_stats": training,
+            "evaluation_stats": evaluation,
+            "best_metrics": best,
+            "best_epoch": self.context.best_epoch,
+        }

@@ -1,0 +1,70 @@
+"""Keeps run.json and the loggers in step with training, epoch by epoch."""
+
+from __future__ import annotations
+
+import time
+
+import pytorch_lightning as pl
+
+from twotower.callbacks.base import RunCallback
+from twotower.callbacks.evaluate import Evaluate
+from twotower.model.module import TwoTowerModule
+
+
+class Record(RunCallback):
+    """Adds one history entry per epoch to the run's record, and the same numbers to every logger."""
+
+    def __init__(self) -> None:
+        self._epoch_started = time.perf_counter()
+        self._fit_started = time.perf_counter()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes when training began, and drops epochs a resumed run will train again."""
+        self._fit_started = time.perf_counter()
+        if trainer.is_global_zero:
+            self.context.record.truncate_history(trainer.current_epoch)
+            self.context.record.update(device=str(pl_module.device))
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the epoch's clock."""
+        self._epoch_started = time.perf_counter()
+        self.context.epoch_metrics = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the epoch down."""
+        assert isinstance(pl_module, TwoTowerModule)
+        means = pl_module.epoch_means()
+        pl_module.log_dict({**means, "epoch": float(trainer.current_epoch + 1)}, rank_zero_only=True)
+        if trainer.is_global_zero:
+            self.context.record.add_epoch(
+                {
+                    "epoch": trainer.current_epoch + 1,
+                    **means,
+                    "seconds": round(time.perf_counter() - self._epoch_started, 3),
+                    "metrics": dict(self.context.epoch_metrics),
+                }
+            )
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes down how the run ended: best epoch, metrics, verdict, timings."""
+        evaluation = self.context.evaluation
+        if not trainer.is_global_zero or evaluation is None:
+            return
+        record = self.context.record
+        evaluate = next((item for item in trainer.callbacks if isinstance(item, Evaluate)), None)  # type: ignore[attr-defined]
+        evaluate_seconds = evaluate.seconds if evaluate else 0.0
+        protocol, _, metric = self.context.objective.partition("/")
+        numbers = evaluation.to_dict()
+        figure = numbers[protocol]["metrics"][metric]
+        record.update(
+            best_epoch=self.context.best_epoch,
+            objective={"name": self.context.objective, **{key: figure[key] for key in ("value", "low", "high")}},
+            evaluation=numbers,
+            verdict=numbers[protocol]["verdict"]["line"],
+            health=list(self.context.unhealthy),
+            timings={
+                "fit_seconds": round(sum(item["seconds"] for item in record.data["history"]), 3),
+                "evaluate_seconds": round(evaluate_seconds, 3),
+            },
+        )
+        record.add_artefact("per_query.parquet", "per_query")

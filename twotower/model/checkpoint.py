@@ -1,0 +1,202 @@
+"""The exported model: one .pt file of plain data and tensors, loaded without running any code in it."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from twotower.errors import UserError
+from twotower.files import sha256_file, write_bytes
+from twotower.model.two_tower import TwoTower
+from twotower.text.tokenizer import Tokenizer
+
+KEYS = (
+    "model_state_dict",
+    "embedding_matrix",
+    "word_to_index",
+    "index_to_word",
+    "model_config",
+    "training_stats",
+    "epoch",
+    "eval_results",
+    "wandb_run_id",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A loaded model with what it needs to read text.
+
+    `config` is the full resolved config of the run that trained it; `sha256` identifies the file.
+    """
+
+    path: Path
+    model: TwoTower
+    tokenizer: Tokenizer
+    config: dict[str, Any]
+    epoch: int
+    eval_results: dict[str, Any]
+    training_stats: dict[str, Any]
+    wandb_run_id: str | None
+    sha256: str = field(repr=False)
+
+    @property
+    def max_query_length(self) -> int:
+        """The most tokens of a query the model was trained to read."""
+        return int(self.config["data"]["max_query_length"])
+
+    @property
+    def max_document_length(self) -> int:
+        """The most tokens of a document the model was trained to read."""
+        return int(self.config["data"]["max_document_length"])
+
+
+def flat_config(config: dict[str, Any], choices: dict[str, Any]) -> dict[str, Any]:
+    """Returns the resolved config with the customary flat names beside the nested ones.
+
+    `optimizer` and `scheduler` are names here, as they are in the field's older checkpoints; the whole nested config,
+    these two groups included, is under `resolved`.
+
+    Args:
+        config: the full resolved config.
+        choices: the chosen option of every config group.
+    """
+    optimizer, model, loss = config["optimizer"], config["model"], config["loss"]
+    callbacks, trainer, data = config["callbacks"], config["trainer"], config["data"]
+    flat = {
+        "batch_size": data["batch_size"],
+        "num_workers": data["num_workers"],
+        "learning_rate": optimizer["lr"],
+        "optimizer": choices.get("optimizer"),
+        "weight_decay": optimizer.get("weight_decay"),
+        "beta1": optimizer.get("beta1"),
+        "beta2": optimizer.get("beta2"),
+        "loss_type": choices.get("loss"),
+        "temperature": loss.get("temperature"),
+        "margin": loss.get("margin"),
+        "scheduler": choices.get("scheduler"),
+        "epochs": trainer["max_epochs"],
+        "hidden_dim": model["hidden_dim"],
+        "num_layers": model["num_layers"],
+        "dropout": model["dropout"],
+        "patience": callbacks.get("early_stopping", {}).get("patience"),
+        "grad_clip": trainer.get("gradient_clip_val"),
+        "eval_every_epoch": callbacks.get("evaluate", {}).get("every_n_epochs"),
+        "eval_max_queries": callbacks.get("evaluate", {}).get("max_queries"),
+    }
+    return {**config, **flat, "choices": dict(choices), "resolved": config}
+
+
+def save(
+    path: Path,
+    *,
+    model: TwoTower,
+    model_config: dict[str, Any],
+    tokenizer: Tokenizer,
+    training_stats: dict[str, Any],
+    epoch: int,
+    eval_results: dict[str, Any],
+    wandb_run_id: str | None,
+) -> None:
+    """Writes the exported model atomically.
+
+    Args:
+        path: the .pt file.
+        model: the towers with the weights to keep.
+        model_config: what `TwoTower` needs to be built again, vocabulary_size and embedding_dim included.
+        tokenizer: its word_to_index goes into the file.
+        training_stats: config, training_stats per epoch, evaluation_stats per epoch, best_metrics, best_epoch.
+        epoch: the epoch the weights are from.
+        eval_results: the final evaluation.
+        wandb_run_id: the W&B run, if any.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    content = {
+        "model_state_dict": state,
+        "embedding_matrix": state["embedding.weight"],
+        "word_to_index": dict(tokenizer.word_to_index),
+        "index_to_word": dict(enumerate(tokenizer.index_to_word)),
+        "model_config": model_config,
+        "training_stats": training_stats,
+        "epoch": epoch,
+        "eval_results": eval_results,
+        "wandb_run_id": wandb_run_id,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Reads the plain content of an exported model without running any code in it.
+
+    Raises:
+        UserError: when the file is missing, cut short, holds anything but plain data and tensors, or isn't ours.
+    """
+    if not path.is_file():
+        raise UserError(f"No checkpoint at {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is refused: it holds more than plain data and tensors, so loading it could run code."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} can't be read as a checkpoint; it may be cut short ({str(error).splitlines()[0]})."
+        ) from error
+    lacking = [key for key in KEYS if not isinstance(content, dict) or key not in content]
+    if lacking:
+        raise UserError(f"{path} is not a checkpoint exported by twotower: it lacks {', '.join(lacking)}.")
+    return content
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Loads an exported model, ready to encode text.
+
+    Raises:
+        UserError: as `read`, or when config and weights don't fit together.
+    """
+    path = Path(path)
+    content = read(path)
+    try:
+        config = content["training_stats"]["config"]["resolved"]
+        model = TwoTower(**content["model_config"])
+        model.load_state_dict(content["model_state_dict"])
+        tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: its weights and its config don't fit together ({str(error).splitlines()[0]})."
+        ) from error
+    return Checkpoint(
+        path=path,
+        model=model.eval(),
+        tokenizer=tokenizer,
+        config=config,
+        epoch=content["epoch"],
+        eval_results=content["eval_results"],
+        training_stats=content["training_stats"],
+        wandb_run_id=content["wandb_run_id"],
+        sha256=sha256_file(path),
+    )
+
+
+def find_checkpoint(run_dir: str | Path) -> Path:
+    """Returns the newest exported model of a run folder.
+
+    Raises:
+        UserError: when the folder holds none, saying what it does hold.
+    """
+    run_dir = Path(run_dir)
+    found = sorted((run_dir / "checkpoints").glob("two_tower_best_*.pt"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        hint = (
+            "the run has not finished" if (run_dir / "run.json").is_file() else "this is not a run folder (no run.json)"
+        )
+        raise UserError(f"No exported model in {run_dir}/checkpoints: {hint}.")
+    return found[-1]

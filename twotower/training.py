@@ -1,0 +1,192 @@
+"""One run from a resolved config to a finished run folder: data, model, training, evaluation, export, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from twotower.callbacks.base import RunCallback, RunContext
+from twotower.config import config_hash, instantiate
+from twotower.data.collection import Collection
+from twotower.data.datamodule import RetrievalData
+from twotower.data.report import data_report, report_table
+from twotower.embedding.build import build as build_embedding
+from twotower.evaluation.report import evaluation_tables
+from twotower.index.export import check as check_indexes
+from twotower.model.module import TwoTowerModule
+from twotower.runs.record import RunRecord
+from twotower.text.tokenizer import Tokenizer
+from twotower.tracking import build_loggers, close_loggers, summarise, wandb_identity
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    config: dict[str, Any], *, run_dir: Path, overrides: list[str], choices: dict[str, Any], resume: Path | None = None
+) -> float:
+    """Trains, evaluates and exports one run.
+
+    Args:
+        config: the full resolved config, plain data.
+        run_dir: the run folder; Hydra has made it.
+        overrides: what the user typed.
+        choices: the chosen option of every config group.
+        resume: the Lightning checkpoint to go on from.
+
+    Returns:
+        The objective (`evaluation.objective`) of the best epoch on all evaluation queries.
+
+    Raises:
+        UserError: for a mistake in config or data; the record then says `failed`.
+    """
+    name = config["run_name"] or "-".join(str(choices.get(group)) for group in ("model", "loss", "data")) + f"-seed{config['seed']}"
+    record = RunRecord.open(
+        run_dir,
+        run_name=name,
+        config=config,
+        config_hash=config_hash(config),
+        overrides=overrides,
+        choices=choices,
+        seed=config["seed"],
+    )
+    loggers: list[Any] = []
+    try:
+        pl.seed_everything(config["seed"], workers=True, verbose=False)
+        if config["trainer"].get("threads"):
+            torch.set_num_threads(int(config["trainer"]["threads"]))
+        check_indexes(config.get("index") or {})
+        context = prepare(config, run_dir=run_dir, run_name=name, choices=choices, record=record)
+        loggers = build_loggers(config, run_name=name)
+        identity = wandb_identity()
+        context.wandb_run_id = identity["run_id"]
+        record.update(wandb=identity)
+        trainer = fit(context, loggers, resume)
+    except KeyboardInterrupt:
+        _end(record, loggers, "interrupted", "stopped by the user")
+        raise
+    except SystemExit as error:
+        _end(record, loggers, "interrupted", "stopped by the user")
+        raise KeyboardInterrupt from error
+    except BaseException as error:
+        _end(record, loggers, "failed", error)
+        raise
+    return finish(context, loggers, trainer)
+
+
+def _end(record: RunRecord, loggers: list[Any], status: str, error: BaseException | str) -> None:
+    record.close(status, error=error)
+    close_loggers(loggers, failed=True)
+
+
+def prepare(config: dict[str, Any], *, run_dir: Path, run_name: str, choices: dict[str, Any], record: RunRecord) -> RunContext:
+    """Loads the collection, makes tokens, and reports on both before any training."""
+    started = time.perf_counter()
+    console = Console()
+    with console.status("Reading the data"):
+        collection: Collection = instantiate(config["data"]["source"])
+    with console.status("Tokenising"):
+        data = RetrievalData.prepare_from(collection, config)
+    report = data_report(data)
+    console.print(report_table(report))
+    record.update(
+        data={"name": collection.name, "fingerprint": collection.fingerprint, "report": report},
+        vocabulary={"hash": data.tokenizer.hash, "size": data.tokenizer.size},
+        timings={"data_seconds": round(time.perf_counter() - started, 3)},
+    )
+    return RunContext(
+        run_dir=run_dir,
+        run_name=run_name,
+        config=config,
+        choices=choices,
+        record=record,
+        data=data,
+        tokenizer=data.tokenizer,
+    )
+
+
+def build_module(context: RunContext) -> TwoTowerModule:
+    """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
+    config, tokenizer = context.config, context.tokenizer
+    matrix_VD = build_embedding(config["embedding"], tokenizer, context.data.all_tokens(), seed=config["seed"])
+    module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
+    module.model.load_embedding(matrix_VD)
+    module.model.set_word_weights(context.data.idf())
+    return module
+
+
+def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trainer:
+    """Trains with the callbacks of the config; they evaluate, record and export."""
+    config = context.config
+    module = build_module(context)
+    callbacks = [instantiate(settings) for settings in config["callbacks"].values() if settings]
+    for callback in callbacks:
+        if isinstance(callback, RunCallback):
+            callback.context = context
+    if config["trainer"].get("enable_progress_bar", True):
+        callbacks.append(pl.callbacks.RichProgressBar(leave=True))
+    settings = {key: value for key, value in config["trainer"].items() if key != "threads"}
+    trainer = instantiate(
+        settings,
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=str(context.run_dir),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(module, datamodule=context.data, ckpt_path=None if resume is None else str(resume), weights_only=True)
+    return trainer
+
+
+def finish(context: RunContext, loggers: list[Any], trainer: pl.Trainer) -> float:
+    """Closes the record and the loggers, and shows what came of the run."""
+    record = context.record
+    evaluation = context.evaluation
+    if evaluation is None:
+        record.close("finished")
+        close_loggers(loggers, failed=False)
+        return float("nan")
+    numbers = evaluation.to_dict()
+    protocol, _, metric = context.objective.partition("/")
+    verdict = numbers[protocol]["verdict"]
+    objective = record.data["objective"]
+    summary = {
+        f"best/{name}/{key}": figure["value"] for name, part in numbers.items() if isinstance(part, dict) for key, figure in part["metrics"].items()
+    }
+    summarise(loggers, {**summary, "best_epoch": context.best_epoch, "verdict": verdict["label"], "objective": objective["value"]})
+    status = "collapsed" if context.unhealthy else "at_chance" if verdict["label"] == "AT CHANCE" else "finished"
+    record.close(status)
+    close_loggers(loggers, failed=False)
+    show(context)
+    return float(objective["value"])
+
+
+def show(context: RunContext) -> None:
+    """Prints the tables, the verdict, what was written and the command to search it."""
+    assert context.evaluation is not None
+    console = Console()
+    for table in evaluation_tables(context.evaluation):
+        console.print(table)
+    for fault in context.unhealthy:
+        console.print(Text(f"COLLAPSED: {fault}", style="bold red"))
+    folder = _short(context.run_dir)
+    console.print(Text.assemble("Run folder  ", (folder, "bold")))
+    if context.exported:
+        console.print(Text.assemble("Model       ", (_short(context.exported), "bold")), soft_wrap=True)
+    if context.indexes:
+        question = context.data.collection.query_texts[int(context.data.eval_queries(1)[0])]
+        quoted = question.replace('"', "'").replace("$", "").replace("`", "")
+        console.print(Text.assemble("Search it   ", (f'.venv/bin/twotower search "{quoted}" --run {folder}', "bold cyan")), soft_wrap=True)
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
