@@ -1,0 +1,126 @@
+"""The fast part of a full ranking: blocks of float32 products, of which each query keeps its best few.
+
+After the first block a query has a score to beat, so later blocks are only compared with it and hardly anything needs
+sorting. Documents are read once, block by block, so they may lie in a memory-mapped file.
+
+Shapes: Q queries, D dimensions, N documents, W nominated documents, B queries in a block, C documents in a block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Vectors:
+    """Rows of vectors in an array, a memory-mapped file or a tensor, read in blocks as float32 tensors.
+
+    Args:
+        values: [rows, width], any float type.
+        name: what they are, for messages.
+        device: where blocks go; None leaves them where they are.
+    """
+
+    def __init__(self, values: np.ndarray | Tensor, name: str, device: str | torch.device | None) -> None:
+        if values.ndim != 2:
+            raise ValueError(f"The {name} vectors need two axes (rows, dimensions), not {values.ndim}.")
+        if isinstance(values, np.ndarray) and values.flags.writeable and values.dtype == np.float32:
+            values = torch.from_numpy(values)  # shares memory, and torch gathers rows faster
+        self.values = values
+        self.name = name
+        self.device = torch.device(device or (values.device if isinstance(values, Tensor) else "cpu"))
+        self.width = int(values.shape[1])
+        self._lengths: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    def block(self, start: int, stop: int) -> Tensor:
+        """Returns rows start to stop as float32 [rows, width] on the device."""
+        return self._tensor(self.values[start:stop])
+
+    def take(self, rows: np.ndarray | Tensor) -> Tensor:
+        """Returns the given rows as float32 [rows, width] on the device."""
+        if isinstance(self.values, np.ndarray):
+            return self._tensor(self.values[np.asarray(rows)])
+        return self._tensor(self.values.index_select(0, torch.as_tensor(rows, device=self.values.device)))
+
+    def lengths(self) -> Tensor:
+        """Returns the Euclidean length of every row, float32 [rows] on the CPU.
+
+        Raises:
+            ValueError: when a vector holds NaN or an infinity, naming the first such row.
+        """
+        if self._lengths is None:
+            parts = [self.block(at, at + 65536).norm(dim=1).cpu() for at in range(0, len(self), 65536)]
+            self._lengths = torch.cat(parts) if parts else torch.zeros(0)
+            bad = torch.nonzero(~torch.isfinite(self._lengths))
+            if len(bad):
+                raise ValueError(f"The vector of {self.name} row {int(bad[0])} is not finite ({len(bad)} such rows).")
+        return self._lengths
+
+    def _tensor(self, values: np.ndarray | Tensor) -> Tensor:
+        if isinstance(values, np.ndarray):
+            values = torch.from_numpy(np.array(values, dtype=np.float32))  # a copy: torch can't share read-only arrays
+        return values.detach().to(device=self.device, dtype=torch.float32)
+
+
+def nominate(
+    queries: Vectors, documents: Vectors, *, width: int, chunk: int | None, max_memory: int
+) -> tuple[Tensor, Tensor]:
+    """Returns each query's `width` best documents by float32 product, best first.
+
+    Args:
+        queries: Q query vectors.
+        documents: N document vectors, N at least `width`.
+        width: documents to keep for each query.
+        chunk: documents in one block; None chooses.
+        max_memory: bytes for blocks and the running result.
+
+    Returns:
+        (float32 scores [Q, W], int64 rows [Q, W]) on the CPU. Equal scores come in any order.
+
+    Raises:
+        ValueError: when a vector is not finite.
+    """
+    queries.lengths(), documents.lengths()  # NaN would quietly win or lose every comparison below
+    across, along = _block_shape(len(queries), queries.width, width, chunk, max_memory)
+    scores_QW = torch.full((len(queries), width), -torch.inf)
+    rows_QW = torch.full((len(queries), width), -1)
+    for start in range(0, len(documents), along):
+        block_CD = documents.block(start, start + along)
+        for first in range(0, len(queries), across):
+            part = slice(first, first + across)
+            scores_BC = queries.block(first, first + across) @ block_CD.T
+            values, columns = _beating(scores_BC, scores_QW[part, -1].to(scores_BC.device), width)
+            values = torch.cat([scores_QW[part], values.cpu()], dim=1)
+            rows = torch.cat([rows_QW[part], columns.cpu() + start], dim=1)
+            scores_QW[part], best = values.topk(width, dim=1)
+            rows_QW[part] = rows.gather(1, best)
+    return scores_QW, rows_QW
+
+
+def _block_shape(count: int, dimensions: int, width: int, chunk: int | None, max_memory: int) -> tuple[int, int]:
+    """Chooses (queries, documents) of a block: about 32 MB of scores, less where memory is short."""
+    budget = max(1, max_memory - count * width * 12) // 4
+    along = chunk or int(max(256, min(16384, budget // (4 * dimensions + 512))))
+    across = int(max(1, min(512, count, budget // (24 * along))))
+    return across, along
+
+
+def _beating(scores_BC: Tensor, floor_B: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Returns (scores, columns) [B, M] of at least all entries above each row's floor among its best `width`."""
+    if not bool(torch.isneginf(floor_B).any()):
+        row, column = torch.nonzero(scores_BC > floor_B[:, None], as_tuple=True)
+        found = torch.bincount(row, minlength=len(scores_BC))
+        most = int(found.max())
+        if most <= width:
+            place = torch.arange(len(row), device=row.device) - (found.cumsum(0) - found)[row]
+            values = scores_BC.new_full((len(scores_BC), most), -torch.inf)
+            columns = torch.zeros((len(scores_BC), most), dtype=torch.int64, device=row.device)
+            values[row, place] = scores_BC[row, column]
+            columns[row, place] = column
+            return values, columns
+    values, columns = scores_BC.topk(min(width, scores_BC.shape[1]), dim=1)
+    return values, columns
