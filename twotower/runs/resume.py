@@ -56,10 +56,15 @@ def _unfinished(folder: Path, config_hash: str) -> bool:
         record = read_json(path)
     except UserError:
         return False
-    return isinstance(record, dict) and record.get("config_hash") == config_hash and record.get("status") in (
-        "running",
-        "interrupted",
-        "failed",
+    return (
+        isinstance(record, dict)
+        and record.get("config_hash") == config_hash
+        and record.get("status")
+        in (
+            "running",
+            "interrupted",
+            "failed",
+        )
     )
 
 

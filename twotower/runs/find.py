@@ -1,0 +1,63 @@
+"""From what a user writes on the command line to one run: a folder, its run.json, a run's name or a config hash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from twotower.errors import UserError, nearest
+from twotower.runs.ledger import Ledger, load
+from twotower.runs.record import FILE_NAME
+from twotower.runs.run import Run, read_run
+
+
+def find_run(text: str, folders: Sequence[str | Path] = ()) -> Run:
+    """Returns the one run that `text` means.
+
+    Args:
+        text: a run folder or any file in it, else a run name, the start of a config hash, or the end of a folder's
+            path, looked for in the ledger.
+        folders: where to look (default: outputs/ and multirun/).
+
+    Raises:
+        UserError: when nothing, more than one run, or an unreadable record is meant.
+    """
+    path = Path(text)
+    for folder in (path, *path.parents) if path.exists() else ():
+        if (folder / FILE_NAME).is_file():
+            return _readable(read_run(folder))
+    runs = load(*folders)
+    parts = Path(text).parts
+    matches = [
+        run
+        for run in runs
+        if run.name == text or run.path.parts[-len(parts) :] == parts or run.record.get("config_hash") == text
+    ] or [run for run in runs if len(text) >= 4 and str(run.record.get("config_hash", "")).startswith(text)]
+    if len(matches) > 1:
+        places = ", ".join(str(run.path) for run in matches[:4])
+        more = f" and {len(matches) - 4} more" if len(matches) > 4 else ""
+        raise UserError(f"'{text}' names {len(matches)} runs: {places}{more}. Give the folder.")
+    if not matches:
+        names = [name for run in runs for name in (run.name, str(run.path))]
+        raise UserError(f"No run '{text}': give a run folder, a run name or a config hash.{nearest(text, names)}")
+    return _readable(matches[0])
+
+
+def find_runs(texts: Sequence[str], folders: Sequence[str | Path] = ()) -> Ledger:
+    """Returns the runs that several texts mean, in their order; the same run twice is refused.
+
+    Raises:
+        UserError: as `find_run`, and for a run named twice.
+    """
+    runs = Ledger(find_run(text, folders) for text in texts)
+    places = [run.path.resolve() for run in runs]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UserError(f"{runs[number].path} is named twice; a run differs in nothing from itself.")
+    return runs
+
+
+def _readable(run: Run) -> Run:
+    if run.problem:
+        raise UserError(f"{run.path / FILE_NAME}: {run.problem}.")
+    return run

@@ -1,0 +1,240 @@
+"""One run as the ledger sees it: its record read with care, and the few numbers that every view asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from twotower.runs.host import is_alive
+from twotower.runs.record import FILE_NAME, SCHEMA, STATUSES
+
+SILENT_HOURS = 6.0
+"""A running record of another machine that was not renewed for so long is shown as `running?`."""
+
+NOT_COMPARED = ("run_name", "ckpt_path", "logger", "sweep", "paths", "tags", "print_config")
+"""Top-level config keys that say where and how a run is watched, not what it computes (those left out of its hash)."""
+
+ENDED = ("finished", "at_chance", "collapsed")
+"""Statuses of a run that came to its end by itself."""
+
+
+class Score(NamedTuple):
+    """One metric of one run, with its 95 % interval and the levels to hold it against (None where unknown)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    chance: float | None = None
+    bm25: float | None = None
+    untrained: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run folder and what its record says.
+
+    `status` is the record's own, except that a running record whose process is gone reads `interrupted`, and a file
+    that can't be understood `unreadable` with the reason in `problem` (its `record` is then empty).
+    """
+
+    path: Path
+    record: dict[str, Any] = field(repr=False)
+    status: str
+    problem: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name, or its folder's."""
+        return str(self.record.get("run_name") or self.path.name)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """Config group -> choice."""
+        return self.record.get("choices") or {}
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed."""
+        return self.record.get("seed")
+
+    @property
+    def sweep(self) -> str | None:
+        """The name of the sweep it belongs to."""
+        return (self.record.get("sweep") or {}).get("name")
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Per-epoch numbers."""
+        return self.record.get("history") or []
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained so far."""
+        return len(self.history)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took in all (for an unfinished run: its epochs)."""
+        timings = self.record.get("timings") or {}
+        total = timings.get("total_seconds") or timings.get("fit_seconds")
+        return total if total is not None else (sum(item.get("seconds") or 0.0 for item in self.history) or None)
+
+    @cached_property
+    def flat(self) -> dict[str, Any]:
+        """The config with dotted keys; lists stay whole."""
+        return dict(_flatten(self.record.get("config") or {}, ""))
+
+    @cached_property
+    def bytes(self) -> int:
+        """Bytes of everything in the run folder now."""
+        return folder_bytes(self.path)
+
+    @cached_property
+    def age(self) -> float:
+        """Seconds since the record was last written; never negative, whatever the clock did."""
+        return max(0.0, time.time() - _timestamp(self.record.get("updated"), self.path / FILE_NAME))
+
+    @cached_property
+    def scores(self) -> dict[str, Score]:
+        """Every metric of the final evaluation, named `protocol/metric`."""
+        found = {}
+        for protocol, part in (self.record.get("evaluation") or {}).items():
+            for name, entry in (part.get("metrics") or {}).items() if isinstance(part, dict) else ():
+                if isinstance(entry, dict) and isinstance(entry.get("value"), (int, float)):
+                    found[f"{protocol}/{name}"] = Score(entry["value"], *(entry.get(key) for key in Score._fields[1:]))
+        return found
+
+    def score(self, metric: str) -> Score | None:
+        """Returns a metric by its full name (`full/mrr_10`): the final one, else the best epoch's so far."""
+        if metric in self.scores:
+            return self.scores[metric]
+        objective = self.record.get("objective") or {}
+        if objective.get("name") == metric and objective.get("value") is not None:
+            return Score(objective["value"], objective.get("low"), objective.get("high"))
+        values = [(item.get("metrics") or {}).get(metric) for item in self.history]
+        known = [value for value in values if value is not None]
+        return Score(max(known)) if known else None
+
+    @property
+    def objective(self) -> str | None:
+        """Full name of the metric the run was judged by."""
+        return (self.record.get("objective") or {}).get("name")
+
+    @property
+    def verdict(self) -> str:
+        """The evaluation's label (AT CHANCE, BELOW BM25, BETTER THAN BM25), or how the run ended without one."""
+        evaluation = self.record.get("evaluation") or {}
+        protocol = (self.objective or "full/").partition("/")[0]
+        for part in (evaluation.get(protocol), *evaluation.values()):
+            if isinstance(part, dict) and (part.get("verdict") or {}).get("label"):
+                return str(part["verdict"]["label"])
+        error = self.record.get("error") or {}
+        return str(self.record.get("verdict") or error.get("message") or "")
+
+    @cached_property
+    def group(self) -> str:
+        """What runs that differ in nothing but their seed have in common."""
+        seed = self.seed
+        kept = {
+            key: value
+            for key, value in self.flat.items()
+            if key.partition(".")[0] not in NOT_COMPARED and not (key.rpartition(".")[2] == "seed" and value == seed)
+        }
+        return json.dumps([self.data_key[0], kept], sort_keys=True, default=str)
+
+    @property
+    def overridden(self) -> set[str]:
+        """The config keys and groups that the user set on the command line."""
+        return {str(item).partition("=")[0].lstrip("+~") for item in self.record.get("overrides") or []}
+
+    @property
+    def data_key(self) -> tuple[str, str]:
+        """Data fingerprint and evaluation split: figures may be set side by side only if these agree."""
+        data, evaluation = self.record.get("data") or {}, self.record.get("evaluation") or {}
+        return str(data.get("fingerprint") or ""), str(evaluation.get("split") or "")
+
+
+def read_run(folder: Path) -> Run:
+    """Reads the record in a run folder; one that can't be read becomes a Run of status `unreadable`, not an error."""
+    path = folder / FILE_NAME
+    try:
+        record = json.loads(path.read_bytes())
+        problem = problem_of(record)
+    except OSError as error:
+        record, problem = {}, f"can't be opened: {error.strerror or error}"
+    except (ValueError, RecursionError) as error:
+        record, problem = {}, f"not JSON, perhaps cut short: {str(error).splitlines()[0]}"
+    if problem:
+        return Run(path=folder, record={}, status="unreadable", problem=problem)
+    return Run(path=folder, record=record, status=shown_status(record))
+
+
+def problem_of(record: Any) -> str | None:
+    """Says why a parsed record can't be used, or None if it can."""
+    if not isinstance(record, dict):
+        return f"holds a {type(record).__name__}, not a record"
+    schema = record.get("schema")
+    if schema != SCHEMA:
+        older = isinstance(schema, int) and schema < SCHEMA
+        return f"schema {schema}{', an older version' if older else ''}; this version reads {SCHEMA}"
+    if record.get("status") not in STATUSES:
+        return f"unknown status {record.get('status')!r}"
+    for key, kind in (("config", dict), ("choices", dict), ("history", list), ("host", dict), ("timings", dict)):
+        if not isinstance(record.get(key), kind):
+            return f"'{key}' is missing or is no {kind.__name__}"
+    for key in ("evaluation", "objective", "data", "sweep", "error"):
+        if not isinstance(record.get(key), (dict, type(None))):
+            return f"'{key}' is neither an object nor null"
+    return None if all(isinstance(item, dict) for item in record["history"]) else "an entry of 'history' is no object"
+
+
+def shown_status(record: Mapping[str, Any]) -> str:
+    """Returns a record's status, checked against the process it names if it says `running`."""
+    if record["status"] != "running":
+        return str(record["status"])
+    alive = is_alive(record["host"])
+    if alive is None:
+        silent = time.time() - _timestamp(record.get("updated"), None)
+        return "running?" if silent > SILENT_HOURS * 3600 else "running"
+    return "running" if alive else "interrupted"
+
+
+def folder_bytes(folder: Path) -> int:
+    """Returns the bytes of all files under a folder, links not followed."""
+    total = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    total += folder_bytes(Path(entry.path))
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        pass  # a folder that vanishes or is closed to us while we look counts as empty
+    return total
+
+
+def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from _flatten(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", item
+
+
+def _timestamp(text: Any, file: Path | None) -> float:
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        pass
+    try:
+        return file.stat().st_mtime if file else 0.0
+    except OSError:
+        return 0.0

@@ -1,0 +1,54 @@
+"""Numbers, sizes and times as people read them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def size(count: float | None) -> str:
+    """Returns bytes as `812 B`, `3.4 MB`, `1.2 GB` (powers of 1000)."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns seconds as `4.2 s`, `3 min 20 s`, `5 h 10 min`, `12 d 3 h`."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for large, small, names in ((86400, 3600, "d h"), (3600, 60, "h min"), (60, 1, "min s")):
+        if whole >= large:
+            first, second = names.split()
+            return f"{whole // large} {first} {whole % large // small} {second}"
+    raise AssertionError(seconds)
+
+
+def age(seconds: float) -> str:
+    """Returns how long ago something was, in its largest unit: `now`, `5 min`, `3 h`, `12 d`."""
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return "now"
+
+
+def number(value: float | None, places: int = 4) -> str:
+    """Returns a metric as `.4312`, the way the field writes figures below one."""
+    if value is None:
+        return "–"
+    text = f"{value:.{places}f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and "0." in text else text
+
+
+def value(item: Any) -> str:
+    """Returns a config value in few characters: numbers short, null as `null`, lists as JSON."""
+    if isinstance(item, float):
+        return f"{item:g}"
+    return item if isinstance(item, str) else json.dumps(item, default=str)
