@@ -15,6 +15,7 @@ ALLOWED_TARGETS = (
     "twotower.data.",
     "twotower.index.",
     "twotower.loss.",
+    "twotower.optimizer.",
     "torch.optim.",
     "pytorch_lightning.callbacks.",
     "pytorch_lightning.loggers.",
