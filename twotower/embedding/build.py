@@ -1,0 +1,136 @@
+"""From the `embedding` config group to a matrix of word vectors.
+
+Shapes: V vocabulary, D dimension. Word 0 is padding (zeros), word 1 stands for unknown words.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twotower.checks import check_choice, check_count, check_flag, check_keys, check_number
+from twotower.errors import UserError
+
+if TYPE_CHECKING:
+    from twotower.text.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+SHARED_KEYS: dict[str, Any] = {"dim": 256, "freeze": False, "learning_rate": None, "normalise": True}
+TRAINED_KEYS: dict[str, Any] = {"epochs": 5, "window": 5, "negative": 5, "min_count": 1, "learn_from": 0.025}
+KINDS: dict[str, dict[str, Any]] = {
+    "random": {"distribution": "normal"},
+    "cbow": TRAINED_KEYS,
+    "skipgram": TRAINED_KEYS,
+    "glove": {},
+    "file": {"path": None, "format": None},
+}
+"""The keys of each kind beside `SHARED_KEYS`, with the values they have where a config leaves them out."""
+
+
+def build(config: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None, seed: int) -> np.ndarray:
+    """Returns the word vectors a config asks for.
+
+    Every kind gives vectors of length about 1 (`normalise` scales all read or trained vectors by one common factor, so
+    that frequent and rare words keep their relative lengths); words a source lacks get random ones of that length.
+
+    Args:
+        config: the `embedding` group: kind, dim, and the kind's keys.
+        words: the vocabulary, in index order.
+        tokens: the corpus as token ids; needed by cbow and skipgram only.
+        seed: of everything random.
+
+    Returns:
+        float32 [V, D]; row 0 is zeros.
+
+    Raises:
+        UserError: for an unknown kind or key, a value out of range, or a file that can't be read.
+    """
+    settings = check_embedding(config)
+    matrix_VD = random_vectors(
+        len(words), settings["dim"], distribution=settings.get("distribution", "normal"), seed=seed
+    )
+    known_V, found_KD = _known(settings, words, tokens, seed)
+    if len(known_V):
+        if settings["normalise"]:
+            length = np.sqrt(np.square(found_KD).sum(1).mean())
+            found_KD = found_KD / max(float(length), 1e-12)
+        matrix_VD[known_V] = found_KD
+    if settings["kind"] != "random":
+        log.info("Word vectors (%s): %s", settings["kind"], coverage(known_V, words, tokens))
+    matrix_VD[0] = 0.0
+    return matrix_VD
+
+
+def coverage(known_V: np.ndarray, words: Sequence[str], tokens: Tokens | None) -> str:
+    """Tells how much of the vocabulary, and of the corpus if it is given, has a vector of its own."""
+    line = f"{len(known_V):,} of {len(words):,} words ({len(known_V) / max(1, len(words)):.1%})"
+    if tokens is not None and len(tokens.ids_T):
+        has_V = np.zeros(len(words), dtype=bool)
+        has_V[known_V] = True
+        line += f", {has_V[np.asarray(tokens.ids_T)].mean():.1%} of the corpus"
+    return line
+
+
+def random_vectors(size: int, dim: int, *, distribution: str, seed: int) -> np.ndarray:
+    """Returns float32 [size, dim] random vectors of expected squared length 1.
+
+    Args:
+        size: number of words.
+        dim: size of a vector.
+        distribution: normal or uniform, of each entry.
+        seed: the generator's.
+    """
+    generator = np.random.default_rng(seed)
+    if distribution == "uniform":
+        bound = (3 / dim) ** 0.5
+        return generator.uniform(-bound, bound, (size, dim)).astype(np.float32)
+    return generator.standard_normal((size, dim), dtype=np.float32) * np.float32(dim**-0.5)
+
+
+def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the `embedding` config with defaults filled in.
+
+    Raises:
+        UserError: for an unknown kind or key, or a value out of range.
+    """
+    kind = check_choice("embedding.kind", config.get("kind"), KINDS)
+    check_keys("embedding", config, ["kind", *SHARED_KEYS, *KINDS[kind]])
+    settings = {**SHARED_KEYS, **KINDS[kind], **config}
+    check_count("embedding.dim", settings["dim"])
+    check_flag("embedding.freeze", settings["freeze"])
+    check_flag("embedding.normalise", settings["normalise"])
+    if settings["learning_rate"] is not None:
+        check_number("embedding.learning_rate", settings["learning_rate"], above=0)
+    if kind == "random":
+        check_choice("embedding.distribution", settings["distribution"], ("normal", "uniform"))
+    if kind in ("cbow", "skipgram"):
+        for key in ("epochs", "window", "negative", "min_count"):
+            check_count(f"embedding.{key}", settings[key])
+        check_number("embedding.learn_from", settings["learn_from"], above=0, at_most=1)
+    return settings
+
+
+def _known(
+    settings: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which words (indices) a source covers, and their vectors."""
+    kind = settings["kind"]
+    if kind in ("cbow", "skipgram"):
+        from twotower.embedding.word2vec import trained_vectors
+
+        if tokens is None:
+            raise UserError(f"embedding={kind} is trained on the corpus, but there are no tokens.")
+        return trained_vectors(settings, tokens, size=len(words), seed=seed)
+    if kind == "glove":
+        from twotower.embedding.glove import glove_vectors
+
+        return glove_vectors(words, dim=settings["dim"])
+    if kind == "file":
+        from twotower.embedding.files import file_vectors
+
+        return file_vectors(settings, words)
+    return np.zeros(0, dtype=np.int64), np.zeros((0, settings["dim"]), dtype=np.float32)

@@ -1,0 +1,88 @@
+"""Word vectors trained on the corpus itself: continuous bag of words and skip-gram, with gensim.
+
+Source: Mikolov et al., Efficient Estimation of Word Representations in Vector Space (2013).
+
+Shapes: V vocabulary, K words with a vector, D dimension.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twotower.cache import cached_folder, content_key
+
+if TYPE_CHECKING:
+    from twotower.text.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+KEYS = ("kind", "dim", "epochs", "window", "negative", "min_count", "learn_from")
+
+
+class Sentences:
+    """The corpus as gensim reads it: a list of tokens a text, here the decimal string of each token's id.
+
+    Ids instead of words, so that nothing depends on what the words look like; padding does not occur in rows.
+    """
+
+    def __init__(self, tokens: Tokens, *, size: int) -> None:
+        names = np.array([str(number) for number in range(size)], dtype=object)
+        self.tokens_T = names[np.asarray(tokens.ids_T)]
+        self.offsets = tokens.offsets
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            yield self.tokens_T[start:stop].tolist()
+
+
+def trained_vectors(
+    settings: Mapping[str, Any], tokens: Tokens, *, size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Trains word vectors, or reads them from the cache if the same were trained before.
+
+    One worker thread, so that the same seed gives the same vectors.
+
+    Args:
+        settings: kind (cbow or skipgram), dim, epochs, window, negative, min_count, learn_from (learning rate).
+        tokens: the corpus.
+        size: number of words V.
+        seed: gensim's.
+
+    Returns:
+        Indices int64 [K] of the words that have a vector, and the vectors float32 [K, D].
+    """
+    chosen = {key: settings[key] for key in KEYS}
+    key = content_key("word2vec-1", chosen, seed, np.asarray(tokens.ids_T), tokens.offsets)
+    folder = cached_folder("word_vectors", key, lambda path: _train(path, chosen, tokens, size=size, seed=seed))
+    return np.load(folder / "indices.npy"), np.load(folder / "vectors.npy")
+
+
+def _train(folder: Path, settings: Mapping[str, Any], tokens: Tokens, *, size: int, seed: int) -> None:
+    from gensim.models import Word2Vec
+
+    log.info("Training word vectors (%s) on %s tokens ...", settings["kind"], f"{len(tokens.ids_T):,}")
+    logging.getLogger("gensim").setLevel(logging.WARNING)
+    indices_K, vectors_KD = np.zeros(0, dtype=np.int64), np.zeros((0, settings["dim"]), dtype=np.float32)
+    counts_V = np.bincount(np.asarray(tokens.ids_T), minlength=size)
+    if (counts_V[1:] >= settings["min_count"]).any():
+        model = Word2Vec(
+            Sentences(tokens, size=size),
+            sg=int(settings["kind"] == "skipgram"),
+            vector_size=settings["dim"],
+            window=settings["window"],
+            negative=settings["negative"],
+            min_count=settings["min_count"],
+            epochs=settings["epochs"],
+            alpha=settings["learn_from"],
+            seed=seed + 1,
+            workers=1,
+        )
+        indices_K = np.array([int(name) for name in model.wv.index_to_key], dtype=np.int64)
+        vectors_KD = model.wv.vectors.astype(np.float32)
+    np.save(folder / "indices.npy", indices_K)
+    np.save(folder / "vectors.npy", vectors_KD)

@@ -1,0 +1,88 @@
+"""Encodes whole collections: texts of similar lengths together, in batches as large as memory and cache like.
+
+Shapes: N rows asked for, B rows of a batch, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from twotower.checks import check_choice, check_count
+from twotower.model.mlp import MlpTower
+
+if TYPE_CHECKING:
+    from twotower.model.two_tower import TwoTower
+    from twotower.text.tokens import Tokens
+
+SIDES = ("query", "document")
+CELLS = {True: 262_144, False: 16_384}
+"""Tokens of a batch, padding included, for mlp towers (which need no room per token) and for recurrent ones."""
+MOST_ROWS = 16_384
+
+
+def encode(
+    model: TwoTower,
+    tokens: Tokens,
+    *,
+    side: str,
+    batch_size: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """Encodes texts without gradients, on the model's device, in evaluation mode.
+
+    Args:
+        model: its training mode is restored afterwards.
+        tokens: ragged token rows.
+        side: query or document.
+        batch_size: most rows of a batch; None lets the number of tokens decide.
+        progress: called after every batch with the number of rows it held.
+        rows: row numbers to encode, in this order; None for all.
+
+    Returns:
+        Unit vectors float32 [N, D] in the order of `rows`.
+
+    Raises:
+        UserError: for an unknown side or a batch size below 1.
+    """
+    check_choice("side", side, SIDES)
+    tower = getattr(model, f"{side}_tower")
+    most = MOST_ROWS if batch_size is None else check_count("batch_size", batch_size)
+    wanted_N = np.arange(len(tokens)) if rows is None else np.asarray(rows, dtype=np.int64)
+    vectors_ND = np.empty((len(wanted_N), model.output_dim), dtype=np.float32)
+    device = model.embedding.weight.device
+    encode_batch = model.encode_queries if side == "query" else model.encode_documents
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            lengths_N = tokens.lengths[wanted_N]
+            for part_B in length_batches(lengths_N, most_rows=most, most_cells=CELLS[isinstance(tower, MlpTower)]):
+                batch = tokens.take(wanted_N[part_B]).to(device)
+                vectors_ND[part_B] = encode_batch(batch).float().cpu().numpy()
+                if progress is not None:
+                    progress(len(part_B))
+    finally:
+        model.train(training)
+    return vectors_ND
+
+
+def length_batches(lengths_N: np.ndarray, *, most_rows: int, most_cells: int) -> Iterator[np.ndarray]:
+    """Yields positions in order of falling length, cut where a padded batch would pass either limit.
+
+    Args:
+        lengths_N: tokens of each row.
+        most_rows: rows of a batch.
+        most_cells: rows times longest row of a batch; a single row longer than that is a batch of its own.
+    """
+    order_N = np.argsort(-lengths_N, kind="stable")
+    start = 0
+    while start < len(order_N):
+        longest = max(1, int(lengths_N[order_N[start]]))
+        stop = start + max(1, min(most_rows, most_cells // longest))
+        yield order_N[start:stop]
+        start = stop
