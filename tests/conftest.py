@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,3 +35,47 @@ def shared_data():
         return path
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Gives a small BEIR folder that can be learnt: queries and documents name the same topics with different words.
+
+    30 topics, 8 documents and 8 training queries each, 2 dev queries each; a third of the words are noise shared by all.
+    Every dev query has 10 candidates.
+    """
+    folder = tmp_path_factory.mktemp("tiny")
+    generator = np.random.default_rng(0)
+    (folder / "qrels").mkdir()
+    documents, queries, qrels, candidates = [], [], {"train": [], "dev": []}, []
+
+    def text(kind: str, topic: int, words: int) -> str:
+        own = [f"{kind}{topic}x{number}" for number in generator.integers(0, 4, words)]
+        noise = [f"noise{number}" for number in generator.integers(0, 50, words // 2)]
+        return " ".join(generator.permutation(own + noise))
+
+    for topic in range(30):
+        for number in range(8):
+            documents.append({"_id": f"d{topic}-{number}", "title": f"only{topic}n{number}", "text": text("doc", topic, 12)})
+        for number in range(10):
+            split = "train" if number < 8 else "dev"
+            target = number % 8
+            query = {"_id": f"q{topic}-{number}", "text": f"{text('query', topic, 6)} aim{topic}n{target}"}
+            queries.append(query)
+            qrels[split].append((query["_id"], f"d{topic}-{target}", 1))
+            if split == "dev":
+                others = [f"d{other}-{generator.integers(8)}" for other in generator.permutation(30)[:9] if other != topic]
+                candidates += [(query["_id"], f"d{topic}-{target}", 1), *((query["_id"], other, 0) for other in others)]
+    write_lines(folder / "corpus.jsonl", documents)
+    write_lines(folder / "queries.jsonl", queries)
+    for split, rows in qrels.items():
+        lines = ["query-id\tcorpus-id\tscore", *("\t".join(map(str, row)) for row in rows)]
+        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    lines = ["query-id\tcorpus-id\tlabel", *("\t".join(map(str, row)) for row in candidates)]
+    (folder / "candidates.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_lines(path: Path, rows: list[dict]) -> None:
+    """Writes dicts as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
