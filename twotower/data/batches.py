@@ -1,0 +1,195 @@
+"""Training batches put together by array operations: tokens of queries and documents, and the false-negative mask.
+
+Shapes: B queries of a batch, N its documents (B positives, then the explicit negatives), P positive pairs of a split,
+G groups of queries with identical text. A document is known by its text group, so that copies count as the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from twotower.data.collection import Collection
+from twotower.text.tokens import TokenBatch, Tokens, to_offsets
+
+Negatives = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""Given query rows int32 [B] and a generator, returns document rows int64 [B, n], -1 where there is none to give."""
+
+BUCKET_BATCHES = 32
+"""Batches whose pairs are sorted by length together when bucketing: enough to save padding, few enough to stay random."""
+
+
+class TrainBatch(NamedTuple):
+    """One step's input.
+
+    Attributes:
+        query: tokens of B queries.
+        document: tokens of N documents: the positive of query b is row b, its negative j row B + b * n + j.
+        mask_BN: bool [B, N]; True where document n must not be a negative of query b: it is relevant to b or to a query
+            of identical text, or identical in text to such a document. The positive itself (column b) is False.
+    """
+
+    query: TokenBatch
+    document: TokenBatch
+    mask_BN: torch.Tensor  # noqa: N815
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> TrainBatch:
+        """Returns the batch on another device."""
+        query, document = self.query.to(device, non_blocking), self.document.to(device, non_blocking)
+        return TrainBatch(query, document, self.mask_BN.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> TrainBatch:
+        """Returns the batch in page-locked memory."""
+        return TrainBatch(self.query.pin_memory(), self.document.pin_memory(), self.mask_BN.pin_memory())
+
+
+class Relevance:
+    """Which text groups of documents are relevant to which groups of queries, over all splits given.
+
+    Args:
+        collection: where queries, documents and judgements come from.
+        splits: the splits whose judgements count.
+    """
+
+    def __init__(self, collection: Collection, splits: list[str]) -> None:
+        self.document_group = collection.text_group.astype(np.int64)
+        self.query_group = collection.query_group.astype(np.int64)
+        self.groups = int(self.document_group.max(initial=-1)) + 1
+        judged = [collection.judgements[split] for split in splits]
+        query = np.concatenate([item.query[item.positive] for item in judged])
+        document = np.concatenate([item.document[item.positive] for item in judged])
+        pairs = np.unique(self.query_group[query] * self.groups + self.document_group[document])
+        query_groups = int(self.query_group.max(initial=-1)) + 1
+        self._starts = to_offsets(np.bincount(pairs // self.groups, minlength=query_groups))
+        self._relevant = pairs % self.groups
+        self._pairs = pairs
+
+    def contains(self, query: np.ndarray, document: np.ndarray) -> np.ndarray:
+        """Says for pairs of rows (arrays of one shape) whether the document is relevant, copies counted as the same."""
+        keys = self.query_group[query] * self.groups + self.document_group[document]
+        place = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
+        return self._pairs[place] == keys
+
+    def mask(self, query_B: np.ndarray, document_N: np.ndarray) -> np.ndarray:
+        """Builds `mask_BN` by joining each query's few relevant groups with the documents of the batch.
+
+        Args:
+            query_B: int [B], query rows.
+            document_N: int [N], document rows, the positives first.
+        """
+        group_N = self.document_group[document_N]
+        order_N = np.argsort(group_N, kind="stable")
+        sorted_N = group_N[order_N]
+        # 1. every (query of the batch, relevant group) pair, R of them
+        group_B = self.query_group[query_B]
+        count_B = self._starts[group_B + 1] - self._starts[group_B]
+        row_R = np.repeat(np.arange(len(query_B)), count_B)
+        relevant_R = self._relevant[_ranges(self._starts[group_B], count_B)]
+        # 2. for each, the documents of the batch that are of this group: a run in the sorted order
+        first_R = np.searchsorted(sorted_N, relevant_R, side="left")
+        run_R = np.searchsorted(sorted_N, relevant_R, side="right") - first_R
+        mask_BN = np.zeros((len(query_B), len(document_N)), dtype=bool)
+        mask_BN[np.repeat(row_R, run_R), order_N[_ranges(first_R, run_R)]] = True
+        np.fill_diagonal(mask_BN[:, : len(query_B)], False)
+        return mask_BN
+
+
+def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Concatenates the ranges start, start + 1, ..., start + count - 1."""
+    offsets = to_offsets(counts)
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+
+
+class TrainLoader:
+    """Iterates over the training batches of an epoch; Lightning accepts it as a dataloader.
+
+    The order depends on (seed, epoch) alone. Each positive judgement is one pair; the last batch may be smaller and is
+    left out only when it would hold a single pair, which has nothing to be contrasted with.
+
+    Args:
+        collection: the data.
+        split: the split to train on.
+        query_tokens: tokens of all queries.
+        document_tokens: tokens of all documents.
+        batch_size: pairs in a batch.
+        seed: of the order and of sampled negatives.
+        negatives: gives explicit negatives for query rows, or None for in-batch ones alone.
+        bucket_by_length: put documents of like length together, which saves padding in recurrent towers.
+        rank: which share of the pairs this process takes, of `world_size` equal shares.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        *,
+        collection: Collection,
+        split: str,
+        query_tokens: Tokens,
+        document_tokens: Tokens,
+        batch_size: int,
+        seed: int = 0,
+        negatives: Negatives | None = None,
+        bucket_by_length: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        judgements = collection.split(split)
+        self.query = judgements.query[judgements.positive]
+        self.document = judgements.document[judgements.positive]
+        self.query_tokens, self.document_tokens = query_tokens, document_tokens
+        self.batch_size, self.seed, self.negatives = batch_size, seed, negatives
+        self.bucket_by_length, self.rank, self.world_size = bucket_by_length, rank, world_size
+        self.relevance = Relevance(collection, [split])
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch, counted from 0, whose order the next iteration takes (Lightning calls this)."""
+        self.epoch = epoch
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs that one epoch goes through in this process."""
+        return len(self.query) // self.world_size
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.pairs, self.batch_size)
+        return whole + (rest > 1)
+
+    def __iter__(self) -> Iterator[TrainBatch]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = self._order(generator)[self.rank : self.pairs * self.world_size : self.world_size]
+        starts = np.arange(len(self)) * self.batch_size
+        if self.bucket_by_length:
+            order = self._bucket(order)
+            generator.shuffle(starts)
+        for start in starts:
+            yield self.assemble(order[start : start + self.batch_size], generator)
+
+    def assemble(self, pairs_B: np.ndarray, generator: np.random.Generator) -> TrainBatch:
+        """Puts together the batch of these pairs, int [B], numbers into the split's positive judgements."""
+        query_B, document_B = self.query[pairs_B], self.document[pairs_B]
+        document_N = document_B
+        mask_BN = None
+        if self.negatives is not None:
+            chosen = self.negatives(query_B, generator)
+            given = chosen >= 0
+            document_N = np.concatenate([document_B, np.where(given, chosen, document_B[:, None]).ravel()])
+            mask_BN = self.relevance.mask(query_B, document_N)
+            # a place without a negative repeats the positive, which the mask already keeps from its own query; keep it
+            # from the others too, so that it adds no weight anywhere
+            mask_BN[:, len(query_B) :][:, ~given.ravel()] = True
+        mask_BN = self.relevance.mask(query_B, document_N) if mask_BN is None else mask_BN
+        query, document = self.query_tokens.take(query_B), self.document_tokens.take(document_N)
+        return TrainBatch(query, document, torch.from_numpy(mask_BN))
+
+    def _order(self, generator: np.random.Generator) -> np.ndarray:
+        return generator.permutation(len(self.query))
+
+    def _bucket(self, order: np.ndarray) -> np.ndarray:
+        """Sorts by document length within stretches of a random order; which stretch a pair is in stays random."""
+        length = self.document_tokens.lengths[self.document[order]]
+        stretch = np.arange(len(order)) // (self.batch_size * BUCKET_BATCHES)
+        return order[np.lexsort((length, stretch))]
