@@ -43,7 +43,7 @@ def query_metrics(grades_QK: Tensor, ideal_QG: Tensor, relevant_Q: Tensor) -> Te
     total_Q = relevant_Q.clamp(min=1).double()
     any_Q = found_QK[:, -1] > 0
     first_Q = torch.where(any_Q, hits_QK.to(torch.uint8).argmax(dim=1) + 1, depth + 1)
-    values[:, 0] = torch.where(any_Q, 1.0 / first_Q, 0.0)
+    values[:, 0] = torch.where(any_Q, 1.0 / first_Q.double(), 0.0)
     values[:, 1] = torch.where(first_Q <= 10, values[:, 0], 0.0)
     # Only hits carry precision, and they are few: far less work than a dense [Q, K] product
     row, column = torch.nonzero(hits_QK, as_tuple=True)

@@ -1,0 +1,163 @@
+"""The two protocols: what each query is ranked against.
+
+`full`: every document of the collection. `rerank`: the query's own candidates; queries without any are left out.
+
+Shapes: Q queries under evaluation, P queries of a pool, C candidates, D dimensions, N documents.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from twotower.data.collection import Collection
+from twotower.errors import UserError, nearest
+from twotower.evaluation.keys import id_order
+from twotower.evaluation.ranking import Ranking, order_candidates, rank_candidates, rank_full
+from twotower.evaluation.relevance import Relevance, slices
+
+PROTOCOLS = ("full", "rerank")
+
+_ORDERS: weakref.WeakKeyDictionary[Collection, np.ndarray] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """What the queries of one protocol are ranked against.
+
+    Attributes:
+        protocol: "full" or "rerank".
+        num_documents: N.
+        positions: int64 [P], which of the queries under evaluation take part.
+        offsets: int64 [P + 1], where each query's candidates start; None for the whole collection.
+        candidates: int64 [C], document rows; None for the whole collection.
+        order: int64 [N], place of each document's id in string order, which decides ties.
+    """
+
+    protocol: str
+    num_documents: int
+    positions: np.ndarray
+    order: np.ndarray
+    offsets: np.ndarray | None = None
+    candidates: np.ndarray | None = None
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of documents each query is ranked against, int64 [P]."""
+        if self.offsets is None:
+            return np.full(len(self.positions), self.num_documents, dtype=np.int64)
+        return np.diff(self.offsets)
+
+    @property
+    def mean_size(self) -> float:
+        """Mean number of documents a query is ranked against."""
+        return float(self.sizes.mean()) if len(self.positions) else 0.0
+
+    def within(self, relevance: Relevance) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (relevant documents in the pool, sum of their grades) of each query of the pool, both [P]."""
+        if self.offsets is None or self.candidates is None:
+            return relevance.num_relevant, relevance.gain
+        return relevance.within(self.offsets, self.candidates)
+
+    def rank(
+        self,
+        query_QD: np.ndarray,
+        document_ND: np.ndarray,
+        *,
+        k: int,
+        max_memory: int,
+        chunk: int | None = None,
+        device: str | torch.device | None = None,
+    ) -> Ranking:
+        """Ranks the pool of each of its queries [P, k]; `query_QD` holds all queries under evaluation."""
+        chosen = query_QD if len(self.positions) == len(query_QD) else query_QD[self.positions]
+        if self.offsets is None or self.candidates is None:
+            return rank_full(
+                chosen, document_ND, order=self.order, k=k, max_memory=max_memory, chunk=chunk, device=device
+            )
+        return rank_candidates(
+            chosen,
+            document_ND,
+            offsets=self.offsets,
+            candidates=self.candidates,
+            order=self.order,
+            k=k,
+            max_memory=max_memory,
+        )
+
+    def sort(self, scores: np.ndarray, *, k: int) -> Ranking:
+        """Sorts scores of the candidates [C] into a ranking."""
+        assert self.offsets is not None, "the full pool has no candidate list"
+        assert self.candidates is not None, "the full pool has no candidate list"
+        return order_candidates(scores, offsets=self.offsets, candidates=self.candidates, order=self.order, k=k)
+
+
+def build_pools(collection: Collection, query_rows: np.ndarray, protocols: str | Sequence[str] = "auto") -> list[Pool]:
+    """Returns the pools to evaluate.
+
+    Args:
+        collection: the collection.
+        query_rows: rows of the queries under evaluation [Q].
+        protocols: "full", "rerank", a list of them, or "auto": full, and rerank where candidates exist.
+
+    Raises:
+        UserError: for an unknown protocol, or rerank asked for where none of the queries has candidates.
+    """
+    automatic = protocols == "auto"
+    wanted = PROTOCOLS if automatic else (protocols,) if isinstance(protocols, str) else tuple(protocols)
+    for name in wanted:
+        if name not in PROTOCOLS:
+            choices = [*PROTOCOLS, "auto"]
+            raise UserError(
+                f"evaluation.protocols={name} is none of: {', '.join(choices)}.{nearest(str(name), choices)}"
+            )
+    if not wanted:
+        raise UserError("evaluation.protocols=[] leaves nothing to evaluate; give full, rerank or both.")
+    pools = []
+    for name in dict.fromkeys(wanted):
+        pool = _full(collection, query_rows) if name == "full" else _rerank(collection, query_rows)
+        if pool is not None:
+            pools.append(pool)
+        elif not automatic:
+            raise UserError(
+                f"evaluation.protocols holds rerank, but {collection.name} has no candidate lists for these queries; "
+                "use evaluation.protocols=full."
+            )
+    return pools
+
+
+def document_order(collection: Collection) -> np.ndarray:
+    """Returns the place of each document's id in string order, int64 [N], worked out once per collection."""
+    if collection not in _ORDERS:
+        _ORDERS[collection] = id_order(collection.document_ids)
+    return _ORDERS[collection]
+
+
+def _full(collection: Collection, query_rows: np.ndarray) -> Pool:
+    return Pool(
+        protocol="full",
+        num_documents=len(collection.document_ids),
+        positions=np.arange(len(query_rows)),
+        order=document_order(collection),
+    )
+
+
+def _rerank(collection: Collection, query_rows: np.ndarray) -> Pool | None:
+    if collection.candidates is None:
+        return None
+    offsets, index = slices(collection.candidates.query, query_rows)
+    positions = np.flatnonzero(np.diff(offsets))
+    if not len(positions):
+        return None
+    return Pool(
+        protocol="rerank",
+        num_documents=len(collection.document_ids),
+        positions=positions,
+        order=document_order(collection),
+        offsets=np.concatenate([[0], offsets[1:][positions]]),
+        candidates=collection.candidates.document[index].astype(np.int64),
+    )

@@ -1,0 +1,71 @@
+"""The evaluation as tables for the terminal: every figure beside its interval, chance, BM25 and the untrained model."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from twotower.evaluation.names import LABELS
+from twotower.evaluation.results import Evaluation, ProtocolResult
+from twotower.evaluation.verdict import ABOVE_CHANCE, AT_CHANCE, BELOW_BM25, BETTER, UNDECIDED
+
+STYLES = {
+    BETTER: "bold green",
+    ABOVE_CHANCE: "green",
+    UNDECIDED: "bold yellow",
+    BELOW_BM25: "bold red",
+    AT_CHANCE: "bold white on red",
+}
+"""How each verdict is coloured."""
+
+
+def evaluation_tables(evaluation: Evaluation) -> list[RenderableType]:
+    """Returns, for each protocol, its table and its verdict line, ready for `Console.print`."""
+    return [Group(protocol_table(part, evaluation), verdict_line(part), Text()) for part in evaluation]
+
+
+def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
+    """Returns one protocol's table, titled with its pool."""
+    queries = f"{part.num_queries_with_relevance:,} queries"
+    if part.num_queries_evaluated > part.num_queries_with_relevance:
+        queries += f" with relevant documents of {part.num_queries_evaluated:,} evaluated"
+    table = Table(
+        title=f"{evaluation.collection.name} {evaluation.split} · {part.pool} · {queries}",
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        border_style="dim",
+    )
+    table.add_column("metric")
+    table.add_column("model", justify="right", style="bold")
+    table.add_column("95 % interval", justify="right", style="dim")
+    for name in ("chance", "BM25", "untrained"):
+        table.add_column(name, justify="right")
+    for name, figures in part.metrics.items():
+        chosen = name == part.verdict.metric
+        table.add_row(
+            f"{LABELS[name]}{' ◂' if chosen else ''}",
+            Text(_number(figures["value"]), style=_style(figures)),
+            f"{_number(figures['low'])} – {_number(figures['high'])}",
+            *(_number(figures[key]) for key in ("chance", "bm25", "untrained")),
+            end_section=name in ("map", "recall_100"),
+        )
+    return table
+
+
+def verdict_line(part: ProtocolResult) -> Text:
+    """Returns the verdict in its colour."""
+    return Text(part.verdict.line, style=STYLES[part.verdict.label])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _style(figures: dict[str, float | None]) -> str:
+    """Green above BM25, red where the interval reaches down to chance."""
+    low, chance, bm25 = figures["low"], figures["chance"], figures["bm25"]
+    if low is not None and chance is not None and low <= chance:
+        return "bold red"
+    return "bold green" if bm25 is not None and low is not None and low > bm25 else "bold"

@@ -1,0 +1,137 @@
+"""What an evaluation found, as numbers for the record, the table and the per-query file.
+
+Shapes: P queries of a protocol, K ranks, M metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from twotower.data.collection import Collection
+from twotower.evaluation.names import METRICS
+from twotower.evaluation.ranking import Ranking
+from twotower.evaluation.verdict import Verdict, pool_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolResult:
+    """The result of one protocol.
+
+    Attributes:
+        protocol: "full" or "rerank".
+        mean_size: mean number of documents a query was ranked against.
+        metrics: for every metric value, low, high, chance, bm25, untrained (None where not computed). Means are over
+            queries with a relevant document.
+        num_queries_evaluated: all queries of the protocol.
+        num_queries_with_relevance: those of them with a relevant document in the collection.
+        verdict: what the objective is worth.
+        ranking: the ranking itself [P, K].
+        query_rows: rows of the queries in the collection [P].
+        num_relevant: relevant documents of each query [P].
+        first_rank: rank of the first relevant document, 0 for none within K [P].
+        values: every query's metrics [P, M]; 0 for queries without relevance.
+        bm25_values: the same of BM25, or None.
+    """
+
+    protocol: str
+    mean_size: float
+    metrics: dict[str, dict[str, float | None]]
+    num_queries_evaluated: int
+    num_queries_with_relevance: int
+    verdict: Verdict
+    ranking: Ranking = field(repr=False)
+    query_rows: np.ndarray = field(repr=False)
+    num_relevant: np.ndarray = field(repr=False)
+    first_rank: np.ndarray = field(repr=False)
+    values: np.ndarray = field(repr=False)
+    bm25_values: np.ndarray | None = field(repr=False, default=None)
+
+    @property
+    def pool(self) -> str:
+        """The pool in words."""
+        return pool_words(self.protocol, self.mean_size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for run.json."""
+        kind = "corpus" if self.protocol == "full" else "candidates"
+        return {
+            "pool": {"kind": kind, "mean_size": self.mean_size},
+            "num_queries_evaluated": self.num_queries_evaluated,
+            "num_queries_with_relevance": self.num_queries_with_relevance,
+            "metrics": {name: dict(figures) for name, figures in self.metrics.items()},
+            "verdict": self.verdict.to_dict(),
+        }
+
+    def table(self, collection: Collection) -> pa.Table:
+        """Returns one row per query; see `Evaluation.per_query_table`."""
+        columns: dict[str, Any] = {
+            "protocol": pa.array([self.protocol] * len(self.query_rows), pa.string()),
+            "query_id": pa.array([collection.query_ids[row] for row in self.query_rows], pa.string()),
+            "query": pa.array([collection.query_texts[row] for row in self.query_rows], pa.string()),
+            "pool_size": pa.array(self.ranking.pool_size, pa.int64()),
+            "num_relevant": pa.array(self.num_relevant, pa.int64()),
+            "first_relevant_rank": pa.array(self.first_rank, pa.int64(), mask=self.first_rank == 0),
+        }
+        columns |= {name: pa.array(self.values[:, at], pa.float64()) for at, name in enumerate(METRICS)}
+        for name in ("mrr_10", "ndcg_10"):
+            lacking = pa.nulls(len(self.query_rows), pa.float64())
+            at = METRICS.index(name)
+            columns[f"bm25_{name}"] = lacking if self.bm25_values is None else pa.array(self.bm25_values[:, at])
+        rows, scores = self.ranking.rows[:, :_SHOWN], self.ranking.scores[:, :_SHOWN]
+        present = rows >= 0
+        offsets = pa.array(np.concatenate([[0], np.cumsum(present.sum(axis=1))]), pa.int32())
+        distinct, where = np.unique(rows[present], return_inverse=True)
+        names = pa.array([collection.document_ids[row] for row in distinct], pa.string())
+        columns["top_ids"] = pa.ListArray.from_arrays(offsets, names.take(pa.array(where)))
+        columns["top_scores"] = pa.ListArray.from_arrays(offsets, pa.array(scores[present], pa.float32()))
+        return pa.table(columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The result of an evaluation: one ProtocolResult for each protocol.
+
+    Attributes:
+        split: the split of the judgements.
+        collection: what was evaluated on.
+        protocols: results by protocol name.
+        objective: "<protocol>/<metric>", the figure a model is judged by.
+    """
+
+    split: str
+    collection: Collection = field(repr=False)
+    protocols: Mapping[str, ProtocolResult]
+    objective: str
+
+    def __iter__(self) -> Iterator[ProtocolResult]:
+        return iter(self.protocols.values())
+
+    def means(self) -> dict[str, float]:
+        """Returns every value under "<protocol>/<metric>"."""
+        return {
+            f"{part.protocol}/{name}": float(figures["value"] or 0.0)
+            for part in self
+            for name, figures in part.metrics.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the `evaluation` part of run.json: split, and one entry for each protocol."""
+        return {"split": self.split, **{name: part.to_dict() for name, part in self.protocols.items()}}
+
+    def per_query_table(self) -> pa.Table:
+        """Returns one row per (protocol, query) as a pyarrow Table.
+
+        Columns: protocol, query_id, query, pool_size, num_relevant, first_relevant_rank (null when none within the
+        ranking's depth), every metric, bm25_mrr_10, bm25_ndcg_10, top_ids and top_scores (the ten best).
+        """
+        return pa.concat_tables([part.table(self.collection) for part in self])
