@@ -42,7 +42,7 @@ def config(*, model="mlp", loss="contrastive", lr=0.001, dropout=0.1, seed=0, ep
 def ranks(quality: float, *, seed: int, queries: int = QUERIES) -> np.ndarray:
     """Draws the rank of each query's document; a query is hard or easy for every run alike."""
     difficulty = np.random.default_rng(7).normal(size=queries)
-    noise = np.random.default_rng(1000 + seed).normal(size=queries)
+    noise = np.random.default_rng([seed, int(quality * 1000)]).normal(size=queries)
     return np.clip(np.exp(3.2 - 4.0 * quality + 1.4 * difficulty + 0.7 * noise), 1, DOCUMENTS).astype(int)
 
 

@@ -39,33 +39,36 @@ def command(
 
     if as_json and as_csv:
         raise UserError("--json and --csv exclude each other.")
-    runs = load(*folders, where=terms, sort=sort or metric, top=top)
+    everything = load(*folders, where=terms, sort=sort or metric)
+    runs = type(everything)(everything[:top])
     if as_json:
         print(json.dumps([_plain(run) for run in runs], indent=2, ensure_ascii=False, default=str))
     elif as_csv:
         _write_csv(runs)
     else:
-        _show(runs, metric or sort, seeds, folders)
+        _show(runs, everything, metric or sort, seeds)
 
 
-def _show(runs: Any, metric: str | None, seeds: bool, folders: tuple[str, ...]) -> None:
+def _show(runs: Any, everything: Any, metric: str | None, seeds: bool) -> None:
     from rich.console import Console
 
     from twotower.errors import UserError
     from twotower.runs.table import groups_table, levels, runs_table, unreadable_table
 
-    console = Console() if sys.stdout.isatty() else Console(width=240)
+    console = Console() if sys.stdout.isatty() else Console(width=1000)
+    width = console.width if sys.stdout.isatty() else None
     try:
-        name = runs.metric(metric)
+        name = everything.metric(metric)
     except UserError:  # sorted by something that is no metric
-        name = runs.metric()
-    if runs.readable:
-        table = groups_table(runs, metric=name) if seeds else runs_table(runs, metric=name)
-        console.print(table)
-        for line in levels(runs.readable, name):
-            console.print(line, style="dim")
-    else:
-        console.print(f"No runs in {', '.join(folders) or 'outputs/ and multirun/'} that match.")
+        name = everything.metric()
+    if not runs:
+        console.print("No run matches; `python train.py` makes one.")
+    elif seeds:
+        console.print(groups_table(runs, metric=name, width=width))
+    elif runs.readable:
+        console.print(runs_table(runs, metric=name, spreads=everything.spreads(name), width=width))
+    for line in levels(runs.readable, name):
+        console.print(line, style="dim")
     if runs.unreadable:
         console.print(unreadable_table(runs))
 

@@ -20,6 +20,8 @@ from twotower.runs.columns import column_value, differing
 from twotower.runs.per_query import Paired, pair
 from twotower.runs.run import Run
 
+_TIE = 1e-12
+
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
@@ -81,26 +83,27 @@ def differences(paired: Paired, *, baseline: bool = False, permutations: int = 1
     """Returns the tested differences between runs already lined up."""
     values_RQ = paired.values_RQ
     pairs = [(one, two) for one, two in combinations(range(len(values_RQ)), 2) if one == 0 or not baseline]
+    p_values = [float(randomisation_test(values_RQ[i], values_RQ[j], permutations=permutations)) for i, j in pairs]
+    corrected = holm(np.array(p_values))
     found = []
-    for one, two in pairs:
-        first, second = values_RQ[one], values_RQ[two]
-        interval = paired_bootstrap(first, second)
-        gap = first - second
+    for (one, two), p_value, p_holm in zip(pairs, p_values, corrected, strict=True):
+        interval = paired_bootstrap(values_RQ[one], values_RQ[two])
+        gap_Q = values_RQ[one] - values_RQ[two]
         found.append(
-            {
-                "first": one,
-                "second": two,
-                "difference": float(interval.mean),
-                "low": float(interval.low),
-                "high": float(interval.high),
-                "p_value": float(randomisation_test(first, second, permutations=permutations)),
-                "wins": int((gap > 1e-12).sum()),
-                "ties": int((np.abs(gap) <= 1e-12).sum()),
-                "losses": int((gap < -1e-12).sum()),
-            }
+            Difference(
+                first=one,
+                second=two,
+                difference=float(interval.mean),
+                low=float(interval.low),
+                high=float(interval.high),
+                p_value=p_value,
+                p_holm=float(p_holm),
+                wins=int((gap_Q > _TIE).sum()),
+                ties=int((np.abs(gap_Q) <= _TIE).sum()),
+                losses=int((gap_Q < -_TIE).sum()),
+            )
         )
-    corrected = holm(np.array([entry["p_value"] for entry in found]))
-    return [Difference(**entry, p_holm=float(p)) for entry, p in zip(found, corrected, strict=True)]
+    return found
 
 
 def extreme_queries(

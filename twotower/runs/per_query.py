@@ -28,7 +28,7 @@ class Paired:
     metric: str
     query_ids: list[str]
     queries: list[str]
-    values_RQ: np.ndarray
+    values_RQ: np.ndarray  # noqa: N815 (shape suffix)
     tables: list[Any]
 
 
@@ -64,20 +64,22 @@ def comparable(runs: Sequence[Run], protocol: str) -> None:
     Raises:
         UserError: naming what differs: the data, the split, or the pool that was ranked.
     """
+    for run in runs:
+        if not (run.record.get("evaluation") or {}).get(protocol):
+            raise UserError(f"{run.path} (status {run.status}) has no final evaluation under '{protocol}'.")
     first = runs[0]
     for other in runs[1:]:
         for what, one, two in _conditions(first, other, protocol):
             if one != two:
-                raise UserError(
-                    f"{first.path} and {other.path} can't be compared: {what} differs ({_short(one)} against {_short(two)})."
-                )
+                given = f"{_short(one)} against {_short(two)}"
+                raise UserError(f"{first.path} and {other.path} can't be compared: {what} differs ({given}).")
 
 
 def _conditions(first: Run, other: Run, protocol: str) -> list[tuple[str, Any, Any]]:
     found: list[tuple[str, Any, Any]] = []
     names = [(run.record.get("data") or {}).get("name") for run in (first, other)]
     prints = [f"{name} {run.data_key[0][:12]}" for name, run in zip(names, (first, other), strict=True)]
-    found.append(("the data", *prints))
+    found.append(("the data", prints[0], prints[1]))
     found.append(("the evaluation split", first.data_key[1] or "none", other.data_key[1] or "none"))
     parts = [(run.record.get("evaluation") or {}).get(protocol) or {} for run in (first, other)]
     for key, what in (("kind", "the kind of pool"), ("mean_size", "the mean size of the pool")):

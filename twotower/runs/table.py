@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -26,59 +27,107 @@ STYLES = {
 """Colour of each status; the word stands beside it, so nothing hangs on the colour."""
 
 
-def runs_table(runs: Ledger, *, metric: str, title: str | None = None, keys: Sequence[str] | None = None) -> Table:
+class _Column(NamedTuple):
+    """A column: its heading, a cell per row, how it is set, and how soon it goes when there is no room (0: never)."""
+
+    name: str
+    cells: list[Any]
+    number: bool = False
+    drop: float = 0
+
+
+def runs_table(
+    runs: Ledger,
+    *,
+    metric: str,
+    spreads: Mapping[str, Spread] | None = None,
+    keys: Sequence[str] | None = None,
+    width: int | None = None,
+) -> Table:
     """Returns the readable runs as a rich table, in their given order.
 
     Args:
         runs: the runs.
         metric: full name of the metric shown with its interval.
-        title: a line above.
+        spreads: mean and spread over seeds by `Run.group`; None takes them from these runs alone.
         keys: config columns; None takes those that differ.
+        width: characters at hand; the least telling columns go until the table fits, and its caption names them.
     """
     shown = runs.readable
     keys = differing(shown) if keys is None else keys
-    spreads = runs.spreads(metric)
-    seeded = any(spread.runs > 1 for spread in spreads.values())
-    table = _table(title, ["#", "run", "status", *short_names(keys).values(), "seed", metric, "95 %"])
-    for name in [*(["over seeds"] if seeded else []), "epochs", "time", "size", "age"]:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict")
-    table.add_column("folder", overflow="fold", style="dim")
-    for rank, run in enumerate(shown, start=1):
-        score = run.score(metric)
-        cells: list[Any] = [str(rank), run.name, Text(run.status, STYLES[run.status])]
-        cells += [_cell(column_value(run, key)) for key in keys]
-        cells += [_cell(run.seed), text.number(score.value if score else None), interval(score)]
-        cells += [_spread(spreads.get(run.group))] if seeded else []
-        cells += [str(run.epochs), text.duration(run.seconds), text.size(run.bytes), text.age(run.age), run.verdict]
-        cells += [str(run.path)]
-        table.add_row(*cells)
-    return table
+    spreads = runs.spreads(metric) if spreads is None else spreads
+    scores = [run.score(metric) for run in shown]
+    columns = [
+        _Column("#", [str(rank) for rank in range(1, len(shown) + 1)], True),
+        _Column("run", [run.name for run in shown], drop=1),
+        _Column("status", [Text(run.status, STYLES[run.status]) for run in shown]),
+        *_config_columns(shown, keys),
+        _Column("seed", [_cell(run.seed) for run in shown], True),
+        _Column(metric, [text.number(score.value if score else None) for score in scores], True),
+        _Column("95 %", [interval(score) for score in scores], True, 2),
+    ]
+    if any(spread.runs > 1 for spread in spreads.values()):
+        columns.append(_Column("over seeds", [_spread(spreads.get(run.group)) for run in shown], True, 3))
+    columns += [
+        _Column("epochs", [str(run.epochs) for run in shown], True, 6),
+        _Column("time", [text.duration(run.seconds) for run in shown], True, 4),
+        _Column("size", [text.size(run.bytes) for run in shown], True, 7),
+        _Column("age", [text.age(run.age) for run in shown], True, 5),
+        _Column("verdict", [run.verdict for run in shown], drop=8),
+        _Column("folder", [Text(str(run.path), "dim") for run in shown], drop=9),
+    ]
+    return _fit(columns, width)
 
 
-def groups_table(runs: Ledger, *, metric: str, title: str | None = None) -> Table:
+def groups_table(runs: Ledger, *, metric: str, width: int | None = None) -> Table:
     """Returns one row per config: mean and spread of the metric over its seeds, best config first."""
     shown = runs.readable
-    keys, spreads, groups = differing(shown), runs.spreads(metric), runs.groups()
-    table = _table(title, ["#", *short_names(keys).values(), metric, "over seeds"])
-    for name in ("runs", "lowest", "highest", "time"):
-        table.add_column(name, justify="right", no_wrap=True)
+    spreads, groups = runs.spreads(metric), runs.groups()
     order = sorted(groups, key=lambda key: -spreads[key].mean if key in spreads else 1.0)
-    for rank, key in enumerate(order, start=1):
-        members, spread = groups[key], spreads.get(key)
-        values = [score.value for run in members.ended if (score := run.score(metric))]
-        seconds = [run.seconds for run in members if run.seconds]
-        table.add_row(
-            str(rank),
-            *(_cell(column_value(members[0], name)) for name in keys),
-            text.number(spread.mean if spread else None),
-            _spread(spread),
-            f"{len(members.ended)}/{len(members)}",
-            text.number(min(values, default=None)),
-            text.number(max(values, default=None)),
-            text.duration(sum(seconds) / len(seconds) if seconds else None),
+    members = [groups[key] for key in order]
+    found = [[score.value for run in group.ended if (score := run.score(metric))] for group in members]
+    seconds = [[run.seconds for run in group if run.seconds] for group in members]
+    columns = [
+        _Column("#", [str(rank) for rank in range(1, len(order) + 1)], True),
+        *_config_columns([group[0] for group in members], differing(shown)),
+        _Column(metric, [text.number(spreads[key].mean if key in spreads else None) for key in order], True),
+        _Column("over seeds", [_spread(spreads.get(key)) for key in order], True),
+        _Column("runs", [f"{len(group.ended)}/{len(group)}" for group in members], True, 4),
+        _Column("lowest", [text.number(min(values, default=None)) for values in found], True, 3),
+        _Column("highest", [text.number(max(values, default=None)) for values in found], True, 2),
+        _Column("time", [text.duration(sum(part) / len(part) if part else None) for part in seconds], True, 5),
+    ]
+    return _fit(columns, width)
+
+
+def _config_columns(runs: Sequence[Run], keys: Sequence[str]) -> list[_Column]:
+    cells = {name: [_cell(column_value(run, key)) for run in runs] for key, name in short_names(keys).items()}
+    return [_Column(name, values, drop=0.5) for name, values in cells.items()]
+
+
+def _fit(columns: list[_Column], width: int | None) -> Table:
+    gone: list[str] = []
+    while True:
+        needed = sum(max(map(_length, [column.name, *column.cells])) + 2 for column in columns) - 2
+        least = max(reversed(columns), key=lambda column: column.drop)
+        if width is None or needed <= width or not least.drop:
+            break
+        gone.append(least.name)
+        columns = [column for column in columns if column is not least]
+    table = Table(header_style="bold", box=None, pad_edge=False, caption_justify="left")
+    if gone:
+        table.caption = f"no room for {', '.join(reversed(gone))}: a wider terminal, --csv or --json has them"
+    for column in columns:
+        table.add_column(
+            column.name, justify="right" if column.number else "left", no_wrap=column.number, overflow="fold"
         )
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*row)
     return table
+
+
+def _length(cell: Any) -> int:
+    return cell_len(cell.plain if isinstance(cell, Text) else cell)
 
 
 def unreadable_table(runs: Ledger) -> Table:
@@ -126,11 +175,3 @@ def _spread(spread: Spread | None) -> str:
 
 def _cell(item: Any) -> str:
     return "–" if item is None else text.value(item)
-
-
-def _table(title: str | None, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for name in columns:
-        number = name in ("#", "seed", "95 %", "over seeds") or "/" in name
-        table.add_column(name, justify="right" if number else "left", no_wrap=number, overflow="fold")
-    return table
