@@ -1,0 +1,63 @@
+"""Evaluates a trained model on any collection: tokens, vectors, then `evaluate_vectors`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twotower.data.collection import Collection
+from twotower.evaluation.evaluate import evaluate_vectors
+from twotower.evaluation.results import Evaluation
+from twotower.model.encoding import encode
+
+if TYPE_CHECKING:
+    from twotower.model.checkpoint import Checkpoint
+
+OPTIONS = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples")
+"""The keys of the config group `evaluation` that `evaluate_vectors` takes."""
+
+
+def evaluate_checkpoint(
+    checkpoint: Checkpoint,
+    collection: Collection,
+    split: str,
+    *,
+    untrained: Mapping[str, Mapping[str, float]] | None = None,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Evaluates an exported model on a split of a collection.
+
+    Args:
+        checkpoint: the loaded model with its tokenizer and config.
+        collection: any collection; words the model has not met are unknown to it.
+        split: whose judgements count; all of its judged queries are evaluated.
+        untrained: figures of the untrained model, where known.
+        progress: called with the number of documents just encoded.
+        **options: settings of the config group `evaluation`, which win over the model's own.
+
+    Raises:
+        UserError: for an unknown or empty split, or a bad setting.
+    """
+    rows = np.unique(collection.split(split).query).astype(np.int64)
+    settings = {key: value for key, value in checkpoint.config.get("evaluation", {}).items() if key in OPTIONS}
+    settings |= options
+    if "protocols" not in options:
+        settings["protocols"] = "auto"  # what the training data offered says nothing about this collection
+    texts = [collection.query_texts[row] for row in rows]
+    query_tokens = checkpoint.tokenizer.encode(texts, checkpoint.max_query_length)
+    document_tokens = checkpoint.tokenizer.encode_cached(collection.document_texts(), checkpoint.max_document_length)
+    query_QD = encode(checkpoint.model, query_tokens, side="query")
+    document_ND = encode(checkpoint.model, document_tokens, side="document", progress=progress)
+    return evaluate_vectors(
+        query_QD,
+        document_ND,
+        collection,
+        rows,
+        split,
+        untrained=untrained,
+        seed=int(checkpoint.config.get("seed", 0)),
+        **settings,
+    )
