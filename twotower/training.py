@@ -114,7 +114,9 @@ def prepare(config: dict[str, Any], *, run_dir: Path, run_name: str, choices: di
 def build_module(context: RunContext) -> TwoTowerModule:
     """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
     config, tokenizer = context.config, context.tokenizer
-    matrix_VD = build_embedding(config["embedding"], tokenizer, context.data.all_tokens(), seed=config["seed"])
+    matrix_VD = build_embedding(
+        config["embedding"], tokenizer.index_to_word, context.data.all_tokens(), seed=config["seed"]
+    )
     module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
     module.model.load_embedding(matrix_VD)
     module.model.set_word_weights(context.data.idf())

@@ -33,6 +33,7 @@ class RunContext:
     epoch_metrics: dict[str, float] = field(default_factory=dict)
     untrained: dict[str, dict[str, float]] = field(default_factory=dict)
     evaluation: Evaluation | None = None
+    query_vectors: np.ndarray | None = None
     document_vectors: np.ndarray | None = None
     best_epoch: int = 0
     unhealthy: list[str] = field(default_factory=list)

@@ -83,8 +83,9 @@ class Evaluate(RunCallback):
         started = time.perf_counter()
         query_QD, document_ND = self._vectors(pl_module, rows)
         data, config = self.context.data, self.context.config
+        options = {key: config["evaluation"][key] for key in ("protocols", "k", "max_memory")}
         means, self.rankings = evaluate_means(
-            query_QD, document_ND, data.collection, rows, config["data"]["eval_split"], **_options(config)
+            query_QD, document_ND, data.collection, rows, config["data"]["eval_split"], **options
         )
         self.sample_ND = document_ND[np.linspace(0, len(document_ND) - 1, min(len(document_ND), 500)).astype(int)]
         self.seconds += time.perf_counter() - started
@@ -99,6 +100,7 @@ class Evaluate(RunCallback):
         data, config = self.context.data, self.context.config
         rows = data.eval_queries(None)
         query_QD, self.context.document_vectors = self._vectors(pl_module, rows)
+        self.context.query_vectors = query_QD
         self.context.evaluation = evaluate_vectors(
             query_QD,
             self.context.document_vectors,
@@ -108,17 +110,13 @@ class Evaluate(RunCallback):
             untrained=self.context.untrained,
             objective=self.context.objective,
             seed=config["seed"],
-            **_options(config),
+            **{key: value for key, value in config["evaluation"].items() if key != "objective"},
         )
         import pyarrow.parquet as parquet
 
         with atomic_path(self.context.run_dir / "per_query.parquet") as path:
             parquet.write_table(self.context.evaluation.per_query_table(), path)
         self.seconds += time.perf_counter() - started
-
-
-def _options(config: dict) -> dict:
-    return {key: value for key, value in config["evaluation"].items() if key in ("protocols", "k", "max_memory")}
 
 
 def load_best(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from twotower.callbacks.base import RunCallback
-from twotower.files import write_json
+from twotower.files import sha256_file, write_json
 from twotower.model import checkpoint
 from twotower.model.module import TwoTowerModule
 
@@ -68,25 +67,35 @@ class Export(RunCallback):
     def _export_index(self) -> None:
         from twotower.data.documents import DocumentStore
         from twotower.index.export import export
+        from twotower.index.manifest import identity_of
 
         context = self.context
-        documents = context.run_dir / "documents.db"
-        DocumentStore.write(documents, context.data.collection)
-        context.record.add_artefact(documents, "documents")
-        if not context.config.get("index"):
-            return
+        path = context.run_dir / "documents.db"
+        DocumentStore.write(path, context.data.collection)
+        context.record.add_artefact(path, "documents")
         assert context.exported is not None
         assert context.document_vectors is not None
-        for folder in export(
+        with DocumentStore(path) as documents:
+            identity = identity_of(
+                checkpoint=context.exported.name,
+                checkpoint_sha256=sha256_file(context.exported),
+                vocabulary_hash=context.tokenizer.hash,
+                documents_hash=documents.hash,
+                documents_count=documents.count,
+            )
+        manifests = export(
             context.config["index"],
-            vectors_ND=context.document_vectors,
-            documents=DocumentStore(documents),
-            checkpoint=context.exported,
-            vocabulary_hash=context.tokenizer.hash,
+            context.document_vectors,
+            context.data.collection.document_ids,
+            identity=identity,
             run_dir=context.run_dir,
-        ):
-            context.indexes.append(Path(folder).name)
-            context.record.add_artefact(folder, "index")
+            query_QD=context.query_vectors,
+            seed=context.config["seed"],
+            progress=None,
+        )
+        for name in manifests:
+            context.indexes.append(name)
+            context.record.add_artefact(f"index/{name}", "index")
 
     def _training_stats(self) -> dict[str, Any]:
         """Builds the history the exported model carries, with the customary names of its figures."""
