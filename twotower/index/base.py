@@ -1,0 +1,141 @@
+"""The interface every index backend offers, and the checks they share.
+
+Every backend speaks cosine similarity: descending, 1 for the same direction, whatever the library below calls it.
+Legend: N documents, D dimension, Q queries, K ranks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from twotower.errors import UserError
+from twotower.index.vectors import Progress, Vectors, normalise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Queries whose true nearest documents are known, for tuning an index and measuring its recall.
+
+    Attributes:
+        query_QD: normalised float32 queries.
+        scores_QK: the exact cosine similarities of the true nearest documents, descending.
+        source: "queries" or "documents", what the vectors are.
+    """
+
+    query_QD: np.ndarray  # noqa: N815
+    scores_QK: np.ndarray  # noqa: N815
+    source: str
+
+
+class Index(ABC):
+    """One way to find the nearest document vectors.
+
+    A life: `check()` before training; `build()` into an empty folder, then `publish()` once that folder stands in its
+    final place, or `discard()` when something failed; later `load()` and any number of `search()`.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, *, name: str) -> None:
+        self.name = name
+        self.dim = 0
+        self.count = 0
+
+    def check(self, *, dim: int | None = None) -> None:  # noqa: B027 - most backends need nothing
+        """Fails early, before any training, where this index could not be written.
+
+        Args:
+            dim: the width of the vectors to come, when known.
+
+        Raises:
+            UserError: naming what is missing.
+        """
+
+    def bind(self, identity: Mapping[str, Any]) -> None:  # noqa: B027 - only shared servers need names
+        """Learns whose index is to be built (see `manifest.identity_of`), before `build`."""
+
+    @abstractmethod
+    def build(
+        self,
+        vectors: Vectors,
+        document_ids: Sequence[str],
+        folder: Path,
+        *,
+        probe: Probe | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Builds the index and writes its files into an existing, empty folder; ready to search afterwards."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Makes the index in a folder ready to search."""
+
+    @abstractmethod
+    def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Searches normalised queries with 1 <= k <= count."""
+
+    def search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the k nearest documents of every query.
+
+        Args:
+            query_QD: query vectors of any length above zero.
+            k: how many documents.
+
+        Returns:
+            Cosine similarities float32 [Q, K] descending and document rows int64 [Q, K]; row -1 with score -inf where
+            there is no further hit.
+
+        Raises:
+            UserError: for a k below 1 or vectors of another width.
+        """
+        if k < 1:
+            raise UserError(f"k={k}: ask for at least 1 document.")
+        query_QD = np.atleast_2d(query_QD)
+        if query_QD.shape[1] != self.dim:
+            raise UserError(
+                f"The query vector has {query_QD.shape[1]} dimensions, the index {self.name} {self.dim}; "
+                "it belongs to another model."
+            )
+        scores_QK, rows_QK = self._search(normalise(query_QD), min(k, self.count))
+        short = k - scores_QK.shape[1]
+        if short > 0:
+            scores_QK = np.pad(scores_QK, ((0, 0), (0, short)), constant_values=-np.inf)
+            rows_QK = np.pad(rows_QK, ((0, 0), (0, short)), constant_values=-1)
+        return scores_QK, rows_QK
+
+    def describe(self) -> dict[str, Any]:
+        """What the build decided, for the manifest: `settings` (dict), `notes` (list), `bytes` held elsewhere."""
+        return {"settings": {}, "notes": [], "bytes": 0}
+
+    def publish(self) -> None:  # noqa: B027 - only a backend with state elsewhere has something to switch
+        """Makes a finished build the current one outside its folder, and removes the one before."""
+
+    def discard(self) -> None:  # noqa: B027
+        """Removes what a failed build left outside its folder."""
+
+    def _start(self, vectors: Vectors, document_ids: Sequence[str]) -> None:
+        self.count, self.dim = int(vectors.shape[0]), int(vectors.shape[1])
+        if self.count == 0:
+            raise UserError(f"index.{self.name}: there are no documents to index.")
+        if len(document_ids) != self.count:
+            raise UserError(f"index.{self.name}: {self.count} vectors but {len(document_ids)} document ids.")
+
+
+def need(ok: bool, name: str, key: str, given: Any, works: str) -> None:
+    """Raises UserError for a setting out of range.
+
+    Args:
+        ok: whether the value is fine.
+        name: the index's name in the config.
+        key: the setting's key.
+        given: its value.
+        works: what would have worked.
+    """
+    if not ok:
+        raise UserError(f"index.{name}.{key}={given}: must be {works}.")

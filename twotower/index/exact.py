@@ -1,0 +1,156 @@
+"""Exact search: a matrix product and a top-k with torch, in chunks, over memory-mapped or GPU-resident vectors.
+
+Legend: N documents, D dimension, Q queries, K ranks, C documents of one chunk.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from twotower.errors import UserError
+from twotower.index.base import Index, Probe, need
+from twotower.index.vectors import Progress, Vectors, best_first, blocks, write_npy
+
+SCORES_PER_CHUNK = 1 << 21
+"""Scores computed before the best of them are kept: 8 MB of float32, which stays in a processor's cache."""
+
+SCORES_PER_CHUNK_GPU = 1 << 27
+FILE = "vectors.npy"
+
+
+def as_tensor(array: np.ndarray) -> torch.Tensor:
+    """Views an array, read-only memory maps included, as a tensor without copying."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def search_tensor(query_QD: torch.Tensor, vectors_ND: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the k documents of highest inner product for every query, exactly.
+
+    Args:
+        query_QD: float32 queries, on the device of the vectors.
+        vectors_ND: float32 or float16 documents; float16 on a CPU is widened chunk by chunk.
+        k: how many, at most N.
+
+    Returns:
+        Scores float32 [Q, K] descending and rows int64 [Q, K]; equal scores by row.
+    """
+    count = len(vectors_ND)
+    budget = SCORES_PER_CHUNK if vectors_ND.device.type == "cpu" else SCORES_PER_CHUNK_GPU
+    queries = min(len(query_QD), 1024)
+    size = max(4096, min(1 << 20, budget // queries))
+    found = [
+        _search_chunked(query_QD[start : start + queries], vectors_ND, min(k, count), size)
+        for start in range(0, len(query_QD), queries)
+    ]
+    scores_QK = torch.cat([scores for scores, _ in found]).float().cpu().numpy()
+    return best_first(scores_QK, torch.cat([rows for _, rows in found]).cpu().numpy(), k)
+
+
+def _search_chunked(
+    query_QD: torch.Tensor, vectors_ND: torch.Tensor, k: int, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    half_on_gpu = vectors_ND.device.type != "cpu" and vectors_ND.dtype != torch.float32
+    query_QD = query_QD.to(vectors_ND.dtype if half_on_gpu else torch.float32)
+    best: tuple[torch.Tensor, torch.Tensor] | None = None
+    for start in range(0, len(vectors_ND), size):
+        chunk_CD = vectors_ND[start : start + size]
+        if not half_on_gpu and chunk_CD.dtype != torch.float32:
+            chunk_CD = chunk_CD.float()
+        scores_QC = query_QD @ chunk_CD.T
+        scores_QK, rows_QK = torch.topk(scores_QC, min(k, scores_QC.shape[1]), dim=1)
+        rows_QK += start
+        if best is not None:
+            scores_QK, rows_QK = torch.cat([best[0], scores_QK], dim=1), torch.cat([best[1], rows_QK], dim=1)
+            scores_QK, order_QK = torch.topk(scores_QK, min(k, scores_QK.shape[1]), dim=1)
+            rows_QK = rows_QK.gather(1, order_QK)
+        best = scores_QK, rows_QK
+    assert best is not None
+    return best
+
+
+def true_scores(query_QD: np.ndarray, vectors: Vectors, k: int, *, progress: Progress | None = None) -> np.ndarray:
+    """Returns the exact similarities [Q, K] of the nearest documents, reading the vectors once, block by block."""
+    count = int(vectors.shape[0])
+    queries = torch.from_numpy(np.ascontiguousarray(query_QD, dtype=np.float32))
+    best_QK = torch.empty(len(query_QD), 0)
+    for start, block_CD in blocks(vectors):
+        scores, _ = search_tensor(queries, torch.from_numpy(block_CD), min(k, len(block_CD)))
+        best_QK = torch.cat([best_QK, torch.from_numpy(scores)], dim=1)
+        best_QK = torch.topk(best_QK, min(k, best_QK.shape[1]), dim=1).values
+        if progress:
+            progress("exact answers", start + len(block_CD), count)
+    return best_QK.numpy()
+
+
+class ExactIndex(Index):
+    """All documents are compared with every query.
+
+    On a CPU the vectors are memory-mapped, so opening takes no time and processes share them; on a GPU they are
+    loaded once. Results are exact for `dtype=float32`; `float16` halves the file and rounds scores to about 1e-3.
+    """
+
+    kind = "exact"
+
+    def __init__(self, *, name: str = "exact", device: str = "auto", dtype: str = "float32") -> None:
+        super().__init__(name=name)
+        need(dtype in ("float32", "float16"), name, "dtype", dtype, "float32 or float16")
+        self.device, self.dtype = device, dtype
+        self._vectors_ND: torch.Tensor | None = None
+
+    def check(self, *, dim: int | None = None) -> None:
+        """Raises UserError for a device this machine does not have."""
+        self._device()
+
+    def _device(self) -> torch.device:
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"index.{self.name}.device={self.device}: no such device on this machine; use auto or cpu."
+            ) from error
+        return device
+
+    def build(
+        self,
+        vectors: Vectors,
+        document_ids: Sequence[str],
+        folder: Path,
+        *,
+        probe: Probe | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Writes the vectors, normalised, as one .npy file."""
+        self._start(vectors, document_ids)
+        write_npy(folder / FILE, vectors, dtype=self.dtype, progress=progress, stage="write")
+        self.load(folder)
+
+    def load(self, folder: Path) -> None:
+        """Memory-maps the vectors, or moves them to the GPU."""
+        try:
+            array = np.load(folder / FILE, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise UserError(f"Cannot read {folder / FILE}: {error}. Build the index again.") from error
+        self.count, self.dim = array.shape
+        device = self._device()
+        self._vectors_ND = as_tensor(array) if device.type == "cpu" else as_tensor(np.asarray(array)).to(device)
+
+    def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        assert self._vectors_ND is not None, "search before load"
+        with torch.inference_mode():
+            query = torch.from_numpy(query_QD).to(self._vectors_ND.device)
+            return search_tensor(query, self._vectors_ND, k)
+
+    def describe(self) -> dict[str, Any]:
+        """Names the device and the stored precision."""
+        return {"settings": {"device": str(self._device()), "dtype": self.dtype}, "notes": [], "bytes": 0}

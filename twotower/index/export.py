@@ -1,0 +1,210 @@
+"""From vectors to finished indexes in a run's folder, each one whole or not at all.
+
+Legend: N documents, D dimension, Q queries.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twotower.config import instantiate, plain
+from twotower.errors import UserError, nearest
+from twotower.files import atomic_path
+from twotower.index import manifest
+from twotower.index.base import Index, Probe
+from twotower.index.recall import make_probe, measure
+from twotower.index.vectors import Progress, Vectors, sample_rows, take
+
+log = logging.getLogger(__name__)
+
+SAMPLE_FILE = "random_documents.npy"
+SAMPLE_SIZE = 256
+
+
+def make_indexes(index_config: Mapping[str, Any] | None) -> dict[str, Index]:
+    """Builds the objects of a config's `index` group, by name; an empty group (index=none) gives none.
+
+    Raises:
+        UserError: for a setting that is misspelt or out of range.
+    """
+    made = {}
+    for name, settings in (plain(index_config) or {}).items():
+        if not isinstance(settings, Mapping) or "_target_" not in settings:
+            raise UserError(f"index.{name} is not an index: choose from conf/index, as in index=[faiss_flat,redis].")
+        _known_settings(name, settings)
+        made[str(name)] = instantiate(settings, name=str(name))
+    return made
+
+
+def _known_settings(name: str, settings: Mapping[str, Any]) -> None:
+    import importlib
+    import inspect
+
+    module, _, attribute = str(settings["_target_"]).rpartition(".")
+    if not module.startswith("twotower.index"):
+        return
+    accepted = [
+        key
+        for key in inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
+        if key != "name"
+    ]
+    for key in settings:
+        if key not in (*accepted, "_target_"):
+            raise UserError(
+                f"index.{name}.{key}: no such setting; there are: {', '.join(accepted)}.{nearest(key, accepted)}"
+            )
+
+
+def check(index_config: Mapping[str, Any] | None, *, dim: int | None = None) -> None:
+    """Fails before any training where an index could not be written: no GPU, no Redis, an impossible factory string.
+
+    Args:
+        index_config: the config's `index` group.
+        dim: width of the vectors to come, when known.
+    """
+    for index in make_indexes(index_config).values():
+        index.check(dim=dim)
+
+
+def export(
+    index_config: Mapping[str, Any] | None,
+    vectors_ND: Vectors,
+    document_ids: Sequence[str],
+    *,
+    identity: Mapping[str, Any],
+    run_dir: str | Path,
+    query_QD: np.ndarray | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Builds every index of a config into `<run>/index/<name>`, replacing a former one only when complete.
+
+    Args:
+        index_config: the config's `index` group; empty builds nothing.
+        vectors_ND: document vectors, in memory, memory-mapped or `Shards`.
+        document_ids: their ids, same order.
+        identity: from `manifest.identity_of`.
+        run_dir: the run's folder.
+        query_QD: encoded queries to tune and measure recall with; without them some documents stand in.
+        seed: chooses the samples.
+        progress: told (stage, done, total), the stage starting with the index's name.
+
+    Returns:
+        The manifests, by index name.
+
+    Raises:
+        UserError: after all were tried, naming those that failed; the others are in place.
+    """
+    indexes = make_indexes(index_config)
+    if not indexes:
+        return {}
+    probe = make_probe(vectors_ND, query_QD, seed=seed, progress=progress)
+    sample_SD = take(vectors_ND, sample_rows(int(vectors_ND.shape[0]), SAMPLE_SIZE, seed))
+    config = plain(index_config)
+    done: dict[str, dict[str, Any]] = {}
+    failed: dict[str, Exception] = {}
+    for name, index in indexes.items():
+        try:
+            folder = Path(run_dir) / "index" / name
+            parts = {"identity": identity, "config": config[name], "sample_SD": sample_SD, "progress": progress}
+            done[name] = _export_one(index, vectors_ND, document_ids, folder, probe=probe, **parts)
+        except Exception as error:  # one backend's trouble must not cost the others
+            log.error("index.%s was not written: %s", name, error)
+            failed[name] = error
+    if failed:
+        first = next(iter(failed.values()))
+        others = f" Written: {', '.join(done)}." if done else ""
+        told = " ".join(f"[{name}] {error}" for name, error in failed.items())
+        raise UserError(f"Index not written: {told}{others}") from first
+    return done
+
+
+def _export_one(
+    index: Index,
+    vectors_ND: Vectors,
+    document_ids: Sequence[str],
+    folder: Path,
+    *,
+    identity: Mapping[str, Any],
+    config: Mapping[str, Any],
+    sample_SD: np.ndarray,
+    probe: Probe,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    def report(stage: str, part: int, whole: int) -> None:
+        if progress:
+            progress(f"{index.name}: {stage}", part, whole)
+
+    try:
+        with atomic_path(folder) as temporary:
+            temporary.mkdir()
+            index.bind(identity)
+            started = time.perf_counter()
+            index.build(vectors_ND, document_ids, temporary, probe=probe, progress=report)
+            seconds = time.perf_counter() - started
+            np.save(temporary / SAMPLE_FILE, sample_SD)
+            facts = _facts(index, config, measure(index, vectors_ND, probe), probe, seconds)
+            written = manifest.write(temporary, identity=identity, facts=facts)
+    except BaseException:
+        with suppress(Exception):
+            index.discard()
+        raise
+    index.publish()
+    log.info("index.%s: %d documents, recall@10 %.3f, %.1f s", index.name, index.count, facts["recall_at_10"], seconds)
+    return written
+
+
+def _facts(index: Index, config: Mapping[str, Any], recall: float, probe: Probe, seconds: float) -> dict[str, Any]:
+    described = index.describe()
+    return {
+        "name": index.name,
+        "kind": index.kind,
+        "count": index.count,
+        "dim": index.dim,
+        "recall_at_10": round(recall, 6),
+        "recall_measured_on": {
+            "source": probe.source,
+            "queries": len(probe.query_QD),
+            "depth": probe.scores_QK.shape[1],
+        },
+        "build_seconds": round(seconds, 3),
+        "bytes_elsewhere": described["bytes"],
+        "settings": described["settings"],
+        "notes": described["notes"],
+        "config": {key: _without_secret(value) for key, value in config.items()},
+    }
+
+
+def _without_secret(value: Any) -> Any:
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    from twotower.index.redis_connection import without_credentials
+
+    return without_credentials(value)
+
+
+def open_index(folder: Path, identity: Mapping[str, Any]) -> tuple[Index, dict[str, Any]]:
+    """Opens a finished index for searching, after checking that it belongs to this model and these documents.
+
+    Returns:
+        The index and its manifest.
+
+    Raises:
+        UserError: when it does not belong, is damaged, or its server or device is missing.
+    """
+    facts = manifest.read(folder)
+    manifest.verify(folder, facts, identity)
+    index = make_indexes({facts["name"]: facts["config"]})[facts["name"]]
+    index.load(folder)
+    if index.count != facts["count"] or index.dim != facts["dim"]:
+        raise UserError(
+            f"The index in {folder} holds {index.count} vectors, its manifest says {facts['count']}. Build it again."
+        )
+    return index, facts

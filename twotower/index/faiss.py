@@ -1,0 +1,252 @@
+"""FAISS indexes from any factory string, on a CPU or a GPU, memory-mapped when read.
+
+FAISS's inner product over normalised vectors is cosine similarity. Approximate indexes are tuned on queries with known
+answers (`target_recall`) unless the config fixes `nprobe` or `ef_search`; compressed ones can re-rank their best
+`rerank` hits from the original vectors, which are memory-mapped, so that scores are exact again.
+Legend: N documents, D dimension, Q queries, K ranks, C candidates to re-rank.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from twotower.errors import UserError
+from twotower.files import read_json, write_json
+from twotower.index.base import Index, Probe, need
+from twotower.index.faiss_factory import fit, largest, list_count, make, quiet, search_parameter
+from twotower.index.recall import recall_of_scores
+from twotower.index.vectors import Progress, Vectors, best_first, blocks, sample_rows, take, write_npy
+
+log = logging.getLogger(__name__)
+
+FILE = "index.faiss"
+ORIGINALS = "vectors.npy"
+SETTINGS = "settings.json"
+RERANK_BYTES = 64 << 20
+
+# From this many queries on FAISS multiplies matrices; its own default (128,000) never does and is ten times slower.
+faiss.cvar.distance_compute_blas_threshold = 20
+# A child forked after FAISS was used waits for ever on threads that it did not inherit.
+os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
+
+
+class FaissIndex(Index):
+    """An index made by FAISS's factory.
+
+    Args:
+        name: its name in the config.
+        factory: the factory string; lists and code bits shrink when there are too few documents, which is logged.
+        ef_construction: HNSW: neighbours considered while building.
+        ef_search: HNSW: neighbours considered while searching; null: the smallest that reaches target_recall.
+        nprobe: IVF: lists visited; null: the fewest that reach target_recall.
+        target_recall: recall@10 to reach when tuning.
+        rerank: this many hits are scored again from the original vectors; 0: none.
+        train_size: most vectors to train on; null: what FAISS uses (256 per centroid).
+        gpu: build and search on the first GPU.
+        seed: chooses the training vectors.
+    """
+
+    kind = "faiss"
+
+    def __init__(
+        self,
+        *,
+        name: str = "faiss_flat",
+        factory: str = "Flat",
+        ef_construction: int = 200,
+        ef_search: int | None = None,
+        nprobe: int | None = None,
+        target_recall: float = 0.95,
+        rerank: int = 0,
+        train_size: int | None = None,
+        gpu: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name=name)
+        need(ef_construction >= 1, name, "ef_construction", ef_construction, "at least 1")
+        need(ef_search is None or ef_search >= 1, name, "ef_search", ef_search, "at least 1, or null to tune it")
+        need(nprobe is None or nprobe >= 1, name, "nprobe", nprobe, "at least 1, or null to tune it")
+        need(0 < target_recall <= 1, name, "target_recall", target_recall, "above 0 and at most 1")
+        need(rerank >= 0, name, "rerank", rerank, "0 (off) or the number of hits to score again")
+        need(train_size is None or train_size >= 1, name, "train_size", train_size, "at least 1, or null")
+        self.factory, self.ef_construction, self.rerank = factory, ef_construction, rerank
+        self.fixed = {"efSearch": ef_search, "nprobe": nprobe}
+        self.target_recall, self.train_size, self.gpu, self.seed = target_recall, train_size, gpu, seed
+        self.value: int | None = None
+        self.notes: list[str] = []
+        self._index: Any = None
+        self._resources: Any = None
+        self._originals_ND: np.ndarray | None = None
+
+    def check(self, *, dim: int | None = None) -> None:
+        """Raises UserError for a factory string that cannot work, or a GPU that is not there."""
+        if self.gpu and faiss.get_num_gpus() == 0:
+            build = "FAISS sees none" if hasattr(faiss, "StandardGpuResources") else "this FAISS is the CPU build"
+            raise UserError(
+                f"index.{self.name} needs a GPU ({build}). Use index=faiss_flat or index=faiss_hnsw here; "
+                "on a machine with a GPU install the gpu extra."
+            )
+        # Without a known width only the grammar is checked: 5040 divides by nearly any PQ count.
+        make(self.factory, dim or 5040, self.name)
+
+    def build(
+        self,
+        vectors: Vectors,
+        document_ids: Sequence[str],
+        folder: Path,
+        *,
+        probe: Probe | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Trains on a sample, adds block by block, tunes on the probe, writes `index.faiss`."""
+        self._start(vectors, document_ids)
+        self.check(dim=self.dim)
+        fitted, self.notes = fit(self.factory, self.count)
+        for note in self.notes:
+            log.warning("index.%s: %s", self.name, note)
+        index = make(fitted, self.dim, self.name)
+        if search_parameter(index) == "efSearch":
+            faiss.ParameterSpace().set_index_parameter(index, "efConstruction", self.ef_construction)
+        index = self._fill(self._to_gpu(index), vectors, fitted, progress)
+        faiss.write_index(faiss.index_gpu_to_cpu(index) if self.gpu else index, str(folder / FILE))
+        del index  # searched below as users will: from the file, without a second copy in memory
+        if self.rerank:
+            write_npy(folder / ORIGINALS, vectors, progress=progress, stage="originals")
+        self._open(folder)
+        self._tune(probe)
+        write_json(folder / SETTINGS, {"value": self.value})
+
+    def _fill(self, index: faiss.Index, vectors: Vectors, fitted: str, progress: Progress | None) -> faiss.Index:
+        if not index.is_trained:
+            if progress:
+                progress("train", 0, self.count)
+            size = self.train_size or 256 * max(256, list_count(fitted))
+            rows = sample_rows(self.count, size, self.seed)
+            borrowed = [] if self.gpu else quiet(index)
+            try:
+                index.train(take(vectors, rows))
+                del borrowed
+            except RuntimeError as error:
+                raise UserError(
+                    f"index.{self.name}.factory={self.factory} cannot be trained on {len(rows)} vectors: "
+                    f"{str(error).rsplit(': ', 1)[-1]}. Use a smaller one, or index=faiss_flat."
+                ) from error
+        # Small blocks keep the bar moving where adding is slow (a graph); FAISS spreads each over all threads.
+        for start, block_BD in blocks(vectors, rows=min(16384, max(1024, self.count // 50))):
+            index.add(block_BD)
+            if progress:
+                progress("add", start + len(block_BD), self.count)
+        return index
+
+    def _tune(self, probe: Probe | None) -> None:
+        parameter = search_parameter(self._cpu_view())
+        if parameter is None:
+            return
+        fixed = self.fixed[parameter]
+        most = largest(self._cpu_view(), parameter)
+        if fixed is not None or probe is None:
+            default = 64 if parameter == "efSearch" else max(8, most // 16)
+            self._set(parameter, min(fixed or default, most))
+            return
+        k, recall = probe.scores_QK.shape[1], 0.0
+        value = min(most, 32 if parameter == "efSearch" else max(4, most // 64))
+        while True:
+            self._set(parameter, value)
+            scores_QK, _ = self.search(probe.query_QD, k)
+            recall = recall_of_scores(scores_QK, probe.scores_QK) if self._exact_scores() else self._row_recall(probe)
+            if recall >= self.target_recall or value >= most:
+                break
+            value = min(most, value * 2)
+        log.info("index.%s: %s=%d reaches recall@%d %.3f", self.name, parameter, value, k, recall)
+        if recall < self.target_recall:
+            self.notes.append(
+                f"recall@{k} {recall:.3f} stays below target_recall={self.target_recall}: codes too short"
+            )
+            log.warning("index.%s: %s", self.name, self.notes[-1])
+
+    def _row_recall(self, probe: Probe) -> float:
+        """Judges a compressed index without re-ranking by what more visited lists would still change."""
+        parameter = search_parameter(self._cpu_view())
+        assert parameter is not None
+        assert self.value is not None
+        k, value = probe.scores_QK.shape[1], self.value
+        found_QK, _ = self.search(probe.query_QD, k)
+        self._set(parameter, largest(self._cpu_view(), parameter))
+        best_QK, _ = self.search(probe.query_QD, k)
+        self._set(parameter, value)
+        return recall_of_scores(found_QK, best_QK)
+
+    def _exact_scores(self) -> bool:
+        return bool(self.rerank) or "Flat" in self.factory or self.factory.startswith("HNSW")
+
+    def _set(self, parameter: str, value: int) -> None:
+        space = faiss.GpuParameterSpace() if self.gpu else faiss.ParameterSpace()
+        space.set_index_parameter(self._index, parameter, value)
+        self.value = value
+
+    def load(self, folder: Path) -> None:
+        """Memory-maps the index (a GPU index is copied to the GPU)."""
+        if self.gpu:
+            self.check()
+        self._open(folder)
+        parameter = search_parameter(self._cpu_view())
+        value = read_json(folder / SETTINGS)["value"]
+        if parameter is not None and value:
+            self._set(parameter, value)
+
+    def _open(self, folder: Path) -> None:
+        try:
+            index = faiss.read_index(str(folder / FILE), 0 if self.gpu else faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as error:
+            raise UserError(f"Cannot read {folder / FILE}: cut short or not a FAISS index. Build it again.") from error
+        self.count, self.dim = int(index.ntotal), int(index.d)
+        self._index = self._to_gpu(index)
+        if self.rerank:
+            self._originals_ND = np.load(folder / ORIGINALS, mmap_mode="r")
+
+    def _to_gpu(self, index: faiss.Index) -> faiss.Index:
+        if not self.gpu:
+            return index
+        self._resources = self._resources or faiss.StandardGpuResources()
+        try:
+            return faiss.index_cpu_to_gpu(self._resources, 0, index)
+        except RuntimeError as error:
+            raise UserError(
+                f"index.{self.name}.factory={self.factory} does not run on a GPU: "
+                f"{str(error).rsplit(': ', 1)[-1]}. Flat, IVFn,Flat and IVFn,PQm do."
+            ) from error
+
+    def _cpu_view(self) -> faiss.Index:
+        return faiss.index_gpu_to_cpu(self._index) if self.gpu else self._index
+
+    def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        assert self._index is not None, "search before load"
+        wanted = min(self.count, max(k, self.rerank))
+        scores_QC, rows_QC = self._index.search(query_QD, wanted)
+        if self._originals_ND is not None:
+            scores_QC = rescore(query_QD, rows_QC, self._originals_ND)
+        return best_first(scores_QC, rows_QC, k)
+
+    def describe(self) -> dict[str, Any]:
+        """Names the search parameter in use and what was changed to fit the data."""
+        parameter = search_parameter(self._cpu_view()) if self._index is not None else None
+        return {"settings": {parameter: self.value} if parameter else {}, "notes": list(self.notes), "bytes": 0}
+
+
+def rescore(query_QD: np.ndarray, rows_QC: np.ndarray, vectors_ND: np.ndarray) -> np.ndarray:
+    """Returns the exact similarity [Q, C] of chosen rows, reading only those; a row of -1 gets an arbitrary score."""
+    scores_QC = np.empty(rows_QC.shape, np.float32)
+    step = max(1, RERANK_BYTES // (4 * vectors_ND.shape[1] * max(1, rows_QC.shape[1])))
+    for start in range(0, len(rows_QC), step):
+        part = slice(start, start + step)
+        needed, where = np.unique(np.maximum(rows_QC[part], 0), return_inverse=True)
+        chosen_QCD = np.asarray(vectors_ND[needed], dtype=np.float32)[where.reshape(rows_QC[part].shape)]
+        scores_QC[part] = np.einsum("qd,qcd->qc", query_QD[part], chosen_QCD)
+    return scores_QC

@@ -1,0 +1,66 @@
+"""How much an index misses: recall against exact search, counted so that equal documents never count as misses.
+
+Legend: N documents, D dimension, Q queries, K ranks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from twotower.index.base import Index, Probe
+from twotower.index.exact import true_scores
+from twotower.index.vectors import Progress, Vectors, normalise, sample_rows, take
+
+TOLERANCE = 1e-5
+"""Two similarities closer than this are the same: backends add up float32 products in different orders."""
+
+
+def make_probe(
+    vectors: Vectors,
+    query_QD: np.ndarray | None = None,
+    *,
+    size: int = 200,
+    k: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Probe:
+    """Finds the exact answers of some queries, or of some documents taken as queries where there are none.
+
+    Args:
+        vectors: all documents [N, D].
+        query_QD: encoded queries; at most `size` of them are used.
+        size: how many queries.
+        k: how deep.
+        seed: chooses them.
+        progress: told how many documents were compared.
+    """
+    source = "documents" if query_QD is None or len(query_QD) == 0 else "queries"
+    if source == "queries":
+        assert query_QD is not None
+        chosen_QD = normalise(query_QD[sample_rows(len(query_QD), size, seed)])
+    else:
+        chosen_QD = take(vectors, sample_rows(int(vectors.shape[0]), size, seed))
+    k = min(k, int(vectors.shape[0]))
+    return Probe(query_QD=chosen_QD, scores_QK=true_scores(chosen_QD, vectors, k, progress=progress), source=source)
+
+
+def recall_of_scores(found_QK: np.ndarray, true_QK: np.ndarray) -> float:
+    """Returns the share of the K best documents found, judged by exact scores.
+
+    A found document counts when it is as similar as the K-th true one, so of several identical documents any will do.
+    """
+    enough_QK = found_QK >= true_QK[:, -1:] - TOLERANCE
+    return float(np.minimum(enough_QK.sum(axis=1), true_QK.shape[1]).mean() / true_QK.shape[1])
+
+
+def measure(index: Index, vectors: Vectors, probe: Probe) -> float:
+    """Searches an index with the probe's queries and returns its recall, whatever scores it reports itself."""
+    k = probe.scores_QK.shape[1]
+    _, rows_QK = index.search(probe.query_QD, k)
+    needed, where = np.unique(rows_QK[rows_QK >= 0], return_inverse=True)
+    scores_QK = np.full(rows_QK.shape, -np.inf, np.float32)
+    if len(needed):
+        vectors_UD = take(vectors, needed)
+        which = np.nonzero(rows_QK >= 0)
+        scores_QK[which] = np.einsum("md,md->m", probe.query_QD[which[0]], vectors_UD[where])
+    return recall_of_scores(scores_QK, probe.scores_QK)

@@ -1,0 +1,123 @@
+"""One exporter's or searcher's dealings with a Redis server: trying again, one export at a time, removing an index."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import redis
+
+from twotower.errors import UserError
+from twotower.index.redis_connection import LOST, connect, require_search, scrub, without_credentials
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LOCK_SECONDS = 180
+KEYS_PER_CALL = 5000
+
+
+class Session:
+    """A connection and what is done over it.
+
+    Args:
+        url: address, credentials included; they appear in no message.
+        label: what messages start with ("index.redis").
+        retry_seconds: how long a dropped connection is tried again.
+    """
+
+    def __init__(self, *, url: str, label: str, retry_seconds: float) -> None:
+        self.url, self.safe_url = url, without_credentials(url)
+        self.label, self.retry_seconds = label, retry_seconds
+        self.client = connect(url)
+        self._lock: tuple[str, str] | None = None
+
+    def require_search(self) -> None:
+        """Raises UserError unless the server answers and can search vectors."""
+        require_search(self.client, self.url)
+
+    def again(self, action: Callable[[], T]) -> T:
+        """Runs an action that may be repeated, waiting for a dropped connection to come back."""
+        deadline = time.monotonic() + self.retry_seconds
+        pause = 0.05
+        while True:
+            try:
+                return action()
+            except LOST as error:
+                if time.monotonic() + pause > deadline:
+                    raise
+                log.warning("%s: connection to Redis lost (%s); trying again", self.label, scrub(str(error), self.url))
+                time.sleep(pause)
+                pause = min(2.0, pause * 2)
+
+    @contextmanager
+    def errors_named(self) -> Iterator[None]:
+        """Turns what the server or the network raises into one line without credentials."""
+        try:
+            yield
+        except LOST as error:
+            raise UserError(
+                f"{self.label}: Redis at {self.safe_url} went away and did not come back within "
+                f"{self.retry_seconds:g} s ({scrub(str(error), self.url).rstrip('.')})."
+            ) from None
+        except redis.RedisError as error:
+            raise UserError(f"{self.label}: Redis at {self.safe_url} says: {scrub(str(error), self.url)}") from None
+
+    def lock(self, alias: str) -> None:
+        """Lets one export at a time write under an alias; the lock of an exporter that died ends by itself.
+
+        Raises:
+            UserError: while another export is under way.
+        """
+        key, token = f"twotower:{{{alias}}}:lock", secrets.token_hex(8)
+        if not self.client.set(key, token, nx=True, ex=LOCK_SECONDS):
+            raise UserError(
+                f"{self.label}: another export into the Redis index {alias} is under way; wait for it (the lock of one "
+                f"that died ends within {LOCK_SECONDS} s), or choose another index_name."
+            )
+        self._lock = key, token
+
+    def keep_lock(self, pipeline: redis.client.Pipeline) -> None:
+        """Adds to a pipeline what keeps the lock alive."""
+        if self._lock:
+            pipeline.execute_command("PEXPIRE", self._lock[0], LOCK_SECONDS * 1000)
+
+    def unlock(self) -> None:
+        """Gives the lock up, if it is still ours."""
+        if self._lock is None:
+            return
+        (key, token), self._lock = self._lock, None
+        try:
+            if self.client.get(key) == token.encode():
+                self.client.delete(key)
+        except redis.RedisError:
+            log.warning("%s: the export lock could not be removed; it ends within %d s", self.label, LOCK_SECONDS)
+
+    def versions(self, alias: str) -> list[str]:
+        """Returns the names of all builds under an alias, finished or not."""
+        names = (name.decode("utf-8", "replace") for name in self.client.execute_command("FT._LIST"))
+        return [name for name in names if name.startswith(f"{alias}:")]
+
+    def drop(self, version: str) -> None:
+        """Deletes an index and its hashes, in batches, since one long command would keep the server from answering."""
+        try:
+            self.client.execute_command("FT.DROPINDEX", version)
+        except redis.ResponseError as error:
+            if "unknown" not in str(error).lower() and "no such index" not in str(error).lower():
+                raise
+        batch: list[bytes] = []
+        for key in self.client.scan_iter(match=f"doc:{{{_literal(version)}}}:*", count=KEYS_PER_CALL):
+            batch.append(key)
+            if len(batch) >= KEYS_PER_CALL:
+                self.client.unlink(*batch)
+                batch = []
+        if batch:
+            self.client.unlink(*batch)
+
+
+def _literal(text: str) -> str:
+    return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in text)

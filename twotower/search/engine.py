@@ -1,0 +1,188 @@
+"""Opens a finished run and answers queries: tokenise, encode, search, fetch, each timed.
+
+Legend: D dimension, K ranks, S sampled documents.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from twotower.data.documents import DocumentStore
+from twotower.errors import UserError, nearest
+from twotower.index.base import Index
+from twotower.index.export import SAMPLE_FILE, open_index
+from twotower.index.manifest import identity_of
+from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
+from twotower.search.results import Hit, RandomScore, Results, Timings
+
+UNKNOWN = 1
+"""Index of the word that stands for all words the model never saw."""
+
+
+class SearchEngine:
+    """A model, its index and its documents, ready for queries; several threads may share one.
+
+    Args:
+        checkpoint: the loaded model with its tokenizer.
+        index: an opened index of that model.
+        manifest: the index's manifest.
+        documents: the store the index's rows point into.
+        sample_SD: vectors of some random documents, for scale; None leaves that out.
+    """
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Checkpoint,
+        index: Index,
+        manifest: dict[str, Any],
+        documents: DocumentStore,
+        sample_SD: np.ndarray | None,
+    ) -> None:
+        self.checkpoint, self.index, self.manifest, self.documents = checkpoint, index, manifest, documents
+        self.sample_SD = sample_SD
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, run_dir: str | Path, index: str | None = None) -> SearchEngine:
+        """Opens a run's newest exported model and one of its indexes.
+
+        Args:
+            run_dir: the run's folder.
+            index: the index's name; None takes the only one, or the one whose recall was highest.
+
+        Raises:
+            UserError: when something is missing, damaged, or belongs to another model.
+        """
+        run_dir = Path(run_dir)
+        checkpoint = load(find_checkpoint(run_dir))
+        documents = DocumentStore(run_dir / "documents.db")
+        folder = run_dir / "index" / choose_index(run_dir, index)
+        opened, manifest = open_index(folder, run_identity(checkpoint, documents))
+        sample = folder / SAMPLE_FILE
+        return cls(
+            checkpoint=checkpoint,
+            index=opened,
+            manifest=manifest,
+            documents=documents,
+            sample_SD=np.load(sample) if sample.is_file() else None,
+        )
+
+    def search(self, text: str, k: int = 10) -> Results:
+        """Finds the k documents most similar to a text.
+
+        Raises:
+            UserError: for an empty query or a k below 1.
+        """
+        if not text.strip():
+            raise UserError("The query is empty: write what you are looking for.")
+        if k < 1:
+            raise UserError(f"k={k}: ask for at least 1 document.")
+        with self._lock:
+            return self._search(text, k)
+
+    def _search(self, text: str, k: int) -> Results:
+        clock = [time.perf_counter()]
+        words, unknown, tokens = self._read(text)
+        clock.append(time.perf_counter())
+        if len(unknown) == len(words):
+            return self._nothing(text, words, clock[1] - clock[0])
+        with torch.inference_mode():
+            query_1D = self.checkpoint.model.encode_queries(tokens).float().cpu().numpy()
+        clock.append(time.perf_counter())
+        scores_1K, rows_1K = self.index.search(query_1D, k)
+        clock.append(time.perf_counter())
+        found = rows_1K[0] >= 0  # -1 means there is no further hit, never the last document
+        documents = self.documents.fetch([int(row) for row in rows_1K[0][found]])
+        clock.append(time.perf_counter())
+        stages = [1000 * (end - start) for start, end in zip(clock, clock[1:], strict=False)]
+        scored = zip(scores_1K[0][found].tolist(), documents, strict=True)
+        return Results(
+            query=text,
+            words=words,
+            unknown=unknown,
+            hits=[
+                Hit(rank=rank, score=score, doc_id=item.doc_id, title=item.title, text=item.text)
+                for rank, (score, item) in enumerate(scored, start=1)
+            ],
+            notice=f"The model never saw: {', '.join(unknown)}." if unknown else "",
+            random=self._random(query_1D[0]),
+            timings=Timings(tokenise_ms=stages[0], encode_ms=stages[1], search_ms=stages[2], fetch_ms=stages[3]),
+            index=self.index.name,
+        )
+
+    def _read(self, text: str) -> tuple[list[str], list[str], Any]:
+        tokenizer = self.checkpoint.tokenizer
+        words = list(dict.fromkeys(tokenizer.token_texts(text)))
+        encoded = tokenizer.encode([text], self.checkpoint.max_query_length)
+        unknown = [word for word in words if tokenizer.word_to_index.get(word, UNKNOWN) == UNKNOWN]
+        return words, unknown, encoded.take(np.array([0]))
+
+    def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
+        size = self.checkpoint.tokenizer.size
+        reason = f"none of '{', '.join(words)}' is among the {size:,} words the model knows" if words else "it has no words"
+        timings = Timings(tokenise_ms=1000 * seconds, encode_ms=0.0, search_ms=0.0, fetch_ms=0.0)
+        return Results(
+            query=text,
+            words=words,
+            unknown=words,
+            hits=[],
+            notice=f"This query cannot be searched: {reason}. Try other words.",
+            random=None,
+            timings=timings,
+            index=self.index.name,
+        )
+
+    def _random(self, query_D: np.ndarray) -> RandomScore | None:
+        if self.sample_SD is None or not len(self.sample_SD):
+            return None
+        scores_S = self.sample_SD @ (query_D / max(float(np.linalg.norm(query_D)), 1e-12))
+        return RandomScore(mean=float(scores_S.mean()), highest=float(scores_S.max()), documents=len(scores_S))
+
+    def close(self) -> None:
+        """Closes the document store."""
+        self.documents.close()
+
+
+def run_identity(checkpoint: Checkpoint, documents: DocumentStore) -> dict[str, Any]:
+    """Returns what an index of this model over these documents must carry in its manifest."""
+    return identity_of(
+        checkpoint=checkpoint.path.name,
+        checkpoint_sha256=checkpoint.sha256,
+        vocabulary_hash=checkpoint.tokenizer.hash,
+        documents_hash=documents.hash,
+        documents_count=documents.count,
+    )
+
+
+def index_names(run_dir: Path) -> list[str]:
+    """Returns the names of a run's finished indexes."""
+    return sorted(path.parent.name for path in (run_dir / "index").glob("[!.]*/manifest.json"))
+
+
+def choose_index(run_dir: Path, wanted: str | None) -> str:
+    """Returns the name of the index to search: the one wanted, else the one of highest recall (local before Redis).
+
+    Raises:
+        UserError: when it is not there, naming those that are.
+    """
+    from twotower.index.manifest import read
+
+    names = index_names(run_dir)
+    if wanted is not None and wanted not in names:
+        raise UserError(
+            f"{run_dir} has no index '{wanted}'; it has: {', '.join(names) or 'none'}.{nearest(wanted, names)} "
+            f"Build it with `twotower index --run {run_dir} --index {wanted}`."
+        )
+    if not names:
+        raise UserError(f"{run_dir} has no index. Build one with `twotower index --run {run_dir} --index faiss_flat`.")
+    if wanted is not None or len(names) == 1:
+        return wanted or names[0]
+    facts = {name: read(run_dir / "index" / name) for name in names}
+    return max(names, key=lambda name: (facts[name]["kind"] != "redis", facts[name].get("recall_at_10") or 0.0))

@@ -1,0 +1,74 @@
+"""What a search gives back: hits, where the time went, and what the scores are to be held against."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One document found: rank from 1, cosine similarity, id, title and text."""
+
+    rank: int
+    score: float
+    doc_id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Milliseconds of every stage of one search."""
+
+    tokenise_ms: float
+    encode_ms: float
+    search_ms: float
+    fetch_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """All stages together."""
+        return self.tokenise_ms + self.encode_ms + self.search_ms + self.fetch_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomScore:
+    """How similar the query is to documents drawn at random: mean and highest of `documents` of them.
+
+    Hits that score hardly higher than this were not told apart by the model.
+    """
+
+    mean: float
+    highest: float
+    documents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """The answer to one query.
+
+    Attributes:
+        query: the text asked for.
+        words: its words as the model reads them.
+        unknown: those of them the model never saw, which it ignores or cannot tell apart.
+        hits: best first.
+        notice: why there are none, or what to know about them; "" for nothing.
+        random: similarity of random documents to this query.
+        timings: where the time went.
+        index: the index's name.
+    """
+
+    query: str
+    words: list[str]
+    unknown: list[str]
+    hits: list[Hit]
+    notice: str
+    random: RandomScore | None
+    timings: Timings
+    index: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for JSON."""
+        return {**asdict(self), "timings": {**asdict(self.timings), "total_ms": self.timings.total_ms}}
