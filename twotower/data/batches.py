@@ -19,7 +19,7 @@ Negatives = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Given query rows int32 [B] and a generator, returns document rows int64 [B, n], -1 where there is none to give."""
 
 BUCKET_BATCHES = 32
-"""Batches whose pairs are sorted by length together when bucketing: enough to save padding, few enough to stay random."""
+"""Batches whose pairs are sorted by length together: enough to save padding, few enough to stay random."""
 
 
 class TrainBatch(NamedTuple):
@@ -143,11 +143,24 @@ class TrainLoader:
         self.batch_size, self.seed, self.negatives = batch_size, seed, negatives
         self.bucket_by_length, self.rank, self.world_size = bucket_by_length, rank, world_size
         self.relevance = Relevance(collection, [split])
-        self.epoch = 0
+        self.epoch, self._given, self._resume = 0, 0, (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the epoch, counted from 0, whose order the next iteration takes (Lightning calls this)."""
         self.epoch = epoch
+
+    @property
+    def sampler(self) -> TrainLoader:
+        """Itself: Lightning tells a dataloader's sampler which epoch it is."""
+        return self
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the iteration stands, for a checkpoint in the middle of an epoch."""
+        return {"epoch": self.epoch, "batch": self._given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on, in the epoch of the state, after the batches that were given before."""
+        self._resume = (state["epoch"], state["batch"])
 
     @property
     def pairs(self) -> int:
@@ -160,33 +173,33 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[TrainBatch]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = self._order(generator)[self.rank : self.pairs * self.world_size : self.world_size]
+        order = generator.permutation(len(self.query))[self.rank : self.pairs * self.world_size : self.world_size]
         starts = np.arange(len(self)) * self.batch_size
         if self.bucket_by_length:
             order = self._bucket(order)
             generator.shuffle(starts)
-        for start in starts:
-            yield self.assemble(order[start : start + self.batch_size], generator)
+        done = self._resume[1] if self._resume[0] == self.epoch else 0
+        self._resume = (0, 0)
+        for number in range(done, len(starts)):
+            # a generator for each batch, so that a resumed epoch draws the same negatives
+            batch_generator = np.random.default_rng([self.seed, self.epoch, number])
+            batch = self.assemble(order[starts[number] : starts[number] + self.batch_size], batch_generator)
+            self._given = number + 1
+            yield batch
 
     def assemble(self, pairs_B: np.ndarray, generator: np.random.Generator) -> TrainBatch:
         """Puts together the batch of these pairs, int [B], numbers into the split's positive judgements."""
         query_B, document_B = self.query[pairs_B], self.document[pairs_B]
-        document_N = document_B
-        mask_BN = None
+        document_N, missing_N = document_B, np.zeros(len(document_B), dtype=bool)
         if self.negatives is not None:
             chosen = self.negatives(query_B, generator)
-            given = chosen >= 0
-            document_N = np.concatenate([document_B, np.where(given, chosen, document_B[:, None]).ravel()])
-            mask_BN = self.relevance.mask(query_B, document_N)
-            # a place without a negative repeats the positive, which the mask already keeps from its own query; keep it
-            # from the others too, so that it adds no weight anywhere
-            mask_BN[:, len(query_B) :][:, ~given.ravel()] = True
-        mask_BN = self.relevance.mask(query_B, document_N) if mask_BN is None else mask_BN
+            missing_N = np.concatenate([missing_N, chosen.ravel() < 0])
+            # a place without a negative repeats the positive, and is masked for every query so that it adds no weight
+            document_N = np.concatenate([document_B, np.where(chosen < 0, document_B[:, None], chosen).ravel()])
+        mask_BN = self.relevance.mask(query_B, document_N)
+        mask_BN[:, missing_N] = True
         query, document = self.query_tokens.take(query_B), self.document_tokens.take(document_N)
         return TrainBatch(query, document, torch.from_numpy(mask_BN))
-
-    def _order(self, generator: np.random.Generator) -> np.ndarray:
-        return generator.permutation(len(self.query))
 
     def _bucket(self, order: np.ndarray) -> np.ndarray:
         """Sorts by document length within stretches of a random order; which stretch a pair is in stays random."""

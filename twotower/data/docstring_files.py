@@ -10,6 +10,7 @@ import sysconfig
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
@@ -60,14 +61,19 @@ def find_package(name: str) -> Package:
     if not roots and spec and spec.origin and spec.origin.endswith(".py"):
         return Package(name=name, version=_version(name), files=[(name, Path(spec.origin))])
     if not roots:
-        known = [*packages_distributions(), STANDARD_LIBRARY]
+        known = [*_distributions(), STANDARD_LIBRARY]
         raise UserError(f"data.packages: '{name}' is not installed; install it or leave it out.{nearest(name, known)}")
     return Package(name=name, version=_version(name), files=_modules(Path(roots[0]), name))
 
 
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(packages_distributions())
+
+
 def _version(name: str) -> str:
     try:
-        return version(packages_distributions().get(name, [name])[0])
+        return version(_distributions().get(name, [name])[0])
     except PackageNotFoundError:
         return "unknown"
 
@@ -83,7 +89,7 @@ def _modules(root: Path, package: str) -> list[tuple[str, Path]]:
 
 
 def read_docstrings(module: str, path: Path) -> Iterator[Docstring]:
-    """Yields the documented functions, classes and methods of a file in their order; a file Python can't parse has none."""
+    """Yields the documented functions, classes and methods of a file; one that Python can't parse has none."""
     try:
         source = path.read_bytes()
         if b'"""' not in source and b"'''" not in source:

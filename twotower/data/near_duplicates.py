@@ -45,7 +45,9 @@ def near_duplicate_groups(texts: Sequence[str], *, threshold: float = 0.8, width
 def _shingle_sets(texts: Sequence[str], width: int) -> csr_matrix:
     """Returns a 0/1 matrix [N, distinct shingles]."""
     word_hash: dict[str, int] = {}
-    rows = [[word_hash.setdefault(word, zlib.crc32(word.encode())) for word in WORD.findall(text.lower())] for text in texts]
+    rows = [
+        [word_hash.setdefault(word, zlib.crc32(word.encode())) for word in WORD.findall(text.lower())] for text in texts
+    ]
     lengths_N = np.array([len(row) for row in rows], dtype=np.int64)
     words_T = np.array([item for row in rows for item in row], dtype=np.uint64)
     text_T = np.repeat(np.arange(len(texts)), lengths_N)
@@ -65,7 +67,7 @@ def _shingle_sets(texts: Sequence[str], width: int) -> csr_matrix:
 
 
 def _candidates(sets: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the pairs of texts that agree in at least one band of their min-wise hashes; the first row is the lower."""
+    """Returns pairs of texts, the lower row first, that agree in at least one band of their min-wise hashes."""
     rows = np.flatnonzero(np.diff(sets.indptr))
     nothing = np.zeros(0, dtype=np.int64)
     if not len(rows):
@@ -84,7 +86,7 @@ def _candidates(sets: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chains(rows: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Pairs each row with the next of the same key and with the first of that key, so a bucket of n gives < 2n pairs."""
+    """Pairs each row with the one before it and the first of the same key: under 2n pairs from n equal keys."""
     order = np.lexsort((rows, key))
     rows, key = rows[order], key[order]
     first = np.maximum.accumulate(np.where(np.r_[True, key[1:] != key[:-1]], np.arange(len(key)), 0))

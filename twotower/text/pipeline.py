@@ -76,6 +76,7 @@ def check_vocabulary(word_to_index: dict[str, int]) -> dict[str, int]:
 
 def build(word_to_index: dict[str, int], config: dict[str, Any]) -> RustTokenizer:
     """Puts the Rust tokenizer together. No added tokens, so that "[PAD]" written in a text stays ordinary text."""
+    model: models.Model
     if config["kind"] == "words":
         model = models.WordLevel(word_to_index, unk_token=UNKNOWN)
     else:

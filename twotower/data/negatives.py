@@ -1,0 +1,168 @@
+"""Explicit negatives for training: random, from a query's candidate list, or hard ones that BM25 ranks high.
+
+A document that is relevant to the query, or identical in text to one that is, is never given. Shapes: B queries of a
+batch, n negatives a query, Q queries, P the longest pool in the batch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twotower.cache import cached_folder, content_key
+from twotower.data.batches import Negatives, Relevance
+from twotower.data.collection import Collection
+from twotower.errors import UserError, nearest
+from twotower.text.tokens import to_offsets
+
+KINDS = ("in_batch", "random", "candidates", "bm25")
+TRIES = 20
+"""How often a random document that turns out relevant is drawn anew before the place is left empty."""
+
+
+def build(config: dict[str, Any], collection: Collection, split: str) -> Negatives | None:
+    """Returns what draws explicit negatives as `data.negatives` says, or None for in-batch ones alone.
+
+    Raises:
+        UserError: for an unknown kind or key, a count that does not go with it, or a kind the data cannot give.
+    """
+    kind, count = _checked(config)
+    if kind == "in_batch":
+        return None
+    relevance = Relevance(collection, [split])
+    if kind == "random":
+        return RandomNegatives(relevance=relevance, documents=len(collection.document_ids), count=count)
+    if kind == "candidates":
+        if collection.candidates is None:
+            raise UserError(
+                f"data.negatives.kind=candidates: {collection.name} has no candidate lists; try bm25 or random."
+            )
+        query, document = collection.candidates.query, collection.candidates.document
+    else:
+        query, document = bm25_pool(
+            collection, split, depth=int(config.get("depth", 50)), skip=int(config.get("skip", 0))
+        )
+    pool = PoolNegatives(
+        query=query, document=document, relevance=relevance, queries=len(collection.query_ids), count=count
+    )
+    if not pool.sizes[collection.split(split).queries].any():
+        raise UserError(f"data.negatives.kind={kind} finds no negative for any query of split '{split}'; try random.")
+    return pool
+
+
+def _checked(config: dict[str, Any]) -> tuple[str, int]:
+    known = ("kind", "count", "depth", "skip")
+    for key in config:
+        if key not in known:
+            raise UserError(
+                f"data.negatives.{key} is not a setting; there are: {', '.join(known)}.{nearest(key, known)}"
+            )
+    kind, count = config.get("kind", "in_batch"), config.get("count", 0)
+    if kind not in KINDS:
+        raise UserError(
+            f"data.negatives.kind={kind} is not known; choose one of: {', '.join(KINDS)}.{nearest(kind, KINDS)}"
+        )
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise UserError(f"data.negatives.count={count} must be a whole number, 0 or more.")
+    if kind == "in_batch" and count:
+        raise UserError(f"data.negatives.count={count} needs data.negatives.kind=random, candidates or bm25.")
+    if kind != "in_batch" and not count:
+        raise UserError(f"data.negatives.kind={kind} needs data.negatives.count of at least 1.")
+    for key, lowest in (("depth", 1), ("skip", 0)):
+        value = config.get(key, lowest)
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise UserError(f"data.negatives.{key}={value} must be a whole number of at least {lowest}.")
+    return kind, count
+
+
+class RandomNegatives:
+    """Draws documents of the whole corpus, each equally likely.
+
+    Args:
+        relevance: what may not be given.
+        documents: number of documents in the corpus.
+        count: negatives a query, n.
+    """
+
+    def __init__(self, *, relevance: Relevance, documents: int, count: int) -> None:
+        self.relevance, self.documents, self.count = relevance, documents, count
+
+    def __call__(self, query_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Returns document rows int64 [B, n]; -1 only where nearly everything is relevant."""
+        query_Bn = np.repeat(query_B[:, None], self.count, axis=1)
+        chosen_Bn = generator.integers(self.documents, size=query_Bn.shape)
+        for _ in range(TRIES):
+            wrong_Bn = self.relevance.contains(query_Bn, chosen_Bn)
+            if not wrong_Bn.any():
+                return chosen_Bn
+            chosen_Bn[wrong_Bn] = generator.integers(self.documents, size=int(wrong_Bn.sum()))
+        return np.where(self.relevance.contains(query_Bn, chosen_Bn), -1, chosen_Bn)
+
+
+class PoolNegatives:
+    """Draws from a pool of documents that each query has of its own, none twice for one query in a batch.
+
+    Args:
+        query: int [C], query rows; with `document`, the pools as pairs.
+        document: int [C], document rows.
+        relevance: what may not be given; taken out of the pools at once.
+        queries: number of queries, Q.
+        count: negatives a query, n.
+
+    Attributes:
+        sizes: how many negatives the pool of each query holds, int64 [Q].
+    """
+
+    def __init__(
+        self, *, query: np.ndarray, document: np.ndarray, relevance: Relevance, queries: int, count: int
+    ) -> None:
+        kept = ~relevance.contains(query, document)
+        query, document = query[kept], document[kept]
+        order = np.argsort(query, kind="stable")
+        self.pool, self.count = document[order].astype(np.int64), count
+        self.sizes = np.bincount(query, minlength=queries)
+        self.starts = to_offsets(self.sizes)[:-1]
+
+    def __call__(self, query_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Returns document rows int64 [B, n]; -1 where the pool holds fewer than n."""
+        sizes_B = self.sizes[query_B]
+        width = max(int(sizes_B.max(initial=0)), self.count)
+        place_P = np.arange(width)
+        order_BP = generator.random((len(query_B), width))
+        order_BP[place_P >= sizes_B[:, None]] = 2  # places past the end of a pool come last
+        place_Bn = np.argsort(order_BP, axis=1)[:, : self.count]
+        inside_Bn = place_Bn < sizes_B[:, None]
+        source_Bn = np.where(inside_Bn, self.starts[query_B][:, None] + place_Bn, 0)
+        return np.where(inside_Bn, self.pool[source_Bn] if len(self.pool) else -1, -1)
+
+
+def bm25_pool(collection: Collection, split: str, *, depth: int, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks the corpus for each query of a split by BM25 and keeps ranks skip + 1 to skip + depth; cached.
+
+    Returns:
+        query rows and document rows, int32 [C] each. Documents that share no word with the query are left out.
+    """
+    queries = collection.split(split).queries
+    key = content_key("bm25 negatives 1", collection.fingerprint, split, depth, skip)
+
+    def fill(folder: Path) -> None:
+        rows_QK, scores_QK = _bm25_rank(collection, queries, depth + skip)
+        rows_QK, scores_QK = rows_QK[:, skip:], scores_QK[:, skip:]
+        query_QK = np.broadcast_to(queries[:, None], rows_QK.shape)
+        np.save(folder / "pairs.npy", np.stack([query_QK[scores_QK > 0], rows_QK[scores_QK > 0]]).astype(np.int32))
+
+    pairs = np.load(cached_folder("negatives", key, fill) / "pairs.npy")
+    return pairs[0], pairs[1]
+
+
+def _bm25_rank(collection: Collection, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+    import bm25s
+
+    quiet = {"show_progress": False}
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(collection.document_texts(), stopwords="en", **quiet), **quiet)
+    texts = [collection.query_texts[row] for row in queries]
+    depth = min(depth, len(collection.document_ids))
+    return tuple(index.retrieve(bm25s.tokenize(texts, stopwords="en", **quiet), k=depth, **quiet))  # type: ignore[return-value]
