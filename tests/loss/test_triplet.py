@@ -26,7 +26,9 @@ def distance(x: np.ndarray, y: np.ndarray, kind: str) -> float:
     return float(1 - x @ y) if kind == "cosine" else float(np.linalg.norm(x - y))
 
 
-def reference(query: np.ndarray, document: np.ndarray, mask: np.ndarray, margin: float, kind: str, mining: str) -> float:
+def reference(
+    query: np.ndarray, document: np.ndarray, mask: np.ndarray, margin: float, kind: str, mining: str
+) -> float:
     """One query at a time, straight from the definition."""
     terms = []
     for b in range(B):
@@ -89,7 +91,9 @@ def test_random_mining_takes_one_permitted_negative_a_query() -> None:
         seen.add(round(float(loss.loss), 9))
     assert len(seen) > 10
     hinges = [
-        np.mean([2 + distance(query[b], document[b], "cosine") - extreme(query, document, mask, b, side) for b in range(B)])
+        np.mean(
+            [2 + distance(query[b], document[b], "cosine") - extreme(query, document, mask, b, side) for b in range(B)]
+        )
         for side in (max, min)
     ]
     assert hinges[0] - 1e-9 <= min(seen) <= max(seen) <= hinges[1] + 1e-9
