@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twotower.errors import UserError
 from twotower.files import read_json, sha256_file, write_json
+
+if TYPE_CHECKING:
+    from twotower.data.documents import DocumentStore
+    from twotower.model.checkpoint import Checkpoint
 
 FILE = "manifest.json"
 SCHEMA = 1
@@ -34,6 +38,17 @@ def identity_of(
         "vocabulary": {"hash": vocabulary_hash},
         "documents": {"hash": documents_hash, "count": documents_count},
     }
+
+
+def run_identity(checkpoint: Checkpoint, documents: DocumentStore) -> dict[str, Any]:
+    """Returns what an index of this model over these documents must carry in its manifest."""
+    return identity_of(
+        checkpoint=checkpoint.path.name,
+        checkpoint_sha256=checkpoint.sha256,
+        vocabulary_hash=checkpoint.tokenizer.hash,
+        documents_hash=documents.hash,
+        documents_count=documents.count,
+    )
 
 
 def write(folder: Path, *, identity: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +116,8 @@ def verify(folder: Path, manifest: Mapping[str, Any], identity: Mapping[str, Any
         if built != now:
             noun = {"model": "another model", "vocabulary": "another vocabulary", "documents": "other documents"}[part]
             raise UserError(
-                f"The index in {folder} was built from {noun} ({_short(built)}) than this run's ({_short(now)}). {rebuild}"
+                f"The index in {folder} was built from {noun} ({_short(built)}) than this run's ({_short(now)}). "
+                f"{rebuild}"
             )
     for name, stamp in manifest["files"].items():
         path = folder / name

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from twotower.data.documents import DocumentStore
 from twotower.errors import UserError, nearest
 from twotower.index.base import Index
 from twotower.index.export import SAMPLE_FILE, open_index
-from twotower.index.manifest import identity_of
+from twotower.index.manifest import read, run_identity
 from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
 from twotower.search.results import Hit, RandomScore, Results, Timings
 
@@ -101,7 +102,7 @@ class SearchEngine:
         found = rows_1K[0] >= 0  # -1 means there is no further hit, never the last document
         documents = self.documents.fetch([int(row) for row in rows_1K[0][found]])
         clock.append(time.perf_counter())
-        stages = [1000 * (end - start) for start, end in zip(clock, clock[1:], strict=False)]
+        stages = [1000 * (end - start) for start, end in pairwise(clock)]
         scored = zip(scores_1K[0][found].tolist(), documents, strict=True)
         return Results(
             query=text,
@@ -126,7 +127,9 @@ class SearchEngine:
 
     def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
         size = self.checkpoint.tokenizer.size
-        reason = f"none of '{', '.join(words)}' is among the {size:,} words the model knows" if words else "it has no words"
+        reason = (
+            f"none of '{', '.join(words)}' is among the {size:,} words the model knows" if words else "it has no words"
+        )
         timings = Timings(tokenise_ms=1000 * seconds, encode_ms=0.0, search_ms=0.0, fetch_ms=0.0)
         return Results(
             query=text,
@@ -150,17 +153,6 @@ class SearchEngine:
         self.documents.close()
 
 
-def run_identity(checkpoint: Checkpoint, documents: DocumentStore) -> dict[str, Any]:
-    """Returns what an index of this model over these documents must carry in its manifest."""
-    return identity_of(
-        checkpoint=checkpoint.path.name,
-        checkpoint_sha256=checkpoint.sha256,
-        vocabulary_hash=checkpoint.tokenizer.hash,
-        documents_hash=documents.hash,
-        documents_count=documents.count,
-    )
-
-
 def index_names(run_dir: Path) -> list[str]:
     """Returns the names of a run's finished indexes."""
     return sorted(path.parent.name for path in (run_dir / "index").glob("[!.]*/manifest.json"))
@@ -172,8 +164,6 @@ def choose_index(run_dir: Path, wanted: str | None) -> str:
     Raises:
         UserError: when it is not there, naming those that are.
     """
-    from twotower.index.manifest import read
-
     names = index_names(run_dir)
     if wanted is not None and wanted not in names:
         raise UserError(
