@@ -1,85 +1,86 @@
-"""What stands between the command line of `train.py` and training: names, folders, errors; no torch until a job runs."""
+"""Stands between the command line of `train.py` and training: folders, errors, sweeps. No torch until then."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from twotower.cache import content_key
 from twotower.errors import UserError, nearest
+from twotower.sweep.names import job_folder, sweep_arguments
 
-NOT_IN_FOLDER = ("seed", "sweep.", "ckpt_path", "run_name", "hydra.", "hydra/", "logger")
-
-
-def job_folder(overrides: Iterable[str]) -> str:
-    """Returns a folder name for one job of a sweep, from its overrides without the seed.
-
-    Characters a path can't hold are replaced; a name too long for a file system is cut and ends in a hash, so two
-    different jobs never share a folder.
-    """
-    kept = sorted(item for item in overrides if not item.lstrip("+~").startswith(NOT_IN_FOLDER))
-    name = ",".join(re.sub(r"[^\w=.,+\-\[\]]+", "_", item) for item in kept)
-    clean = ",".join(kept)
-    if name != clean or len(name) > 120:
-        name = f"{name[:110]}-{content_key(clean)[:8]}"
-    return name or "defaults"
-
-
-def sweep_name(arguments: Iterable[str]) -> str:
-    """Returns a sweep's name made from its command line, the same whenever the same sweep is started again.
-
-    It names the swept keys and ends in a hash of all overrides except those about seeds and the sweep itself.
-    """
-    ignored = ("sweep.", "seed=", "hydra.", "hydra/", "ckpt_path=")
-    overrides = sorted(item for item in arguments if "=" in item and not item.startswith(("-", *ignored)))
-    swept = [item.split("=", 1)[0].lstrip("+") for item in overrides if re.search(r"=[^\[\]{}]*,|\(", item)]
-    return f"{'-'.join(swept)[:60] or 'sweep'}-{content_key(overrides)[:6]}"
+CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+"""Errors of the file system that the user can mend; others are ours and keep their traceback."""
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Calls the Hydra main function; a user's mistake ends as one line with exit code 2.
+    """Calls the Hydra main function; a user's mistake ends as one line with exit code 2, a failed job with 1.
 
-    For a sweep without a name, the name is added to the command line, so that every job in every process knows it.
+    What belongs to a sweep is added to the command line first, so that every job in every process knows it.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print the error itself, and exit with 1
     signal.signal(signal.SIGTERM, _interrupt)
-    if {"-m", "--multirun"} & set(sys.argv[1:]) and not any(item.startswith("sweep.name=") for item in sys.argv):
-        sys.argv.append(f"sweep.name={sweep_name(sys.argv[1:])}")
+    typed, stopped = sys.argv[1:], False
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from twotower.sweep.callback import SweepRefusedError
+
+    message, code = "", 0
     try:
+        sys.argv += sweep_arguments(typed)
         main()
-    except UserError as error:
-        _fail(str(error), 2)
+    except (UserError, SweepRefusedError) as error:
+        message, code = str(error), 2
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(explain(error), 2)
+        message, code = explain(error), 2
+    except OSError as error:
+        if error.errno not in CLOSED_TO_US or error.filename is None:
+            raise
+        message, code = f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write.", 2
     except KeyboardInterrupt:
-        _fail("stopped; `ckpt_path=last` goes on from the last finished epoch", 130)
+        message, code, stopped = "stopped; `ckpt_path=last` goes on from the last finished epoch", 130, True
+    ended = _end_sweep(typed, stopped)
+    if code and not (stopped and ended):
+        _fail(message, code)
+    if ended:
+        sys.exit(ended)
+
+
+def _end_sweep(typed: list[str], stopped: bool) -> int:
+    """Ends the sweep this process leads, if it leads one, and returns its exit code."""
+    from twotower.sweep.callback import CURRENT
+
+    if not CURRENT:
+        return 0
+    from twotower.sweep.session import end
+
+    return end(CURRENT.pop(), typed, stopped=stopped)
 
 
 def explain(error: Exception) -> str:
     """Turns an error of Hydra or OmegaConf into one line that names the key and the nearest valid one."""
     text = " ".join(str(error.__cause__ or error).split())
     lines = " ".join(str(error).split())
+    if match := re.search(r"Could not override '([^']+)'\. No match", lines):
+        return f"No config group '{match.group(1)}'."
     if match := re.search(r"Could not override '([^']+)'", lines):
         key = match.group(1)
         return f"No config key '{key}'.{_nearest_key(key)} `python train.py --cfg job` shows them all."
-    if match := re.search(r"Could not find '([^']+)'\s*Available options in '([^']+)':\s*(.*?)\s*(?:Config search|$)", lines):
-        group, options = match.group(2), match.group(3).split()
+    options = r"Could not find '([^']+)'\s*Available options in '([^']+)':\s*(.*?)\s*(?:Config search|$)"
+    if match := re.search(options, lines):
+        group, names = match.group(2), match.group(3).split()
         choice = match.group(1).split("/")[-1]
-        return f"No {group}={choice}; there are: {', '.join(options)}.{nearest(choice, options)}"
-    if match := re.search(r"Could not override '([^']+)'\. No match", lines):
-        return f"No config group '{match.group(1)}'."
+        return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     return text or lines
 
 
@@ -90,16 +91,16 @@ def _nearest_key(key: str) -> str:
     GlobalHydra.instance().clear()
     folder = Path(sys.argv[0]).resolve().parent / "conf"
     with initialize_config_dir(str(folder), version_base="1.3"):
-        config = compose("train")
+        config = OmegaConf.to_container(compose("train"), resolve=False)
     names: list[str] = []
 
-    def walk(node: Any, prefix: str) -> None:
-        for name in node:
+    def walk(node: dict[Any, Any], prefix: str) -> None:
+        for name, child in node.items():
             names.append(prefix + str(name))
-            child = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index, call-overload]
             if isinstance(child, dict):
-                walk(node[name], f"{prefix}{name}.")
+                walk(child, f"{prefix}{name}.")
 
+    assert isinstance(config, dict)
     walk(config, "")
     hint = nearest(key, names)
     if not hint:
@@ -109,21 +110,22 @@ def _nearest_key(key: str) -> str:
     return hint
 
 
-def job(config: DictConfig) -> float | None:
+def job(config: DictConfig) -> float:
     """Runs one training job for a composed config and returns its objective.
 
     Args:
         config: what Hydra composed; its run folder comes from Hydra's own runtime.
     """
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     from twotower.config import config_hash, plain
 
-    hydra = HydraConfig.get()
-    chosen = OmegaConf.to_container(hydra.runtime.choices)
-    assert isinstance(chosen, dict)
-    choices = {str(key): value for key, value in chosen.items() if "hydra/" not in str(key)}
-    run_dir, resume = Path(hydra.runtime.output_dir), None
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from twotower.sweep.launched import launched_job
+
+        return launched_job(config)
+    run_dir, resume = Path(HydraConfig.get().runtime.output_dir), None
     if config.ckpt_path is not None:
         from twotower.runs.resume import find_resume
 
@@ -132,7 +134,23 @@ def job(config: DictConfig) -> float | None:
         _move(config, new_dir, run_dir)
     from twotower.training import train
 
-    return train(plain(config), run_dir=run_dir, overrides=list(hydra.overrides.task), choices=choices, resume=resume)
+    return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
+
+
+def overrides() -> list[str]:
+    """Returns what the user typed for the job at hand, without what `run` added."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return [str(item) for item in HydraConfig.get().overrides.task if not str(item).startswith("sweep.session=")]
+
+
+def choices() -> dict[str, Any]:
+    """Returns the chosen option of every config group of the job at hand."""
+    from hydra.core.hydra_config import HydraConfig
+
+    chosen = OmegaConf.to_container(HydraConfig.get().runtime.choices)
+    assert isinstance(chosen, dict)
+    return {str(key): value for key, value in chosen.items() if "hydra/" not in str(key)}
 
 
 def _move(config: DictConfig, new_dir: Path, run_dir: Path) -> None:

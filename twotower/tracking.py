@@ -72,7 +72,7 @@ def summarise(loggers: list[Logger], figures: Mapping[str, Any]) -> None:
     """Puts final figures into the W&B summary; other loggers have no summary."""
     for logger in loggers:
         if type(logger).__name__ == "WandbLogger":
-            logger.experiment.summary.update(dict(figures))
+            logger.experiment.summary.update(dict(figures))  # type: ignore[attr-defined]
 
 
 def close_loggers(loggers: list[Logger], *, failed: bool) -> None:

@@ -1,0 +1,97 @@
+import pytest
+
+from twotower.errors import UserError
+from twotower.sweep.names import is_multirun, is_swept, job_folder, sweep_arguments, sweep_name
+
+
+def test_a_folder_is_named_by_the_overrides_without_seed_and_sweep():
+    overrides = ["seed=3", "model=gru", "loss=triplet", "sweep.name=x", "sweep.session=ab", "logger=[wandb]"]
+    assert job_folder(overrides) == "loss=triplet,model=gru"
+    assert job_folder(reversed(overrides)) == "loss=triplet,model=gru"
+    assert job_folder(["seed=1", "sweep.name=x"]) == "defaults"
+
+
+def test_keys_that_only_begin_like_the_seed_are_kept():
+    assert job_folder(["seed=1", "seeding.kind=a"]) != job_folder(["seed=1", "seeding.kind=b"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["data.path=a/b"], ["data.path=a_b"]),
+        (["run.a=x y"], ["run.a=x_y"]),
+        (["a=" + "x" * 300], ["a=" + "x" * 301]),
+        (["a=ä"], ["a=ö"]),
+        (["+a=1"], ["~a=1"]),
+        (["a=.."], ["a=. ."]),
+    ],
+)
+def test_different_jobs_never_share_a_folder(one, other):
+    first, second = job_folder(one), job_folder(other)
+    assert first != second
+    for name in (first, second):
+        assert len(name.encode()) <= 255
+        assert "/" not in name
+        assert not name.startswith(".")
+
+
+def test_the_sweep_is_named_alike_whenever_it_is_started_again():
+    name = sweep_name(["-m", "model=gru,mlp", "loss=contrastive,triplet"])
+    assert name.startswith("loss-model-")
+    assert name == sweep_name(["loss=contrastive,triplet", "-m", "model=gru,mlp", "sweep.fail_fast=true", "seed=0,1"])
+    assert name == sweep_name(["-m", "model=gru,mlp", "loss=contrastive,triplet", "hydra/launcher=joblib"])
+    assert name != sweep_name(["-m", "model=gru,mlp", "loss=contrastive,triplet", "trainer.max_epochs=3"])
+    assert name != sweep_name(["-m", "model=gru,mlp", "loss=contrastive,triplet", "hydra/sweeper=optuna"])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model=gru,mlp", True),
+        ("optimizer.lr=interval(1e-5,1e-2)", True),
+        ("model.hidden_dim=range(64,256,64)", True),
+        ("optimizer.lr=tag(log,interval(1e-5,1e-2))", True),
+        ("experiment=glob(*)", True),
+        ("index=[faiss_flat,redis]", False),
+        ("index=[a,b],[c]", True),
+        ("run_name='a,b'", False),
+        ("model.dropout=.2", False),
+    ],
+)
+def test_what_is_swept(override, expected):
+    assert is_swept(override) is expected
+
+
+def test_seeds_become_an_override_of_the_seed():
+    added = sweep_arguments(["-m", "model=gru,mlp", "sweep.seeds=3"])
+    assert "seed=0,1,2" in added
+    assert "hydra.output_subdir=null" in added
+    assert sum(item.startswith("sweep.name=") for item in added) == 1
+    assert not any(item.startswith("sweep.name=") for item in sweep_arguments(["-m", "sweep.name=mine"]))
+
+
+def test_every_start_has_its_own_session():
+    first, second = (sweep_arguments(["-m", "a=1"]) for _ in range(2))
+    assert [item for item in first if "session" in item] != [item for item in second if "session" in item]
+
+
+def test_a_single_run_gets_nothing():
+    assert sweep_arguments(["model=gru", "seed=1"]) == []
+    assert not is_multirun(["model=gru"])
+    assert is_multirun(["hydra.mode=MULTIRUN"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["sweep.dry_run=true"], "add -m"),
+        (["sweep.seeds=3"], "add -m"),
+        (["-m", "sweep.seeds=0"], "sweep.seeds=0"),
+        (["-m", "sweep.seeds=two"], "whole number"),
+        (["-m", "sweep.seeds=2", "seed=4,5"], "contradict"),
+        (["-m", "sweep.seeds=2", "hydra/sweeper=optuna"], "Optuna"),
+    ],
+)
+def test_mistakes_name_the_key(arguments, part):
+    with pytest.raises(UserError, match=part):
+        sweep_arguments(arguments)

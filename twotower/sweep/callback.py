@@ -1,0 +1,33 @@
+"""Hydra's callback for a sweep; Hydra tells it when a multirun starts, in the process that leads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from twotower.errors import UserError
+from twotower.sweep import session as sessions
+from twotower.sweep.session import Session
+
+CURRENT: list[Session] = []
+"""The sweep this process leads; none in single runs and in workers (the callback itself is sent to them)."""
+
+
+class SweepStart(Callback):
+    """Starts the sweep's session; `twotower.entry` ends it, as Hydra does not tell when a sweep is stopped."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Checks the sweep and starts its display.
+
+        Hydra turns a callback's exceptions into warnings, so a user's mistake leaves as one that ends the program.
+        """
+        try:
+            CURRENT.append(sessions.start(config))
+        except UserError as error:
+            raise SweepRefusedError(str(error)) from error
+
+
+class SweepRefusedError(BaseException):
+    """A `UserError` that Hydra must not swallow."""

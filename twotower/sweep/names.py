@@ -1,0 +1,102 @@
+"""What a sweep and its jobs are called, from the command line alone, so that every process agrees without asking.
+
+Imports no torch and no Hydra.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+
+from twotower.cache import content_key
+from twotower.errors import UserError
+
+ABOUT_THE_SWEEP = ("sweep", "hydra", "ckpt_path", "run_name", "tags", "logger")
+"""First parts of keys that say where and how a job is run or watched, not what it computes."""
+
+LONGEST = 120
+"""Characters a job folder's name may have; file systems allow 255 bytes."""
+
+
+def key_of(override: str) -> str:
+    """Returns the key of an override without its `+`, `++` or `~` (`++optimizer.lr=.1` -> `optimizer.lr`)."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def job_folder(overrides: Iterable[str]) -> str:
+    """Returns a folder name for one job of a sweep, from its overrides without the seed.
+
+    Characters a path can't hold are replaced; a name that was changed or cut ends in a hash of the whole, so two
+    different jobs never share a folder.
+    """
+    kept = sorted(item for item in overrides if key_of(item) != "seed" and not _about_the_sweep(item))
+    clean = ",".join(kept)
+    name = re.sub(r"[^\w=.,+\-\[\]]+", "_", clean, flags=re.ASCII).lstrip(".")
+    if name != clean or len(name) > LONGEST:
+        name = f"{name[: LONGEST - 10]}-{content_key(clean)[:8]}"
+    return name or "defaults"
+
+
+def sweep_name(arguments: Iterable[str]) -> str:
+    """Returns a sweep's name made from its command line, the same whenever the same sweep is started again.
+
+    It names the swept keys and ends in a hash of all overrides except those about seeds and the sweep itself: more
+    seeds later join the same sweep. The sweeper counts, as it decides which jobs there are.
+    """
+    overrides = sorted(item for item in arguments if "=" in item and not item.startswith("-") and _names_it(item))
+    swept = [key_of(item).replace("/", "-") for item in overrides if is_swept(item) and not _about_the_sweep(item)]
+    return f"{'-'.join(swept)[:60] or 'sweep'}-{content_key(overrides)[:6]}"
+
+
+def is_swept(override: str) -> bool:
+    """Says whether an override lists several values (`a,b`) or spans some (`range(...)`, `interval(...)`, ...)."""
+    value = override.partition("=")[2]
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\{[^}]*\}", "", value)
+    return "," in bare or re.match(r"(range|choice|interval|glob|shuffle|sort|tag|extend_list)\(", bare) is not None
+
+
+def is_multirun(arguments: Sequence[str]) -> bool:
+    """Says whether a command line asks for a sweep."""
+    return bool({"-m", "--multirun"} & set(arguments)) or "hydra.mode=MULTIRUN" in arguments
+
+
+def sweep_arguments(arguments: Sequence[str]) -> list[str]:
+    """Returns what to add to a sweep's command line before Hydra reads it.
+
+    The sweep's name and session, so that every job in every process knows them; the seeds that `sweep.seeds` stands
+    for; and that Hydra leaves `.hydra` to us, which it would write anew, and not atomically, into finished runs.
+
+    Raises:
+        UserError: for `sweep.` settings without `-m`, or seeds that contradict each other.
+    """
+    values = {key_of(item): item.partition("=")[2] for item in arguments if "=" in item}
+    if not is_multirun(arguments):
+        for key in ("sweep.seeds", "sweep.dry_run", "sweep.retry_failed", "sweep.fail_fast"):
+            if values.get(key, "null") not in ("null", "false"):
+                raise UserError(f"{key}={values[key]} is about a sweep: add -m to the command line.")
+        return []
+    added = [] if values.get("sweep.name") not in (None, "null") else [f"sweep.name={sweep_name(arguments)}"]
+    if values.get("sweep.seeds", "null") != "null":
+        added.append(f"seed={_seeds(values)}")
+    return [*added, f"sweep.session={secrets.token_hex(4)}", "hydra.output_subdir=null"]
+
+
+def _seeds(values: dict[str, str]) -> str:
+    count = values["sweep.seeds"]
+    if not count.isascii() or not count.isdigit() or int(count) < 1:
+        raise UserError(f"sweep.seeds={count} must be a whole number from 1 on: how many seeds every point gets.")
+    if "seed" in values:
+        raise UserError(f"sweep.seeds={count} and seed={values['seed']} contradict each other: give one of them.")
+    if "optuna" in values.get("hydra/sweeper", ""):
+        raise UserError(f"sweep.seeds={count} repeats the points of a grid; Optuna would search among the seeds.")
+    return ",".join(str(seed) for seed in range(int(count)))
+
+
+def _about_the_sweep(override: str) -> bool:
+    return re.split(r"[./]", key_of(override))[0] in ABOUT_THE_SWEEP
+
+
+def _names_it(override: str) -> bool:
+    key = key_of(override)
+    return key != "seed" and (key.startswith(("hydra/sweeper", "hydra.sweeper.params")) or not _about_the_sweep(key))
