@@ -17,23 +17,36 @@ WORD_POOLINGS = ("mean", "weighted")
 class WordPooling(nn.Module):
     """Sums word vectors over each text with one weight per word, straight from ragged ids.
 
-    The sum is divided by the square root of the text's length. Directions decide after L2 normalisation, and this
-    keeps the scale of what the next layer sees nearly the same for short and long texts.
+    A word that occurs c times in a text counts c ** count_power times: like BM25's saturation, this keeps a page that
+    repeats one word from being about nothing else. The sum is divided by the square root of the text's length;
+    directions decide after L2 normalisation, and this keeps the scale of what the next layer sees nearly the same for
+    short and long texts.
 
     Args:
         vocabulary_size: number of words V.
         kind: mean (all words count the same) or weighted (learned weights `weight` [V], started at 1 or at idf).
+        count_power: 1 counts every occurrence, 0 counts a word once.
         word_dropout: chance that a word is left out of a text in training.
     """
 
-    def __init__(self, *, vocabulary_size: int, kind: str, word_dropout: float = 0.0) -> None:
+    def __init__(self, *, vocabulary_size: int, kind: str, count_power: float = 1.0, word_dropout: float = 0.0) -> None:
         super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self.count_power = count_power
         self.word_dropout = word_dropout
         self.weight = nn.Parameter(torch.ones(vocabulary_size)) if kind == "weighted" else None
 
     def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
         """Returns pooled_BE; zeros for a text without words."""
-        weight_T = torch.ones_like(ids_T, dtype=embedding.weight.dtype) if self.weight is None else self.weight[ids_T]
+        lengths_B = row_lengths(offsets_B1)
+        dtype = embedding.weight.dtype
+        if self.count_power == 1:
+            weight_T = torch.ones_like(ids_T, dtype=dtype)
+        else:
+            ids_T, offsets_B1, counts_T = count_words(ids_T, offsets_B1, self.vocabulary_size)
+            weight_T = counts_T.to(dtype).pow(self.count_power)
+        if self.weight is not None:
+            weight_T = weight_T * self.weight[ids_T]
         if self.training and self.word_dropout:
             weight_T = weight_T * (torch.rand_like(weight_T) >= self.word_dropout)
         sum_BE = F.embedding_bag(
@@ -42,10 +55,19 @@ class WordPooling(nn.Module):
             offsets_B1,
             mode="sum",
             sparse=embedding.sparse,
-            per_sample_weights=weight_T.to(embedding.weight.dtype),
+            per_sample_weights=weight_T.to(dtype),
             include_last_offset=True,
         )
-        return sum_BE * row_lengths(offsets_B1).clamp_min(1).to(sum_BE.dtype).rsqrt()[:, None]
+        return sum_BE * lengths_B.clamp_min(1).to(dtype).rsqrt()[:, None]
+
+
+def count_words(ids_T: Tensor, offsets_B1: Tensor, vocabulary_size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns each text's distinct words (ids and offsets, ragged, ids rising) and how often each occurs there."""
+    rows = len(offsets_B1) - 1
+    row_T = torch.repeat_interleave(row_lengths(offsets_B1), output_size=len(ids_T))
+    key_U, counts_U = torch.unique(row_T * vocabulary_size + ids_T, return_counts=True)
+    starts_B1 = torch.arange(rows + 1, device=ids_T.device) * vocabulary_size
+    return key_U % vocabulary_size, torch.searchsorted(key_U, starts_B1), counts_U
 
 
 class ResidualBlock(nn.Module):
@@ -81,6 +103,7 @@ class MlpTower(nn.Module):
         num_layers: number of hidden layers, 0 for pooled (and, if the sizes differ, projected) word vectors alone.
         dropout: of hidden activations.
         word_pooling: mean or weighted.
+        count_power: how much repeated words count, see `WordPooling`.
         word_dropout: chance that a word is left out in training.
         residual: see above.
     """
@@ -95,11 +118,14 @@ class MlpTower(nn.Module):
         num_layers: int,
         dropout: float,
         word_pooling: str,
+        count_power: float,
         word_dropout: float,
         residual: bool,
     ) -> None:
         super().__init__()
-        pooling = WordPooling(vocabulary_size=vocabulary_size, kind=word_pooling, word_dropout=word_dropout)
+        pooling = WordPooling(
+            vocabulary_size=vocabulary_size, kind=word_pooling, count_power=count_power, word_dropout=word_dropout
+        )
         layers: list[nn.Module] = [pooling]
         size = embedding_dim
         for _ in range(num_layers):

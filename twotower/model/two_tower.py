@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "dropout": 0.0,
     "word_dropout": 0.0,
     "word_pooling": "weighted",
+    "count_power": 0.5,
     "residual": True,
     "pooling": "last",
     "bidirectional": True,
@@ -113,6 +114,7 @@ def build_tower(kind: str, config: Mapping[str, Any], *, vocabulary_size: int, e
             vocabulary_size=vocabulary_size,
             embedding_dim=embedding_dim,
             word_pooling=config["word_pooling"],
+            count_power=config["count_power"],
             residual=config["residual"],
             **common,
         )
@@ -140,6 +142,7 @@ def check_model(given: Mapping[str, Any]) -> dict[str, Any]:
         check_count(f"model.{key}", config[key])
     for key in ("dropout", "word_dropout"):
         check_number(f"model.{key}", config[key], at_least=0, below=1)
+    check_number("model.count_power", config["count_power"], at_least=0, at_most=1)
     check_count("model.num_layers", config["num_layers"], at_least=0 if set(towers) == {"mlp"} else 1)
     check_choice("model.word_pooling", config["word_pooling"], WORD_POOLINGS)
     allowed = [name for name in POOLINGS if name != "pad_step" or config["allow_pad_step"]]
