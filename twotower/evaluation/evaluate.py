@@ -139,7 +139,7 @@ def evaluate_vectors(
         name = item.pool.protocol
         earlier = (untrained or {}).get(name)
         results[name] = _result(item, ranking, rows[item.pool.positions], metric, k, earlier, options)
-    return Evaluation(split=split, collection=collection, protocols=results, objective=objective)
+    return Evaluation(split=split, collection=collection, protocols=results, objective=objective, confidence=confidence)
 
 
 def _objective_metric(objective: str) -> str:

@@ -29,7 +29,7 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
     """Returns one protocol's table, titled with its pool."""
     queries = f"{part.num_queries_with_relevance:,} queries"
     if part.num_queries_evaluated > part.num_queries_with_relevance:
-        queries += f" with relevant documents of {part.num_queries_evaluated:,} evaluated"
+        queries = f"{part.num_queries_with_relevance:,} of {part.num_queries_evaluated:,} queries, those with relevance"
     table = Table(
         title=f"{evaluation.collection.name} {evaluation.split} · {part.pool} · {queries}",
         title_justify="left",
@@ -39,7 +39,7 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
     )
     table.add_column("metric")
     table.add_column("model", justify="right", style="bold")
-    table.add_column("95 % interval", justify="right", style="dim")
+    table.add_column(f"{100 * evaluation.confidence:g} % interval", justify="right", style="dim")
     for name in ("chance", "BM25", "untrained"):
         table.add_column(name, justify="right")
     for name, figures in part.metrics.items():
@@ -56,7 +56,7 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
 
 def verdict_line(part: ProtocolResult) -> Text:
     """Returns the verdict in its colour."""
-    return Text(part.verdict.line, style=STYLES[part.verdict.label])
+    return Text(part.verdict.line, style=STYLES[part.verdict.label], no_wrap=True, overflow="ignore")
 
 
 def _number(value: float | None) -> str:

@@ -106,12 +106,14 @@ class Evaluation:
         collection: what was evaluated on.
         protocols: results by protocol name.
         objective: "<protocol>/<metric>", the figure a model is judged by.
+        confidence: coverage of the intervals.
     """
 
     split: str
     collection: Collection = field(repr=False)
     protocols: Mapping[str, ProtocolResult]
     objective: str
+    confidence: float = 0.95
 
     def __iter__(self) -> Iterator[ProtocolResult]:
         return iter(self.protocols.values())

@@ -1,0 +1,79 @@
+"""BM25 against bm25s itself, and against its known figures on real collections."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import bm25s
+import numpy as np
+import pytest
+
+from twotower.data import beir
+from twotower.evaluation import bm25 as module
+from twotower.evaluation.bm25 import Scorer, bm25_rankings
+from twotower.evaluation.evaluate import _values
+from twotower.evaluation.names import METRICS
+from twotower.evaluation.pools import build_pools
+from twotower.evaluation.relevance import Relevance
+
+
+def test_scores_are_those_of_bm25s(random_collection):
+    collection = random_collection()
+    scorer = Scorer(collection.document_texts())
+    mine = (scorer.count_words(collection.query_texts) @ scorer.matrix_VN).toarray()
+    model = bm25s.BM25()
+    model.index(bm25s.tokenize(collection.document_texts(), stopwords="en", show_progress=False), show_progress=False)
+    tokens = bm25s.tokenize(collection.query_texts, stopwords="en", show_progress=False, return_ids=False)
+    assert mine.max() > 0
+    for row, words in zip(mine, tokens, strict=True):
+        np.testing.assert_allclose(row, model.get_scores(words), rtol=1e-5)
+
+
+@pytest.mark.parametrize("max_memory", [2**31, 40 * 200 * 3])
+def test_both_protocols_in_any_memory(random_collection, max_memory, monkeypatch, tmp_path):
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path))
+    collection, rows = random_collection(), np.arange(5, 35)
+    pools = build_pools(collection, rows)
+    full, rerank = bm25_rankings(collection, rows, pools, k=20, max_memory=max_memory)
+    scorer = Scorer(collection.document_texts())
+    scores = (scorer.count_words(collection.query_texts) @ scorer.matrix_VN).toarray()[5:35]
+    ids = np.array(collection.document_ids)
+    for at, row in enumerate(scores):
+        best = sorted(range(200), key=lambda d, row=row: (-row[d], ids[d]))
+        assert full.rows[at][full.rows[at] >= 0].tolist() == [d for d in best[:20] if row[d] > 0]
+        pool = pools[1]
+        mine = set(pool.candidates[pool.offsets[at] : pool.offsets[at + 1]].tolist())
+        assert rerank.rows[at][rerank.rows[at] >= 0].tolist() == [d for d in best if d in mine]
+
+
+def test_a_second_call_reads_the_cache_and_other_data_does_not(random_collection, monkeypatch, tmp_path):
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path))
+    collection, rows = random_collection(), np.arange(10)
+    first = bm25_rankings(collection, rows, build_pools(collection, rows), k=20)
+    built = []
+    monkeypatch.setattr(module, "Scorer", lambda texts: built.append(len(texts)) or Scorer(texts))
+    second = bm25_rankings(collection, rows, build_pools(collection, rows), k=20)
+    assert not built
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.rows, two.rows)
+    other = replace(collection, texts=["changed", *collection.texts[1:]])
+    bm25_rankings(other, rows, build_pools(other, rows), k=20)
+    assert built == [200]
+
+
+@pytest.mark.parametrize("texts", [[""] * 200, ["the and of"] * 200])
+def test_texts_without_words(random_collection, texts, monkeypatch, tmp_path):
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path))
+    collection = replace(random_collection(), texts=texts)
+    full, rerank = bm25_rankings(collection, np.arange(40), build_pools(collection, np.arange(40)), k=5)
+    assert (full.rows == -1).all()
+    assert (rerank.rows[:, 0] >= 0).all()
+
+
+@pytest.mark.parametrize(("name", "expected"), [("tldr", 0.406), ("squad-mini", 0.798)])
+def test_known_figures(shared_data, name, expected):
+    collection = beir.load(path=shared_data(name))
+    rows = np.unique(collection.split("dev").query)
+    ranking = bm25_rankings(collection, rows, build_pools(collection, rows, "full"), k=10)[0]
+    values = _values(ranking, Relevance.of(collection.split("dev"), rows))[0]
+    assert values[:, METRICS.index("mrr_10")].mean() == pytest.approx(expected, abs=0.003)
