@@ -35,6 +35,8 @@ class Paired:
 def read_per_query(run: Run, protocol: str) -> Any:
     """Returns one run's per-query pyarrow table for a protocol, sorted by query id.
 
+    Queries without a relevant document are left out, as they are of the means in the record.
+
     Raises:
         UserError: when the run has no such table, it can't be read, or it lacks the protocol.
     """
@@ -55,7 +57,7 @@ def read_per_query(run: Run, protocol: str) -> Any:
         raise UserError(
             f"{run.path} was not evaluated under '{protocol}'; its protocols: {', '.join(there) or 'none'}."
         )
-    return chosen.sort_by("query_id")
+    return chosen.filter(pc.greater(chosen["num_relevant"], 0)).sort_by("query_id")
 
 
 def comparable(runs: Sequence[Run], protocol: str) -> None:
