@@ -55,14 +55,16 @@ def find_package(name: str) -> Package:
         root = Path(sysconfig.get_paths()["stdlib"])
         return Package(name=name, version=sysconfig.get_python_version(), files=_modules(root, ""))
     if not name.isidentifier():
-        raise UserError(f"data.packages: '{name}' is not the name of a package as one would import it.")
+        raise UserError(f"data.source.packages: '{name}' is not the name of a package as one would import it.")
     spec = importlib.util.find_spec(name)  # for a name without dots this looks, and does not import
     roots = list(spec.submodule_search_locations or []) if spec else []
     if not roots and spec and spec.origin and spec.origin.endswith(".py"):
         return Package(name=name, version=_version(name), files=[(name, Path(spec.origin))])
     if not roots:
         known = [*_distributions(), STANDARD_LIBRARY]
-        raise UserError(f"data.packages: '{name}' is not installed; install it or leave it out.{nearest(name, known)}")
+        raise UserError(
+            f"data.source.packages: '{name}' is not installed; install it or leave it out.{nearest(name, known)}"
+        )
     return Package(name=name, version=_version(name), files=_modules(Path(roots[0]), name))
 
 

@@ -17,7 +17,6 @@ The corpus is that of all splits together: a model is not spared the documents i
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 
@@ -28,6 +27,7 @@ from twotower.data import stored
 from twotower.data.collection import Collection, Judgements
 from twotower.data.docstring_files import Docstring, Package, find_package, name_words, read_docstrings
 from twotower.data.near_duplicates import WORD, near_duplicate_groups
+from twotower.data.shares import check_shares, split_of
 from twotower.errors import UserError
 
 VERSION = 1
@@ -75,7 +75,7 @@ def load(
             and (private or not item.name.rpartition(".")[2].startswith("_"))
         ]
         if not kept:
-            raise UserError(f"data.packages={list(packages)} hold no docstring of at least {min_words} words.")
+            raise UserError(f"data.source.packages={list(packages)} hold no docstring of at least {min_words} words.")
         module_split = {item.module: split_of(item.module, shares, split_seed) for item in kept}
         stored.save(folder, assemble(kept, module_split, list(shares), near_duplicate))  # type: ignore[arg-type]
 
@@ -84,14 +84,13 @@ def load(
 
 def _check(packages: Sequence[str], shares: dict[str, float], near_duplicate: float) -> None:
     if not packages or isinstance(packages, str):
-        raise UserError("data.packages must be a list of packages, such as [stdlib,numpy].")
+        raise UserError("data.source.packages must be a list of packages, such as [stdlib,numpy].")
     for name in packages:
         if list(packages).count(name) > 1:
-            raise UserError(f"data.packages names '{name}' more than once.")
-    if any(share <= 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
-        raise UserError(f"data.splits={shares}: shares must be above 0 and sum to 1.")
+            raise UserError(f"data.source.packages names '{name}' more than once.")
+    check_shares(shares)
     if not 0 < near_duplicate <= 1:
-        raise UserError(f"data.near_duplicate={near_duplicate} must be above 0 and at most 1.")
+        raise UserError(f"data.source.near_duplicate={near_duplicate} must be above 0 and at most 1.")
 
 
 def _state(package: Package) -> list[object]:
@@ -101,17 +100,6 @@ def _state(package: Package) -> list[object]:
 
 def _read(packages: Sequence[Package]) -> list[Docstring]:
     return [item for package in packages for module, path in package.files for item in read_docstrings(module, path)]
-
-
-def split_of(module: str, shares: dict[str, float], seed: int) -> str:
-    """Returns the split of a module: a hash of seed and name, as a number from 0 to 1, falls into one of the shares."""
-    place = int.from_bytes(hashlib.sha256(f"{seed}:{module}".encode()).digest()[:8], "big") / 2**64
-    total = 0.0
-    for name, share in shares.items():
-        total += share
-        if place < total:
-            return name
-    return list(shares)[-1]
 
 
 def assemble(
