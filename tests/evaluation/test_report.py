@@ -8,7 +8,7 @@ from twotower.evaluation.names import LABELS, METRICS
 from twotower.evaluation.report import STYLES, evaluation_tables, verdict_line
 
 
-def shown(result, width=100):
+def shown(result, width=140):
     console = Console(width=width, record=True, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
     for item in evaluation_tables(result):
         console.print(item)

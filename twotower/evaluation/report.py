@@ -22,21 +22,20 @@ STYLES = {
 
 def evaluation_tables(evaluation: Evaluation) -> list[RenderableType]:
     """Returns, for each protocol, its table and its verdict line, ready for `Console.print`."""
-    return [Group(protocol_table(part, evaluation), verdict_line(part), Text()) for part in evaluation]
+    return [Group(title(part, evaluation), protocol_table(part, evaluation), verdict_line(part)) for part in evaluation]
 
 
-def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
-    """Returns one protocol's table, titled with its pool."""
+def title(part: ProtocolResult, evaluation: Evaluation) -> Text:
+    """Returns what was measured on: collection, split, pool and number of queries."""
     queries = f"{part.num_queries_with_relevance:,} queries"
     if part.num_queries_evaluated > part.num_queries_with_relevance:
         queries = f"{part.num_queries_with_relevance:,} of {part.num_queries_evaluated:,} queries, those with relevance"
-    table = Table(
-        title=f"{evaluation.collection.name} {evaluation.split} · {part.pool} · {queries}",
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        border_style="dim",
-    )
+    return Text(f"\n{evaluation.collection.name} {evaluation.split} · {part.pool} · {queries}", style="bold")
+
+
+def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
+    """Returns one protocol's table; the metric its verdict is about is marked."""
+    table = Table(header_style="bold", border_style="dim")
     table.add_column("metric")
     table.add_column("model", justify="right", style="bold")
     table.add_column(f"{100 * evaluation.confidence:g} % interval", justify="right", style="dim")
@@ -56,7 +55,7 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
 
 def verdict_line(part: ProtocolResult) -> Text:
     """Returns the verdict in its colour."""
-    return Text(part.verdict.line, style=STYLES[part.verdict.label], no_wrap=True, overflow="ignore")
+    return Text(part.verdict.line, style=STYLES[part.verdict.label])
 
 
 def _number(value: float | None) -> str:
@@ -64,8 +63,10 @@ def _number(value: float | None) -> str:
 
 
 def _style(figures: dict[str, float | None]) -> str:
-    """Green above BM25, red where the interval reaches down to chance."""
+    """Green above BM25, red where the interval reaches down to chance, dim where any order would score the same."""
     low, chance, bm25 = figures["low"], figures["chance"], figures["bm25"]
+    if chance is not None and chance >= 1 - 1e-9:
+        return "dim"
     if low is not None and chance is not None and low <= chance:
         return "bold red"
     return "bold green" if bm25 is not None and low is not None and low > bm25 else "bold"

@@ -95,7 +95,7 @@ def judge(
         return verdict(ABOVE_CHANCE, f"{ABOVE_CHANCE} by {_signed(over)}; BM25 not computed", over)
     gap = paired_bootstrap(model_Q, bm25_Q, **options)
     if gap.high < 0:
-        return verdict(BELOW_BM25, f"{BELOW_BM25} by {_signed(gap)}", gap)
+        return verdict(BELOW_BM25, f"{BELOW_BM25}, {_signed(gap)}", gap)
     if gap.low > 0:
         return verdict(BETTER, f"{BETTER} by {_signed(gap)}", gap)
     return verdict(UNDECIDED, f"{UNDECIDED}, {_signed(gap)}", gap)
