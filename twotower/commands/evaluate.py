@@ -101,15 +101,15 @@ def _untrained(folder: Path | None, collection: Collection, split: str) -> dict[
     """The untrained model's figures, where the run's record holds them for the same data and split."""
     if folder is None:
         return None
-    from twotower.files import read_json
+    from twotower.runs.run import read_run
 
-    record: dict[str, Any] = read_json(folder / "run.json")
+    record: dict[str, Any] = read_run(folder).record  # empty if the record can't be read; the model still can
     evaluation = record.get("evaluation") or {}
     if (record.get("data") or {}).get("fingerprint") != collection.fingerprint or evaluation.get("split") != split:
         return None
     parts = {name: part for name, part in evaluation.items() if isinstance(part, dict)}
     return {
-        name: {metric: figures["untrained"] for metric, figures in part["metrics"].items()}
+        name: {metric: figures.get("untrained") for metric, figures in part.get("metrics", {}).items()}
         for name, part in parts.items()
     }
 
