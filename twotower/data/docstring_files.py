@@ -62,9 +62,7 @@ def find_package(name: str) -> Package:
         return Package(name=name, version=_version(name), files=[(name, Path(spec.origin))])
     if not roots:
         known = [*_distributions(), STANDARD_LIBRARY]
-        raise UserError(
-            f"data.source.packages: '{name}' is not installed; install it or leave it out.{nearest(name, known)}"
-        )
+        raise UserError(f"data.source.packages: '{name}' is not installed; install or drop it.{nearest(name, known)}")
     return Package(name=name, version=_version(name), files=_modules(Path(roots[0]), name))
 
 

@@ -1,7 +1,7 @@
 """One file of training pairs: a line is {"query": ..., "positive": ..., "negatives": [...]}.
 
-`positive` is a text or a list of texts; `negatives` is optional; `split` may name the split of a line, otherwise queries
-are divided by a hash of their text. Documents of the same text are one document, queries of the same text one query.
+`positive` is a text or a list of texts; `negatives` is optional; `split` may name the split of a line, otherwise
+queries are divided by a hash of their text. Documents of the same text are one document, and so are queries.
 """
 
 from __future__ import annotations

@@ -157,7 +157,8 @@ def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
         if tokens["empty"]:
             yield f"{tokens['empty']} {side} texts hold no word."
     if report["eval_query_oov_rate"] > MANY_UNKNOWN:
-        yield f"{report['eval_query_oov_rate']:.0%} of the words of {evaluation} queries are unknown; try text=wordpiece."
+        rate = f"{report['eval_query_oov_rate']:.0%}"
+        yield f"{rate} of the words of {evaluation} queries are unknown; try text=wordpiece."
 
 
 def report_table(report: dict[str, Any]) -> Table:

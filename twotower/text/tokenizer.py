@@ -10,12 +10,14 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
 from twotower.cache import cached_folder, content_key
+from twotower.files import read_json, write_json
 from twotower.text import pipeline
 from twotower.text.tokens import Tokens, TokenStatistics, concatenate, to_offsets
 
@@ -51,6 +53,20 @@ class Tokenizer:
         """
         config = pipeline.check_config(config)
         return cls(word_to_index=pipeline.make_vocabulary(texts, config), config=config)
+
+    @classmethod
+    def train_cached(cls, texts: Sequence[str], config: dict[str, Any]) -> Tokenizer:
+        """As `train`, with the vocabulary kept on disk by the content it was made from."""
+        config = pipeline.check_config(config)
+        if config["vocabulary_file"] is not None:
+            return cls.train(texts, config)
+        key = content_key("vocabulary 1", config, list(texts))
+
+        def fill(folder: Path) -> None:
+            write_json(folder / "words.json", list(pipeline.make_vocabulary(texts, config)))
+
+        words = read_json(cached_folder("vocabularies", key, fill) / "words.json")
+        return cls(word_to_index=pipeline.with_specials(words), config=config)
 
     @classmethod
     def from_vocabulary(cls, word_to_index: dict[str, int], config: dict[str, Any]) -> Tokenizer:

@@ -1,0 +1,185 @@
+"""MS MARCO question answering (v1.1, v2.1) as Hugging Face `datasets` gives it: each query with about ten passages.
+
+Schema of a row: query_id, query, query_type, answers, passages {passage_text, is_selected, url} (lists of one length).
+A passage's id is `<query_id>_<n>`, n its place in the list; `is_selected` is its grade; a query's passages are its
+candidates. Bajaj et al. 2016, "MS MARCO: A Human Generated MAchine Reading COmprehension Dataset". Research use only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from twotower.cache import cached_folder, content_key
+from twotower.data import stored
+from twotower.data.collection import Candidates, Collection, Judgements
+from twotower.data.lines import read_objects, shown
+from twotower.errors import UserError
+
+HUB_NAME = "microsoft/ms_marco"
+VERSIONS = ("v1.1", "v2.1")
+SPLITS = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
+"""What a file name starts with, or the hub's name of a split, and the name that we give it."""
+ENDINGS = (".parquet", ".json", ".jsonl", ".json.gz", ".jsonl.gz")
+COLUMNS = ["query_id", "query", "passages"]
+Row = tuple[str, dict[str, Any]]
+"""Where a row stands, in words for a message, and the row."""
+
+
+def load(path: str | Path | None = None, version: str = "v1.1", limit: int | None = None) -> Collection:
+    """Reads local files when a path is given, otherwise the hub through the `datasets` package.
+
+    Args:
+        path: a .parquet / .json / .jsonl file, or a folder of them; names start with train, validation or test.
+        version: which version to take from the hub.
+        limit: at most this many queries of each split, the first ones; None for all.
+
+    Raises:
+        UserError: for a missing or malformed file, or when the hub cannot be reached.
+    """
+    if version not in VERSIONS:
+        raise UserError(f"data.source.version={version} is not known; choose one of: {', '.join(VERSIONS)}.")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise UserError(f"data.source.limit={limit} must be a whole number of at least 1, or null for all.")
+    if path is None:
+        return collect(f"msmarco-{version}", _hub_rows(version), limit)
+    files = local_files(Path(path).expanduser())
+    state = [[split, str(file), file.stat().st_size, file.stat().st_mtime_ns] for split, file in files]
+
+    def fill(folder: Path) -> None:
+        rows = ((split, row) for split, file in files for row in _file_rows(file))
+        stored.save(folder, collect("msmarco", rows, limit))
+
+    return stored.load(cached_folder("msmarco", content_key("msmarco 1", state, limit), fill))
+
+
+def local_files(path: Path) -> list[tuple[str, Path]]:
+    """Returns (split, file) for a file, or for the files of a folder and its subfolders.
+
+    Raises:
+        UserError: when there is none, or a name does not say the split.
+    """
+    if not path.exists():
+        raise UserError(f"data.path={path} does not exist.")
+    found = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.name.endswith(ENDINGS))
+    if not found or not found[0].name.endswith(ENDINGS):
+        raise UserError(f"data.path={path} holds no file that ends in {', '.join(ENDINGS)}.")
+    files = []
+    for file in found:
+        start = next((start for start in SPLITS if file.name.startswith(start)), None)
+        if start is None:
+            raise UserError(f"{file}: the file's name must start with its split: train, validation or test.")
+        files.append((SPLITS[start], file))
+    return files
+
+
+def _file_rows(file: Path) -> Iterator[Row]:
+    if file.suffix != ".parquet":
+        yield from ((f"{place[0]}:{place[1]}", value) for place, value in read_objects(file))
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(file)
+        missing = [name for name in COLUMNS if name not in table.schema_arrow.names]
+        if missing:
+            raise UserError(f"{file} has no column '{missing[0]}'; there are: {', '.join(table.schema_arrow.names)}.")
+        number = 0
+        for batch in table.iter_batches(columns=COLUMNS):
+            for value in batch.to_pylist():
+                number += 1
+                yield f"{file} row {number}", value
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file} cannot be read as parquet: {str(error).splitlines()[0]}") from error
+
+
+def _hub_rows(version: str) -> Iterator[tuple[str, Row]]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError("data=msmarco without data.path needs the hub extra: pip install 'twotower[hub]'.") from error
+    try:
+        whole = datasets.load_dataset(HUB_NAME, version)
+    except Exception as error:  # the package raises many kinds for one cause: it can't be had from here
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{HUB_NAME} {version} cannot be loaded ({reason}); give local files by data.path.") from error
+    for name, rows in whole.items():
+        for number, value in enumerate(rows, start=1):
+            yield SPLITS.get(name, name), (f"{HUB_NAME} {name} row {number}", value)
+
+
+def collect(name: str, rows: Iterable[tuple[str, Row]], limit: int | None = None) -> Collection:
+    """Makes a collection of (split, row) pairs.
+
+    Raises:
+        UserError: for a malformed row or a query id that is given twice, naming the row.
+    """
+    document_ids: list[str] = []
+    texts: list[str] = []
+    metadata: list[dict[str, Any]] = []
+    queries: dict[str, str] = {}
+    listed: list[tuple[int, int]] = []
+    judged: dict[str, list[tuple[int, int, float]]] = {}
+    counts: dict[str, int] = {}
+    for split, (where, value) in rows:
+        if limit is not None and counts.get(split, 0) >= limit:
+            continue
+        counts[split] = counts.get(split, 0) + 1
+        query_id, query, passages = read_row(where, value)
+        if query_id in queries:
+            raise UserError(f"{where}: query_id {query_id} was already given.")
+        queries[query_id] = query
+        found = judged.setdefault(split, [])
+        for place, (text, selected, url) in enumerate(passages):
+            pair = (len(queries) - 1, len(document_ids))
+            document_ids.append(f"{query_id}_{place}")
+            texts.append(text)
+            metadata.append({"url": url} if url else {})
+            listed.append(pair)
+            found.append((*pair, selected))
+    if not document_ids:
+        raise UserError(f"{name}: no passage in any row.")
+    return Collection(
+        name=name,
+        document_ids=document_ids,
+        titles=[""] * len(texts),
+        texts=texts,
+        metadata=metadata if any(metadata) else None,
+        query_ids=list(queries),
+        query_texts=list(queries.values()),
+        judgements={split: Judgements.of(*zip(*found, strict=True)) for split, found in judged.items() if found},
+        candidates=Candidates.of(*zip(*listed, strict=True)),
+    )
+
+
+def read_row(where: str, value: dict[str, Any]) -> tuple[str, str, list[tuple[str, float, str]]]:
+    """Returns query id, query, and (text, is_selected, url) of each passage.
+
+    Raises:
+        UserError: when the row does not follow the schema.
+    """
+    query_id, query, passages = (value.get(key) for key in COLUMNS)
+    if isinstance(query_id, bool) or not isinstance(query_id, (int, str)) or query_id == "":
+        raise UserError(f"{where}: needs 'query_id', a number or text; found {shown(query_id)}.")
+    if not isinstance(query, str):
+        raise UserError(f"{where}: needs 'query', a text; found {shown(query)}.")
+    if isinstance(passages, list):  # a list of passages says the same as passages of lists
+        keys = ("passage_text", "is_selected", "url")
+        rows = [item if isinstance(item, dict) else {} for item in passages]
+        passages = {key: [row.get(key) for row in rows] for key in keys}
+    if not isinstance(passages, dict):
+        raise UserError(f"{where}: needs 'passages' with passage_text and is_selected; found {shown(passages)}.")
+    texts, selected = passages.get("passage_text"), passages.get("is_selected")
+    if not isinstance(texts, list) or not isinstance(selected, list) or len(texts) != len(selected):
+        raise UserError(f"{where}: passages.passage_text and passages.is_selected must be lists of one length.")
+    urls = passages.get("url")
+    urls = urls if isinstance(urls, list) and len(urls) == len(texts) else [None] * len(texts)
+    for text, label in zip(texts, selected, strict=True):
+        if not isinstance(text, str) or label not in (-1, 0, 1):
+            raise UserError(
+                f"{where}: needs a text and 0 or 1 for each passage; found {shown(text)} and {shown(label)}."
+            )
+    rows_out = zip(texts, (float(label) for label in selected), (str(url or "") for url in urls), strict=True)
+    return str(query_id), query, list(rows_out)
