@@ -53,44 +53,27 @@ def _find(item: str) -> Any:
 
 
 def _collect(name: str, ids: dict[str, str], parts: dict[str, Any]) -> Collection:
-    document_rows: dict[str, int] = {}
+    document_ids: list[str] = []
     titles: list[str] = []
     texts: list[str] = []
     for document in next(iter(parts.values())).docs_iter():
-        document_rows[document.doc_id] = len(document_rows)
         title, text = _title_and_text(document)
+        document_ids.append(document.doc_id)
         titles.append(title)
         texts.append(text)
-    queries: dict[str, str] = {}
-    query_rows: dict[str, int] = {}
+    queries = _queries(ids, parts)
+    document_rows = {item: row for row, item in enumerate(document_ids)}
+    query_rows = {item: row for row, item in enumerate(queries)}
     judgements: dict[str, Judgements] = {}
     listed: list[tuple[int, int]] = []
     for split, part in parts.items():
-        for query in part.queries_iter():
-            if queries.setdefault(query.query_id, query.default_text()) != query.default_text():
-                raise UserError(
-                    f"data.source.splits: query '{query.query_id}' of '{ids[split]}' has another text elsewhere."
-                )
-            query_rows.setdefault(query.query_id, len(query_rows))
-        rows = []
-        for line in part.qrels_iter():
-            pair = (
-                _row(query_rows, line.query_id, "query", ids[split]),
-                _row(document_rows, line.doc_id, "document", ids[split]),
-            )
-            rows.append((*pair, float(line.relevance)))
-        judgements[split] = Judgements.of(*zip(*rows, strict=True)) if rows else Judgements.of([], [], [])
+        lines = [(*_pair(line, query_rows, document_rows, ids[split]), line.relevance) for line in part.qrels_iter()]
+        judgements[split] = Judgements.of(*zip(*lines, strict=True)) if lines else Judgements.of([], [], [])
         if part.has_scoreddocs():
-            for line in part.scoreddocs_iter():
-                listed.append(
-                    (
-                        _row(query_rows, line.query_id, "query", ids[split]),
-                        _row(document_rows, line.doc_id, "document", ids[split]),
-                    )
-                )
+            listed += [_pair(line, query_rows, document_rows, ids[split]) for line in part.scoreddocs_iter()]
     return Collection(
         name=name,
-        document_ids=list(document_rows),
+        document_ids=document_ids,
         titles=titles,
         texts=texts,
         query_ids=list(queries),
@@ -98,6 +81,20 @@ def _collect(name: str, ids: dict[str, str], parts: dict[str, Any]) -> Collectio
         judgements=judgements,
         candidates=Candidates.of(*zip(*listed, strict=True)) if listed else None,
     )
+
+
+def _queries(ids: dict[str, str], parts: dict[str, Any]) -> dict[str, str]:
+    queries: dict[str, str] = {}
+    for split, part in parts.items():
+        for query in part.queries_iter():
+            text = query.default_text()
+            if queries.setdefault(query.query_id, text) != text:
+                raise UserError(f"data.source.splits: query '{query.query_id}' of '{ids[split]}' has another text too.")
+    return queries
+
+
+def _pair(line: Any, query_rows: dict[str, int], document_rows: dict[str, int], where: str) -> tuple[int, int]:
+    return _row(query_rows, line.query_id, "query", where), _row(document_rows, line.doc_id, "document", where)
 
 
 def _title_and_text(document: Any) -> tuple[str, str]:

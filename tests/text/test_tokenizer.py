@@ -1,0 +1,159 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twotower.errors import UserError
+from twotower.text import pipeline
+from twotower.text.tokenizer import Tokenizer
+
+TEXTS = ["git log shows the log", "show a git branch", "BatchNorm2d and np.linalg.inv", "naïve Übergröße 42"]
+
+
+@pytest.fixture(scope="module")
+def words():
+    return Tokenizer.train(TEXTS, {"kind": "words", "min_frequency": 1})
+
+
+@pytest.fixture(scope="module")
+def pieces():
+    return Tokenizer.train(TEXTS * 3, {"kind": "wordpiece", "min_frequency": 1, "max_vocabulary": 120})
+
+
+def test_special_words_come_first_and_vocabulary_is_by_frequency(words):
+    assert words.index_to_word[:2] == ["[PAD]", "[UNK]"]
+    assert set(words.index_to_word[2:4]) == {"git", "log"}
+    assert words.size == len(words.word_to_index) == len(words.index_to_word)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("git-log", ["git", "log"]),
+        ("snake_case", ["snake", "case"]),
+        ("np.linalg.inv()", ["np", "linalg", "inv"]),
+        ("BatchNorm2d", ["batch", "norm2d"]),
+        ("HTTPServer", ["http", "server"]),
+        ("URLs", ["urls"]),
+        ("torch2.13", ["torch2", "13"]),
+        ("Übergröße naïve", ["übergröße", "naïve"]),
+        ("nai\u0308ve", ["naïve"]),
+        ("漢字abc", ["漢", "字", "abc"]),
+        ("[PAD] [UNK]", ["pad", "unk"]),
+        ("", []),
+        (" \n\t ... ", []),
+    ],
+)
+def test_words_are_split_as_a_reader_would(words, text, expected):
+    assert words.token_texts(text) == expected
+
+
+def test_identifiers_stay_whole_on_request():
+    whole = Tokenizer.train(["np.linalg.inv BatchNorm2d"], {"split_identifiers": False, "min_frequency": 1})
+    assert whole.token_texts("np.linalg.inv git-log. BatchNorm2d") == ["np.linalg.inv", "git-log", "batchnorm2d"]
+
+
+def test_encode_looks_words_up_cuts_and_counts(words):
+    tokens = words.encode(["git zzz log", "", "git git git git git"], max_length=3)
+    index = words.word_to_index
+    assert [tokens.row(row).tolist() for row in range(3)] == [[index["git"], 1, index["log"]], [], [index["git"]] * 3]
+    statistics = tokens.statistics
+    assert (statistics.texts, statistics.tokens, statistics.unknown) == (3, 8, 1)
+    assert (statistics.truncated, statistics.cut_tokens, statistics.empty) == (1, 2, 1)
+    assert statistics.oov_rate == 1 / 8
+    assert statistics.truncation_rate == 1 / 3
+
+
+def test_written_special_words_never_become_their_ids(words, pieces):
+    for tokenizer in (words, pieces):
+        assert 0 not in tokenizer.encode(["[PAD] a [PAD]"]).ids_T
+
+
+@pytest.mark.parametrize("name", ["words", "pieces"])
+def test_rebuilt_from_plain_data_gives_the_same_ids(name, request):
+    tokenizer = request.getfixturevalue(name)
+    stored = json.loads(json.dumps({"words": tokenizer.word_to_index, "config": tokenizer.config}))
+    again = Tokenizer.from_vocabulary(stored["words"], stored["config"])
+    texts = [*TEXTS, "an UnknownThing with Ünïcode", ""]
+    assert again.hash == tokenizer.hash
+    assert again.encode(texts).ids_T.tolist() == tokenizer.encode(texts).ids_T.tolist()
+
+
+def test_training_twice_gives_the_same_vocabulary():
+    texts = [f"{word}ing {word}ed un{word}able" for word in ("load", "print", "read", "writ", "send")]
+    for config in ({"kind": "words"}, {"kind": "wordpiece", "max_vocabulary": 80}):
+        assert Tokenizer.train(texts, config).word_to_index == Tokenizer.train(texts, config).word_to_index
+
+
+def test_hash_tells_vocabularies_and_settings_apart(words):
+    fewer = Tokenizer.train(TEXTS[:2], {"min_frequency": 1})
+    cased = Tokenizer.from_vocabulary(words.word_to_index, {**words.config, "lowercase": False})
+    assert len({words.hash, fewer.hash, cased.hash}) == 3
+
+
+def test_cached_ids_equal_fresh_ones_and_depend_on_content(words, own_cache):
+    fresh, cached = words.encode(TEXTS, 3), words.encode_cached(TEXTS, 3)
+    assert isinstance(cached.ids_T, np.memmap)
+    assert cached.ids_T.tolist() == fresh.ids_T.tolist()
+    assert cached.statistics == fresh.statistics
+    assert words.encode_cached(TEXTS[1:], 3).ids_T.tolist() == words.encode(TEXTS[1:], 3).ids_T.tolist()
+    assert words.encode_cached(TEXTS, 2).ids_T.tolist() == words.encode(TEXTS, 2).ids_T.tolist()
+    config = {"min_frequency": 1}
+    assert Tokenizer.train_cached(TEXTS, config).hash == Tokenizer.train_cached(TEXTS, config).hash == words.hash
+
+
+def test_spans_point_into_the_text(words):
+    text = "  Show GitHub_logs: naïve!"
+    assert [text[start:end] for _, start, end in words.token_spans(text)] == ["Show", "Git", "Hub", "logs", "naïve"]
+
+
+def test_vocabulary_file_is_reordered_and_checked(tmp_path):
+    file = tmp_path / "vocab.txt"
+    file.write_text("hello\n[UNK]\n##s\n[PAD]\nworld\n")
+    tokenizer = Tokenizer.train([], {"kind": "wordpiece", "vocabulary_file": str(file)})
+    assert tokenizer.index_to_word == ["[PAD]", "[UNK]", "hello", "##s", "world"]
+    assert tokenizer.encode(["hellos world x"]).ids_T.tolist() == [2, 3, 4, 1]
+    as_json = tmp_path / "tokenizer.json"
+    as_json.write_text(json.dumps({"model": {"vocab": {"b": 1, "a": 0}}}))
+    assert pipeline.read_vocabulary(as_json) == {"[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3}
+    file.write_text("hello\n\nworld\n")
+    with pytest.raises(UserError, match=r"vocab.txt:2: empty line"):
+        pipeline.read_vocabulary(file)
+    as_json.write_text("{")
+    with pytest.raises(UserError, match="no word-piece vocabulary"):
+        pipeline.read_vocabulary(as_json)
+    with pytest.raises(UserError, match="cannot be read"):
+        pipeline.read_vocabulary(tmp_path / "absent.txt")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"kind": "letters"}, "text.kind=letters"),
+        ({"lower_case": True}, "Did you mean 'lowercase'"),
+        ({"min_frequency": 0}, "text.min_frequency=0"),
+        ({"max_vocabulary": True}, "text.max_vocabulary=True"),
+        ({"lowercase": "yes"}, "true or false"),
+    ],
+)
+def test_wrong_settings_are_named(config, message):
+    with pytest.raises(UserError, match=message):
+        Tokenizer.train(TEXTS, config)
+
+
+def test_foreign_vocabulary_is_refused():
+    with pytest.raises(UserError, match="not ours"):
+        Tokenizer.from_vocabulary({"a": 0, "b": 1}, {})
+    with pytest.raises(UserError, match="not ours"):
+        Tokenizer.from_vocabulary({"[PAD]": 0, "[UNK]": 1, "a": 3}, {})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=40), max_size=6), st.integers(1, 5))
+def test_any_text_is_encoded_within_bounds(words, texts, most):
+    tokens = words.encode([text.encode("utf-8", "ignore").decode() for text in texts], most)
+    assert len(tokens) == len(texts)
+    assert (tokens.lengths <= most).all()
+    assert ((tokens.ids_T >= 1) & (tokens.ids_T < words.size)).all()
