@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHARED_KEYS: dict[str, Any] = {"dim": 256, "freeze": False, "learning_rate": None, "normalise": True}
+SHARED_KEYS: dict[str, Any] = {"dim": 256, "freeze": False, "learning_rate": None}
+SHAPING_KEYS: dict[str, Any] = {"remove_top": 32, "own": 1.0}
 TRAINED_KEYS: dict[str, Any] = {"epochs": 5, "window": 5, "negative": 5, "min_count": 1, "learn_from": 0.025}
 KINDS: dict[str, dict[str, Any]] = {
     "random": {"distribution": "normal"},
-    "cbow": TRAINED_KEYS,
-    "skipgram": TRAINED_KEYS,
-    "glove": {},
-    "file": {"path": None, "format": None},
+    "cbow": {**TRAINED_KEYS, **SHAPING_KEYS},
+    "skipgram": {**TRAINED_KEYS, **SHAPING_KEYS},
+    "glove": SHAPING_KEYS,
+    "file": {"path": None, "format": None, **SHAPING_KEYS},
 }
 """The keys of each kind beside `SHARED_KEYS`, with the values they have where a config leaves them out."""
 
@@ -34,8 +35,8 @@ KINDS: dict[str, dict[str, Any]] = {
 def build(config: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None, seed: int) -> np.ndarray:
     """Returns the word vectors a config asks for.
 
-    Every kind gives vectors of length about 1 (`normalise` scales all read or trained vectors by one common factor, so
-    that frequent and rare words keep their relative lengths); words a source lacks get random ones of that length.
+    Every kind gives vectors of length about 1. Read and trained vectors are shaped first (see `shape_vectors`); words a
+    source lacks get random ones.
 
     Args:
         config: the `embedding` group: kind, dim, and the kind's keys.
@@ -55,14 +56,45 @@ def build(config: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None
     )
     known_V, found_KD = _known(settings, words, tokens, seed)
     if len(known_V):
-        if settings["normalise"]:
-            length = np.sqrt(np.square(found_KD).sum(1).mean())
-            found_KD = found_KD / max(float(length), 1e-12)
-        matrix_VD[known_V] = found_KD
+        matrix_VD[known_V] = shape_vectors(
+            found_KD, matrix_VD[known_V], top=settings["remove_top"], own=settings["own"]
+        )
     if settings["kind"] != "random":
         log.info("Word vectors (%s): %s", settings["kind"], coverage(known_V, words, tokens))
     matrix_VD[0] = 0.0
     return matrix_VD
+
+
+def shape_vectors(found_KD: np.ndarray, random_KD: np.ndarray, *, top: int, own: float) -> np.ndarray:
+    """Makes trained word vectors a good start for search.
+
+    Trained vectors share a few strong directions, mostly of word frequency, that make all texts look alike: with `top`
+    they are centred and lose their `top` strongest principal components. What is left says which words are related, yet
+    hardly tells a word from its kin; adding a random vector of its own, `own` times as long, keeps exact matches exact.
+
+    Source: Mu and Viswanath, All-but-the-Top (2018), for the components.
+
+    Args:
+        found_KD: vectors as they were read or trained.
+        random_KD: random vectors of length about 1, one a word.
+        top: principal components to remove; 0 leaves vectors as they are, not centred either.
+        own: length of the random part against the trained one; 0 for none.
+
+    Returns:
+        float32 [K, D] vectors of length 1 (0 for a word whose vector was zeros).
+    """
+    shaped_KD = found_KD.astype(np.float64)
+    if top:
+        shaped_KD -= shaped_KD.mean(0)
+        _, directions_DD = np.linalg.eigh(shaped_KD.T @ shaped_KD)  # eigenvalues rise: the strongest come last
+        strongest_DT = directions_DD[:, -min(top, shaped_KD.shape[1] - 1) :] if shaped_KD.shape[1] > 1 else None
+        if strongest_DT is not None:
+            shaped_KD -= (shaped_KD @ strongest_DT) @ strongest_DT.T
+    return _unit(_unit(shaped_KD) + own * random_KD if own else shaped_KD).astype(np.float32)
+
+
+def _unit(vectors_KD: np.ndarray) -> np.ndarray:
+    return vectors_KD / np.maximum(np.linalg.norm(vectors_KD, axis=1, keepdims=True), 1e-9)
 
 
 def coverage(known_V: np.ndarray, words: Sequence[str], tokens: Tokens | None) -> str:
@@ -102,7 +134,9 @@ def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
     settings = {**SHARED_KEYS, **KINDS[kind], **config}
     check_count("embedding.dim", settings["dim"])
     check_flag("embedding.freeze", settings["freeze"])
-    check_flag("embedding.normalise", settings["normalise"])
+    if "own" in settings:
+        check_count("embedding.remove_top", settings["remove_top"], at_least=0)
+        check_number("embedding.own", settings["own"], at_least=0)
     if settings["learning_rate"] is not None:
         check_number("embedding.learning_rate", settings["learning_rate"], above=0)
     if kind == "random":

@@ -55,11 +55,10 @@ def glove_vectors(words: Sequence[str], *, dim: int) -> tuple[np.ndarray, np.nda
     folder = glove_folder()
     if dim != DIM:
         raise UserError(f"embedding.dim={dim} does not fit embedding=glove, whose vectors have {DIM}; set {DIM}.")
-    table = pq.read_table(folder / "glove_6B_index.parquet")
-    names, rows = table.column(table.column_names[0]), table.column(table.column_names[1])
+    names = pq.read_table(folder / "glove_6B_index.parquet").column("index")  # in the order of the matrix's rows
     found_V = pc.index_in(array(list(words)), value_set=names)
     lower_V = pc.index_in(array([word.lower() for word in words]), value_set=names)
     position_V = pc.fill_null(pc.coalesce(found_V, lower_V), -1).to_numpy(zero_copy_only=False)
     known_V = np.flatnonzero(position_V >= 0)
     matrix = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
-    return known_V, np.asarray(matrix[rows.to_numpy()[position_V[known_V]]], dtype=np.float32)
+    return known_V, np.asarray(matrix[position_V[known_V]], dtype=np.float32)
