@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from rich.text import Text
 
 from twotower.callbacks.base import RunCallback, RunContext
+from twotower.callbacks.progress import Progress
 from twotower.config import config_hash, instantiate
 from twotower.data.collection import Collection
-from twotower.data.datamodule import RetrievalData
-from twotower.data.report import data_report, report_table
+from twotower.data.datamodule import RetrievalData, vocabulary_texts
+from twotower.data.report import make_report, report_table
 from twotower.embedding.build import build as build_embedding
 from twotower.evaluation.report import evaluation_tables
 from twotower.index.export import check as check_indexes
 from twotower.model.module import TwoTowerModule
 from twotower.runs.record import RunRecord
 from twotower.text.tokenizer import Tokenizer
+from twotower.text.tokens import Tokens, concatenate, idf
 from twotower.tracking import build_loggers, close_loggers, summarise, wandb_identity
 
 logger = logging.getLogger(__name__)
@@ -57,8 +61,11 @@ def train(
         seed=config["seed"],
     )
     loggers: list[Any] = []
+    _quiet()
     try:
         pl.seed_everything(config["seed"], workers=True, verbose=False)
+        # Adam's moments of rare words shrink into denormal numbers, which a CPU multiplies ten times slower
+        torch.set_flush_denormal(True)
         if config["trainer"].get("threads"):
             torch.set_num_threads(int(config["trainer"]["threads"]))
         check_indexes(config.get("index") or {})
@@ -80,6 +87,14 @@ def train(
     return finish(context, loggers, trainer)
 
 
+def _quiet() -> None:
+    """Keeps libraries' notes that tell a user nothing out of the terminal; their warnings stay."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "faiss.loader", "bm25s", "gensim"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*isinstance.treespec.*", ".*does not have many workers.*", ".*Checkpoint directory .* exists.*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
 def _end(record: RunRecord, loggers: list[Any], status: str, error: BaseException | str) -> None:
     record.close(status, error=error)
     close_loggers(loggers, failed=True)
@@ -92,8 +107,9 @@ def prepare(config: dict[str, Any], *, run_dir: Path, run_name: str, choices: di
     with console.status("Reading the data"):
         collection: Collection = instantiate(config["data"]["source"])
     with console.status("Tokenising"):
-        data = RetrievalData.prepare_from(collection, config)
-    report = data_report(data)
+        tokenizer = Tokenizer.train(vocabulary_texts(collection, config["data"]["train_split"]), config["text"])
+        data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=config["seed"])
+    report = make_report(data)
     console.print(report_table(report))
     record.update(
         data={"name": collection.name, "fingerprint": collection.fingerprint, "report": report},
@@ -114,13 +130,22 @@ def prepare(config: dict[str, Any], *, run_dir: Path, run_name: str, choices: di
 def build_module(context: RunContext) -> TwoTowerModule:
     """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
     config, tokenizer = context.config, context.tokenizer
+    tokens = training_tokens(context.data)
     matrix_VD = build_embedding(
-        config["embedding"], tokenizer.index_to_word, context.data.all_tokens(), seed=config["seed"]
+        config["embedding"], tokenizer.index_to_word, tokens, seed=config["seed"]
     )
     module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
     module.model.load_embedding(matrix_VD)
-    module.model.set_word_weights(context.data.idf())
+    module.model.set_word_weights(idf(tokens, tokenizer.size))
     return module
+
+
+def training_tokens(data: RetrievalData) -> Tokens:
+    """Returns the tokens word vectors and word weights are learnt from: all documents and the training queries."""
+    rows = data.collection.split(data.config["train_split"]).queries
+    batch = data.query_tokens.take(rows)
+    queries = Tokens(ids_T=batch.ids_T.numpy().astype(np.int32), offsets=batch.offsets_B1.numpy())
+    return concatenate([data.document_tokens, queries])
 
 
 def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trainer:
@@ -132,7 +157,7 @@ def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trai
         if isinstance(callback, RunCallback):
             callback.context = context
     if config["trainer"].get("enable_progress_bar", True):
-        callbacks.append(pl.callbacks.RichProgressBar(leave=True))
+        callbacks.append(Progress(context=context))
     settings = {key: value for key, value in config["trainer"].items() if key != "threads"}
     trainer = instantiate(
         settings,
