@@ -86,6 +86,8 @@ class RunRecord:
         }
         with FileLock(str(path.parent / ".run.lock")):
             data = _resumed(path, begun) if path.exists() else _skeleton(begun)
+            for left in path.parent.glob(f".{FILE_NAME}.*.tmp"):  # by a writer that was killed
+                left.unlink(missing_ok=True)
             record = cls(path, data)
             record._write()
         return record

@@ -25,7 +25,7 @@ STYLE = """
 :root{--ink:#202124;--soft:#5f6368;--line:#e8eaed;--accent:#0072B2;--warn:#D55E00;--ground:#fff;--tint:#f8f9fa}
 *{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);
 font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-main{max-width:1120px;margin:0 auto;padding:32px 24px 64px}h1{font-size:26px;margin:0 0 4px}
+main{max-width:1280px;margin:0 auto;padding:32px 24px 64px}h1{font-size:26px;margin:0 0 4px}
 h2{font-size:18px;margin:40px 0 8px;padding-top:16px;border-top:1px solid var(--line)}p{margin:6px 0}
 .soft{color:var(--soft)}.tiles{display:flex;flex-wrap:wrap;gap:12px;margin:20px 0}
 .tile{flex:1 1 180px;background:var(--tint);border-radius:10px;padding:12px 16px}
