@@ -86,7 +86,7 @@ class WandbServer:
         name = match.group(1) if match else "?"
         with self._mutex:
             self.operations.append(name)
-            method = getattr(self, f"_answer_{name}", None)
+            method = getattr(self, "_answer_" + re.sub(r"(?<!^)(?=[A-Z][a-z])", "_", name).lower(), None)
             if method is None:
                 self.unknown.append(name)
                 return {}
@@ -105,28 +105,28 @@ class WandbServer:
             if body.get("complete"):
                 run.exit_code = body.get("exitcode")
 
-    def _answer_Viewer(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _answer_viewer(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"viewer": {"id": "user", "entity": ENTITY, "username": ENTITY, "flags": "{}", "teams": {"edges": []}}}
 
-    def _answer_ServerFeaturesQuery(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _answer_server_features_query(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
 
-    def _answer_UpsertSweep(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _answer_upsert_sweep(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = f"sweep{len(self.sweeps)}"
         self.sweeps[name] = variables["config"]
         project = {"id": "p", "name": variables.get("projectName") or "twotower", "entity": {"id": "e", "name": ENTITY}}
         return {"upsertSweep": {"sweep": {"name": name, "project": project}, "configValidationWarnings": []}}
 
-    def _answer_SweepWithRuns(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _answer_sweep_with_runs(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = variables["sweep"]
         facts = {"id": name, "name": name, "method": "random", "state": "RUNNING", "config": self.sweeps[name]}
         return {"project": {"sweep": {**facts, "runs": {"edges": []}}}}
 
-    def _answer_CreateAgent(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _answer_create_agent(self, variables: dict[str, Any]) -> dict[str, Any]:
         self._handed_out["agent"] = variables["sweep"]
         return {"createAgent": {"agent": {"id": "agent"}}}
 
-    def _answer_Heartbeat(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _answer_heartbeat(self, variables: dict[str, Any]) -> dict[str, Any]:
         states = json.loads(variables["runState"])
         self.agent_states.append(states)
         commands: list[dict[str, Any]] = []
@@ -143,7 +143,7 @@ class WandbServer:
         arguments = {key: {"value": value} for key, value in job.items()}
         return {"type": "run", "run_id": name, "program": "train.py", "args": arguments}
 
-    def _answer_UpsertBucket(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _answer_upsert_bucket(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = variables.get("name") or variables.get("id") or f"loose{len(self.runs)}"
         run = self.runs.setdefault(name, StoredRun(name))
         sweep = variables.get("sweep") or run.sweep
@@ -158,14 +158,14 @@ class WandbServer:
         more = {"sweepName": sweep, "project": project, "historyLineCount": 0}
         return {"upsertBucket": {"bucket": {**facts, **more}, "inserted": True}}
 
-    def _answer_CreateRunFiles(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def _answer_create_run_files(self, variables: dict[str, Any]) -> dict[str, Any]:
         files = [{"name": name, "uploadUrl": f"{self.url}/upload"} for name in variables["files"]]
         return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
 
-    def _answer_RunResumeStatus(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _answer_run_resume_status(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"model": None}
 
-    def _answer_OrganizationCoreWeaveOrganizationID(self, _: dict[str, Any]) -> dict[str, Any]:
+    def _answer_organization_core_weave_organizationid(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"entity": None}
 
 

@@ -22,6 +22,10 @@ CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQU
 """Errors of the file system that the user can mend; others are ours and keep their traceback."""
 
 
+ADDED = ("sweep.session=", "sweep.fixed=")
+"""What `run` adds to the command line of a sweep and no record should show."""
+
+
 def run(main: Callable[[], Any]) -> None:
     """Calls the Hydra main function; a user's mistake ends as one line with exit code 2, a failed job with 1.
 
@@ -45,15 +49,18 @@ def run(main: Callable[[], Any]) -> None:
         message, code = explain(error), 2
     except OSError as error:
         if error.errno not in CLOSED_TO_US or error.filename is None:
+            _end_sweep(typed, stopped)
             raise
         message, code = f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write.", 2
     except KeyboardInterrupt:
         message, code, stopped = "stopped; `ckpt_path=last` goes on from the last finished epoch", 130, True
+    except Exception:
+        _end_sweep(typed, stopped)
+        raise
     ended = _end_sweep(typed, stopped)
     if code and not (stopped and ended):
-        _fail(message, code)
-    if ended:
-        sys.exit(ended)
+        _tell(message)
+    _exit(code or ended)
 
 
 def _end_sweep(typed: list[str], stopped: bool) -> int:
@@ -141,7 +148,7 @@ def overrides() -> list[str]:
     """Returns what the user typed for the job at hand, without what `run` added."""
     from hydra.core.hydra_config import HydraConfig
 
-    return [str(item) for item in HydraConfig.get().overrides.task if not str(item).startswith("sweep.session=")]
+    return [str(item) for item in HydraConfig.get().overrides.task if not str(item).startswith(ADDED)]
 
 
 def choices() -> dict[str, Any]:
@@ -165,16 +172,31 @@ def _move(config: DictConfig, new_dir: Path, run_dir: Path) -> None:
     shutil.rmtree(new_dir)
 
 
-def _interrupt(*_: Any) -> None:
+SIGNALS: list[int] = []
+"""The signal that asked this process to end, if one did."""
+
+
+def _interrupt(number: int, *_: Any) -> None:
+    SIGNALS.append(number)
     raise KeyboardInterrupt
 
 
-def _fail(message: str, code: int) -> None:
+def _exit(code: int) -> None:
+    """Ends the program; one asked to end by a signal ends by it, so that whoever sent it (W&B, SLURM) sees no fault."""
+    if SIGNALS:
+        logging.shutdown()
+        sys.stdout.flush()
+        signal.signal(SIGNALS[0], signal.SIG_DFL)
+        os.kill(os.getpid(), SIGNALS[0])
+    if code:
+        sys.exit(code)
+
+
+def _tell(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
     Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {message}", style="red"))
-    sys.exit(code)
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

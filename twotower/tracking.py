@@ -79,7 +79,7 @@ def _for_wandb(config: Mapping[str, Any], experiment: Any) -> dict[str, Any]:
     without a word. Such groups go under `resolved` as well, so that nothing is lost.
     """
     content = masked(dict(config))
-    locked = [key for key in content if getattr(experiment, "sweep_id", None) and key in experiment.config.keys()]
+    locked = [key for key in content if getattr(experiment, "sweep_id", None) and key in dict(experiment.config)]
     return {**content, "resolved": {key: content[key] for key in locked}} if locked else content
 
 

@@ -95,3 +95,13 @@ def test_a_single_run_gets_nothing():
 def test_mistakes_name_the_key(arguments, part):
     with pytest.raises(UserError, match=part):
         sweep_arguments(arguments)
+
+
+def test_folders_of_a_sweep_we_name_leave_out_what_all_jobs_share():
+    added = sweep_arguments(["-m", "model=gru,mlp", "data=beir", "data.path=/a/b", "optimizer.lr=choice(1,2)"])
+    assert "sweep.fixed=[data,data.path]" in added
+    assert (
+        job_folder(["model=gru", "data=beir", "data.path=/a/b", "optimizer.lr=1", *added]) == "model=gru,optimizer.lr=1"
+    )
+    mine = sweep_arguments(["-m", "model=gru,mlp", "data=beir", "sweep.name=mine"])
+    assert job_folder(["model=gru", "data=beir", *mine]) == "data=beir,model=gru"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import os
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -36,23 +37,63 @@ def isolated() -> Iterator[None]:
         gc.collect()  # modules and trainers point at each other: their memory is only free after this
 
 
+class Outlet(io.TextIOBase):
+    """A stream that passes on to another, which can be exchanged.
+
+    Libraries keep the stream they found when they were loaded: through this they never write to a file long closed.
+    """
+
+    def __init__(self, target: TextIO) -> None:
+        self.target = target
+
+    def write(self, text: str) -> int:
+        """Writes to the present target."""
+        return self.target.write(text)
+
+    def flush(self) -> None:
+        """Flushes the present target."""
+        self.target.flush()
+
+    def isatty(self) -> bool:
+        """Says whether the present target is a terminal."""
+        return self.target.isatty()
+
+    def fileno(self) -> int:
+        """Returns the present target's file descriptor."""
+        return self.target.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The present target's encoding."""
+        return self.target.encoding
+
+
+OUTLETS: dict[str, Outlet] = {}
+"""The process's outlets by name of the stream they stand in for."""
+
+
 @contextmanager
 def output_to(path: Path, *, show: bool) -> Iterator[None]:
     """Sends what a job prints into a file instead of the terminal; with `show` nothing is changed."""
     if show:
         yield
         return
-    with ExitStack() as stack:
-        file = stack.enter_context(open(path, "a", encoding="utf-8", errors="replace", buffering=1))
-        stack.enter_context(redirect_stdout(file))
-        stack.enter_context(redirect_stderr(file))
-        consoles = [(handler, handler.stream) for handler in _stream_handlers()]
-        for handler, _ in consoles:
-            handler.setStream(file)
+    before = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    handlers = [(handler, handler.stream) for handler in _stream_handlers() if handler.stream in before.values()]
+    with open(path, "a", encoding="utf-8", errors="replace", buffering=1) as file:
         try:
+            for name, stream in before.items():
+                outlet = OUTLETS.setdefault(name, Outlet(stream))
+                outlet.target = file
+                setattr(sys, name, outlet)
+            for handler, stream in handlers:
+                handler.setStream(OUTLETS["stdout" if stream is before["stdout"] else "stderr"])
             yield
         finally:
-            for handler, stream in consoles:
+            for name, stream in before.items():
+                setattr(sys, name, stream)
+                OUTLETS[name].target = stream
+            for handler, stream in handlers:
                 handler.setStream(stream)
 
 

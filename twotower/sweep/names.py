@@ -27,10 +27,14 @@ def key_of(override: str) -> str:
 def job_folder(overrides: Iterable[str]) -> str:
     """Returns a folder name for one job of a sweep, from its overrides without the seed.
 
+    Those that are the same for all jobs (`sweep.fixed`, see `sweep_arguments`) are in the sweep's name already.
     Characters a path can't hold are replaced; a name that was changed or cut ends in a hash of the whole, so two
     different jobs never share a folder.
     """
-    kept = sorted(item for item in overrides if key_of(item) != "seed" and not _about_the_sweep(item))
+    overrides = list(overrides)
+    fixed = next((item.partition("=")[2] for item in overrides if key_of(item) == "sweep.fixed"), "[]")
+    left_out = {"seed", *fixed.strip("[]").split(",")}
+    kept = sorted(item for item in overrides if key_of(item) not in left_out and not _about_the_sweep(item))
     clean = ",".join(kept)
     name = re.sub(r"[^\w=.,+\-\[\]]+", "_", clean, flags=re.ASCII).lstrip(".")
     if name != clean or len(name) > LONGEST:
@@ -64,8 +68,9 @@ def is_multirun(arguments: Sequence[str]) -> bool:
 def sweep_arguments(arguments: Sequence[str]) -> list[str]:
     """Returns what to add to a sweep's command line before Hydra reads it.
 
-    The sweep's name and session, so that every job in every process knows them; the seeds that `sweep.seeds` stands
-    for; and that Hydra leaves `.hydra` to us, which it would write anew, and not atomically, into finished runs.
+    The sweep's name and session, so that every job in every process knows them; for a sweep named by us, which keys are
+    the same for all jobs, so that folders are named by the others; the seeds that `sweep.seeds` stands for; and that
+    Hydra leaves `.hydra` to us, which it would write anew, and not atomically, into finished runs.
 
     Raises:
         UserError: for `sweep.` settings without `-m`, or seeds that contradict each other.
@@ -76,10 +81,19 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
             if values.get(key, "null") not in ("null", "false"):
                 raise UserError(f"{key}={values[key]} is about a sweep: add -m to the command line.")
         return []
-    added = [] if values.get("sweep.name") not in (None, "null") else [f"sweep.name={sweep_name(arguments)}"]
+    added = []
+    if values.get("sweep.name", "null") == "null":
+        added = [f"sweep.name={sweep_name(arguments)}", f"sweep.fixed=[{','.join(_fixed(arguments))}]"]
     if values.get("sweep.seeds", "null") != "null":
         added.append(f"seed={_seeds(values)}")
-    return [*added, f"sweep.session={secrets.token_hex(4)}", "hydra.output_subdir=null"]
+    return [*added, f"sweep.session=s{secrets.token_hex(4)}", "hydra.output_subdir=null"]
+
+
+def _fixed(arguments: Sequence[str]) -> list[str]:
+    """Returns the keys that have one plain value on the command line."""
+    plain = [item for item in arguments if "=" in item and not item.startswith("-") and not is_swept(item)]
+    keys = [key_of(item) for item in plain if "(" not in item and not _about_the_sweep(item)]
+    return sorted(key for key in set(keys) if re.fullmatch(r"[\w./]+", key) and key != "seed")
 
 
 def _seeds(values: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def start(config: DictConfig) -> Session:
         raise UserError("A sweep is started with -m on the command line: python train.py -m ...")
     if settings.seeds is not None and not any(str(item).startswith("seed=") for item in config.hydra.overrides.task):
         raise UserError(f"sweep.seeds={settings.seeds} must stand on the command line, not in a file.")
-    console = Console()
+    console = Console(file=sys.stdout)  # this very stream: jobs exchange sys.stdout for a file of theirs
     sweep_dir = Path(str(config.hydra.sweep.dir))
     jobs = grid(config)
     if settings.dry_run:
