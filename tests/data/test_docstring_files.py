@@ -1,0 +1,93 @@
+import subprocess
+import sys
+
+import pytest
+
+from twotower.data.docstring_files import divide, find_package, name_words, read_docstrings
+from twotower.errors import UserError
+
+SOURCE = '''
+"""The module's own docstring is not taken."""
+def free():
+    """Adds two numbers.
+
+    Works for floats too.
+    """
+    def inner():
+        """Not taken: nobody can call it."""
+class Shape:
+    """A shape. It has an area."""
+    def area(self):
+        """Computes the
+        area.
+
+        In square metres.
+        """
+    def __len__(self):
+        """Special methods are left out."""
+try:
+    async def _fallback():
+        """Fetches a page."""
+except ImportError:
+    pass
+'''
+
+
+def test_functions_classes_and_methods_are_read(tmp_path):
+    file = tmp_path / "mod.py"
+    file.write_text(SOURCE)
+    found = [(item.name, item.kind, item.summary, item.rest) for item in read_docstrings("pack.mod", file)]
+    assert found == [
+        ("pack.mod.free", "function", "Adds two numbers.", "Works for floats too."),
+        ("pack.mod.Shape", "class", "A shape.", "It has an area."),
+        ("pack.mod.Shape.area", "function", "Computes the area.", "In square metres."),
+        ("pack.mod._fallback", "function", "Fetches a page.", ""),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"def broken(:\n  '''x'''", b"\xff\xfe'''", b"'''\x00'''", b""])
+def test_files_that_are_not_python_hold_nothing(tmp_path, content):
+    (tmp_path / "bad.py").write_bytes(content)
+    assert list(read_docstrings("bad", tmp_path / "bad.py")) == []
+
+
+def test_a_long_first_sentence_is_cut_and_nothing_is_lost():
+    words = [f"w{number}" for number in range(50)]
+    summary, rest = divide(" ".join(words) + "\n\nMore.")
+    assert f"{summary} {rest}".split() == [*words, "More."]
+    assert len(summary.split()) == 40
+
+
+def test_abbreviations_do_not_end_a_sentence():
+    assert divide("Uses e.g. a tree, i.e. a graph. Then stops.")[0] == "Uses e.g. a tree, i.e. a graph."
+
+
+def test_names_become_words():
+    assert name_words("torch.nn.modules.BatchNorm2d.reset_stats") == "torch nn modules Batch Norm2d reset stats"
+    assert name_words("http.server.HTTPServer") == "http server HTTP Server"
+
+
+def test_packages_are_found_without_importing_them(tmp_path):
+    package = tmp_path / "loud_package"
+    (package / "tests").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    (package / "part.py").write_text("")
+    (package / "tests" / "test_part.py").write_text("")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from twotower.data.docstring_files import find_package; "
+        "print([module for module, _ in find_package('loud_package').files])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['loud_package', 'loud_package.part']"
+
+
+def test_standard_library_is_found_and_tests_are_not():
+    modules = [module for module, _ in find_package("stdlib").files]
+    assert {"json.decoder", "json", "textwrap"} <= set(modules)
+    assert not [module for module in modules if module.startswith("test.") or "site-packages" in module]
+
+
+@pytest.mark.parametrize("name", ["nunpy", "os.path", "sys"])
+def test_a_package_that_cannot_be_read_is_named(name):
+    with pytest.raises(UserError, match=f"data.source.packages: '{name}'"):
+        find_package(name)
