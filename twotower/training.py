@@ -27,7 +27,7 @@ from twotower.model.module import TwoTowerModule
 from twotower.runs.record import RunRecord
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens, concatenate, idf
-from twotower.tracking import build_loggers, close_loggers, summarise, wandb_identity
+from twotower.tracking import build_loggers, close_loggers, log_artifacts, summarise, wandb_identity
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,8 @@ def train(
         choices=choices,
         seed=config["seed"],
     )
+    if sweep := (config.get("sweep") or {}).get("name"):
+        record.update(sweep={"name": sweep, "job": f"{run_dir.parent.name}/{run_dir.name}"})
     loggers: list[Any] = []
     _quiet()
     try:
@@ -70,7 +72,7 @@ def train(
             torch.set_num_threads(int(config["trainer"]["threads"]))
         check_indexes(config.get("index") or {})
         context = prepare(config, run_dir=run_dir, run_name=name, choices=choices, record=record)
-        loggers = build_loggers(config, run_name=name)
+        loggers = build_loggers(config, run_name=name, wandb_run_id=record.data["wandb"]["run_id"])
         identity = wandb_identity()
         context.wandb_run_id = identity["run_id"]
         record.update(wandb=identity)
@@ -186,7 +188,16 @@ def finish(context: RunContext, loggers: list[Any], trainer: pl.Trainer) -> floa
     summary = {
         f"best/{name}/{key}": figure["value"] for name, part in numbers.items() if isinstance(part, dict) for key, figure in part["metrics"].items()
     }
-    summarise(loggers, {**summary, "best_epoch": context.best_epoch, "verdict": verdict["label"], "objective": objective["value"]})
+    summary |= {"best_epoch": context.best_epoch, "verdict": verdict["label"], "objective": objective["value"]}
+    summarise(loggers, summary, history=record.data["history"])
+    log_artifacts(
+        loggers,
+        context.config,
+        run_dir=context.run_dir,
+        checkpoint=context.exported,
+        document_ids=context.data.collection.document_ids,
+        document_ND=context.document_vectors,
+    )
     status = "collapsed" if context.unhealthy else "at_chance" if verdict["label"] == "AT CHANCE" else "finished"
     record.close(status)
     close_loggers(loggers, failed=False)

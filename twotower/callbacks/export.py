@@ -122,4 +122,5 @@ class Export(RunCallback):
             "evaluation_stats": evaluation,
             "best_metrics": best,
             "best_epoch": self.context.best_epoch,
+            "wandb": dict(record["wandb"]),
         }
