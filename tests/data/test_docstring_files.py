@@ -51,6 +51,11 @@ def test_files_that_are_not_python_hold_nothing(tmp_path, content):
     assert list(read_docstrings("bad", tmp_path / "bad.py")) == []
 
 
+def test_half_a_surrogate_pair_is_replaced(tmp_path):
+    (tmp_path / "odd.py").write_text('def f():\n    """Takes a \\ud800 sign.\n\n    Rest."""\n')
+    assert [item.summary for item in read_docstrings("odd", tmp_path / "odd.py")] == ["Takes a ? sign."]
+
+
 def test_a_long_first_sentence_is_cut_and_nothing_is_lost():
     words = [f"w{number}" for number in range(50)]
     summary, rest = divide(" ".join(words) + "\n\nMore.")

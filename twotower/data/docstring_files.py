@@ -108,7 +108,8 @@ def _walk(node: ast.AST, module: str, prefix: str) -> Iterator[Docstring]:
             name = f"{prefix}.{child.name}"
             text = ast.get_docstring(child, clean=False)
             if text and not (child.name.startswith("__") and child.name.endswith("__")):
-                summary, rest = divide(text)
+                # an escape in the source may name half of a surrogate pair, which no file of ours could hold
+                summary, rest = divide(text.encode("utf-8", "replace").decode("utf-8"))
                 kind = "class" if isinstance(child, ast.ClassDef) else "function"
                 yield Docstring(module=module, name=name, kind=kind, summary=summary, rest=rest)
             if isinstance(child, ast.ClassDef):

@@ -102,11 +102,18 @@ def clean(text: str, key: str, place: Place) -> str:
     Raises:
         UserError: for half of a surrogate pair, which JSON can hold and UTF-8 cannot.
     """
+    if not is_utf8(text):
+        raise complain(place, f"'{key}' holds half of a surrogate pair, which is no text.")
+    return text
+
+
+def is_utf8(text: str) -> bool:
+    """Says whether a text can be written as UTF-8."""
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise complain(place, f"'{key}' holds half of a surrogate pair at position {error.start}.") from error
-    return text
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def take_number(text: str, what: str, place: Place) -> float:

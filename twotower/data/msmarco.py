@@ -14,7 +14,7 @@ from typing import Any
 from twotower.cache import cached_folder, content_key
 from twotower.data import stored
 from twotower.data.collection import Candidates, Collection, Judgements
-from twotower.data.lines import read_objects, shown
+from twotower.data.lines import is_utf8, read_objects, shown
 from twotower.errors import UserError
 
 HUB_NAME = "microsoft/ms_marco"
@@ -163,7 +163,7 @@ def read_row(where: str, value: dict[str, Any]) -> tuple[str, str, list[tuple[st
     query_id, query, passages = (value.get(key) for key in COLUMNS)
     if isinstance(query_id, bool) or not isinstance(query_id, (int, str)) or query_id == "":
         raise UserError(f"{where}: needs 'query_id', a number or text; found {shown(query_id)}.")
-    if not isinstance(query, str):
+    if not isinstance(query, str) or not is_utf8(query):
         raise UserError(f"{where}: needs 'query', a text; found {shown(query)}.")
     if isinstance(passages, list):  # a list of passages says the same as passages of lists
         keys = ("passage_text", "is_selected", "url")
@@ -177,7 +177,7 @@ def read_row(where: str, value: dict[str, Any]) -> tuple[str, str, list[tuple[st
     urls = passages.get("url")
     urls = urls if isinstance(urls, list) and len(urls) == len(texts) else [None] * len(texts)
     for text, label in zip(texts, selected, strict=True):
-        if not isinstance(text, str) or label not in (-1, 0, 1):
+        if not isinstance(text, str) or not is_utf8(text) or label not in (-1, 0, 1):
             raise UserError(
                 f"{where}: needs a text and 0 or 1 for each passage; found {shown(text)} and {shown(label)}."
             )

@@ -1,0 +1,43 @@
+"""Every YAML of the data and text rooms fits the code that reads it."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from twotower.data import negatives
+from twotower.data.datamodule import SETTINGS, check_config
+from twotower.text import pipeline
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml") if path.stem != "base")
+
+
+def composed(name):
+    base, own = (OmegaConf.load(CONF / "data" / f"{stem}.yaml") for stem in ("base", name))
+    assert own.pop("defaults") == ["base"]
+    return OmegaConf.merge(base, own)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_data_choices_have_every_setting_and_a_source_that_takes_its_keys(name):
+    config = composed(name)
+    assert set(config) == set(SETTINGS)
+    check_config({key: config[key] for key in config if key != "source"})
+    module, _, function = config.source._target_.rpartition(".")
+    parameters = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+    assert set(config.source) - {"_target_"} <= set(parameters)
+
+
+def test_negatives_in_the_base_are_valid(collection):
+    config = OmegaConf.to_container(OmegaConf.load(CONF / "data" / "base.yaml"))
+    assert negatives.build(config["negatives"], collection, "train") is None
+
+
+@pytest.mark.parametrize("name", ["words", "wordpiece"])
+def test_text_choices_name_every_setting(name):
+    config = OmegaConf.to_container(OmegaConf.load(CONF / "text" / f"{name}.yaml"))
+    assert set(config) == set(pipeline.DEFAULTS)
+    assert pipeline.check_config(config)["kind"] == name
