@@ -94,6 +94,9 @@ def nominate(
             part = slice(first, first + across)
             scores_BC = queries.block(first, first + across) @ block_CD.T
             values, columns = _beating(scores_BC, scores_QW[part, -1].to(scores_BC.device), width)
+            if start == 0 and values.shape[1] == width:  # nothing to merge with yet
+                scores_QW[part], rows_QW[part] = values.cpu(), columns.cpu()
+                continue
             values = torch.cat([scores_QW[part], values.cpu()], dim=1)
             rows = torch.cat([rows_QW[part], columns.cpu() + start], dim=1)
             scores_QW[part], best = values.topk(width, dim=1)

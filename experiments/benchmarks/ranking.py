@@ -1,0 +1,160 @@
+"""Full-corpus ranking on the same vectors: ours against plain numpy, FAISS flat, and sentence-transformers' evaluator.
+
+    python experiments/benchmarks/ranking.py [--queries 2900] [--documents 100000] [--dimensions 256] [--repeats 3]
+
+Vectors are drawn around 1,000 seeded centres, so that neighbours exist. numpy: one product, argpartition, sort. FAISS:
+IndexFlatIP, as it comes and with its BLAS threshold lowered to 20 (as it comes, batches never use BLAS). The evaluator
+of sentence-transformers, where installed, is given the vectors through a stand-in model, so only its search and its
+metrics are timed; ours then counts its metrics too. Each repeat runs every side once, in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+
+from twotower.evaluation.metrics import query_metrics
+from twotower.evaluation.ranking import rank_full
+from twotower.evaluation.relevance import Relevance
+
+K = 100
+
+
+def make(count: int, dimensions: int, seed: int) -> np.ndarray:
+    """Clustered unit vectors, float32, filled block by block."""
+    centres = np.random.default_rng(0).standard_normal((1000, dimensions)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    vectors = np.empty((count, dimensions), dtype=np.float32)
+    for start in range(0, count, 50_000):
+        part = vectors[start : start + 50_000]
+        rng.standard_normal(out=part, dtype=np.float32)
+        part += centres[rng.integers(0, 1000, len(part))]
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return vectors
+
+
+def by_numpy(query_QD: np.ndarray, document_ND: np.ndarray) -> np.ndarray:
+    """The straightforward way, in blocks of queries so that it fits in memory."""
+    rows = np.empty((len(query_QD), K), dtype=np.int64)
+    for start in range(0, len(query_QD), 256):
+        scores = query_QD[start : start + 256] @ document_ND.T
+        top = np.argpartition(-scores, K, axis=1)[:, :K]
+        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1)
+        rows[start : start + 256] = np.take_along_axis(top, order, axis=1)
+    return rows
+
+
+def by_faiss(query_QD: np.ndarray, index: Any, threshold: int) -> np.ndarray:
+    """FAISS flat inner product with a given BLAS threshold."""
+    before = faiss.cvar.distance_compute_blas_threshold
+    faiss.cvar.distance_compute_blas_threshold = threshold
+    try:
+        return index.search(query_QD, K)[1]
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = before
+
+
+def by_evaluator(query_QD: np.ndarray, document_ND: np.ndarray) -> Callable[[], Any] | None:
+    """InformationRetrievalEvaluator's search and metrics on given vectors; None where it isn't installed."""
+    try:
+        from sentence_transformers.evaluation import InformationRetrievalEvaluator
+    except ImportError:
+        return None
+    queries = {str(at): "" for at in range(len(query_QD))}
+    corpus = {str(at): "" for at in range(len(document_ND))}
+    evaluator = InformationRetrievalEvaluator(
+        queries, corpus, {query: {"0"} for query in queries}, mrr_at_k=[10], ndcg_at_k=[10], map_at_k=[K],
+        accuracy_at_k=[1], precision_recall_at_k=[K], show_progress_bar=False,
+    )  # fmt: skip
+    vectors = torch.from_numpy(query_QD), torch.from_numpy(document_ND)
+
+    class Model:
+        """Answers with vectors made before."""
+
+        similarity_fn_name = "dot"
+        model_card_data = None
+
+        def similarity(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+            return one @ two.T
+
+    position = {"at": 0}
+
+    def embed(model: Any, sentences: list[str], encode_fn_name: str | None = None, **_: Any) -> torch.Tensor:
+        if encode_fn_name == "query":
+            position["at"] = 0
+            return vectors[0]
+        start = position["at"]
+        position["at"] += len(sentences)
+        return vectors[1][start : position["at"]]
+
+    evaluator.embed_inputs = embed
+    return lambda: evaluator.compute_metrices(Model())
+
+
+def main() -> None:
+    """Times them in turn and prints medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=int, default=2900)
+    parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--dimensions", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="comma-separated sides to run")
+    options = parser.parse_args()
+    query_QD = make(options.queries, options.dimensions, 1)
+    document_ND = make(options.documents, options.dimensions, 2)
+    index = faiss.IndexFlatIP(options.dimensions)
+    index.add(document_ND)
+    relevance = Relevance.build(
+        np.arange(len(query_QD)), np.zeros(len(query_QD), int), np.ones(len(query_QD)), len(query_QD)
+    )
+
+    def ours() -> np.ndarray:
+        ranking = rank_full(query_QD, document_ND, k=K)
+        parts = relevance.grades_at(ranking.rows), relevance.ideal, relevance.num_relevant
+        query_metrics(*(torch.from_numpy(part) for part in parts))
+        return ranking.rows
+
+    sides: dict[str, Callable[[], Any] | None] = {
+        "twotower": ours,
+        "numpy": lambda: by_numpy(query_QD, document_ND),
+        "faiss": lambda: by_faiss(query_QD, index, faiss.cvar.distance_compute_blas_threshold),
+        "faiss+blas": lambda: by_faiss(query_QD, index, 20),
+        "sentence-transformers": by_evaluator(query_QD, document_ND),
+    }
+    chosen = options.only.split(",") if options.only else list(sides)
+    if "numpy" in chosen:
+        agreement = (np.sort(ours(), axis=1) == np.sort(by_numpy(query_QD, document_ND), axis=1)).mean()
+        print(f"same documents in the top {K} as numpy: {agreement:.4%}")
+    times: dict[str, list[float]] = {name: [] for name in chosen if sides[name]}
+    for _ in range(options.repeats):
+        for name in times:
+            side = sides[name]
+            assert side is not None
+            started = time.perf_counter()
+            side()
+            times[name].append(time.perf_counter() - started)
+    shape = f"{options.queries} queries x {options.documents} documents x {options.dimensions} dimensions, top {K}"
+    print(
+        f"{shape}; {torch.get_num_threads()} threads, {platform.machine()}, "
+        f"torch {torch.__version__}, faiss {faiss.__version__}"
+    )
+    base = statistics.median(times["twotower"]) if "twotower" in times else float("nan")
+    for name, values in times.items():
+        print(f"{name:22} median {statistics.median(values):8.3f} s   {statistics.median(values) / base:6.2f} x ours")
+    for name in chosen:
+        if sides[name] is None:
+            print(f"{name:22} not installed, not compared")
+    print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
