@@ -18,7 +18,13 @@ def fake():
 
 
 def outputs(notebook, kind):
-    return [out for cell in notebook.cells if cell.cell_type == "code" for out in cell.outputs if kind in out.get("data", {})]
+    return [
+        out
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for out in cell.outputs
+        if kind in out.get("data", {})
+    ]
 
 
 def execute(folder, monkeypatch):

@@ -17,8 +17,28 @@ import pyarrow.parquet as pq
 
 QUERIES = 400
 DOCUMENTS = 2000
-GONE = {"name": socket.gethostname(), "platform": "Linux", "cpus": 2, "pid": 2**22 + 1, "process_started": 1, "boot_id": ""}
-VERBS = ("list", "copy", "remove", "compress", "count", "rename", "search", "convert", "download", "show", "sort", "merge")
+GONE = {
+    "name": socket.gethostname(),
+    "platform": "Linux",
+    "cpus": 2,
+    "pid": 2**22 + 1,
+    "process_started": 1,
+    "boot_id": "",
+}
+VERBS = (
+    "list",
+    "copy",
+    "remove",
+    "compress",
+    "count",
+    "rename",
+    "search",
+    "convert",
+    "download",
+    "show",
+    "sort",
+    "merge",
+)
 NOUNS = ("files", "folders", "archives", "processes", "packages", "images", "lines", "branches", "users", "containers")
 
 
@@ -31,9 +51,21 @@ def config(*, model="mlp", loss="contrastive", lr=0.001, dropout=0.1, seed=0, ep
         "seed": seed,
         "run_name": f"{model}-{loss}-{seed}",
         "data": {"name": data, "train_split": "train", "eval_split": "dev", "batch_size": 256, "max_query_length": 32},
-        "model": {"query_tower": model, "document_tower": model, "hidden_dim": 256, "num_layers": 2, "dropout": dropout},
+        "model": {
+            "query_tower": model,
+            "document_tower": model,
+            "hidden_dim": 256,
+            "num_layers": 2,
+            "dropout": dropout,
+        },
         "loss": {"_target_": f"twotower.loss.{loss}.{loss.title()}Loss", "temperature": 0.05, "margin": 0.2},
-        "optimizer": {"_target_": "twotower.optimizer.build", "lr": lr, "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999},
+        "optimizer": {
+            "_target_": "twotower.optimizer.build",
+            "lr": lr,
+            "weight_decay": 0.01,
+            "beta1": 0.9,
+            "beta2": 0.999,
+        },
         "trainer": {"max_epochs": epochs, "gradient_clip_val": 1.0},
         **extra,
     }
@@ -110,7 +142,9 @@ def write_per_query(path: Path, rank: np.ndarray, *, seed: int, query_prefix: st
 def write_documents(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE documents(row INTEGER PRIMARY KEY, doc_id TEXT UNIQUE, title, text, metadata)")
-        rows = ((n, f"d{n}", f"Manual page {n}", f"How to {query_text(n)}, step by step.", "{}") for n in range(DOCUMENTS))
+        rows = (
+            (n, f"d{n}", f"Manual page {n}", f"How to {query_text(n)}, step by step.", "{}") for n in range(DOCUMENTS)
+        )
         database.executemany("INSERT INTO documents VALUES (?,?,?,?,?)", rows)
 
 
@@ -174,17 +208,23 @@ def record(
         "ended": updated.isoformat() if ended else None,
         "history": history,
         "best_epoch": done,
-        "objective": {"name": "full/mrr_10", "value": value, "low": value - 0.03, "high": value + 0.03} if done else None,
+        "objective": {"name": "full/mrr_10", "value": value, "low": value - 0.03, "high": value + 0.03}
+        if done
+        else None,
         "evaluation": {"split": "dev", "full": evaluated} if evaluated else None,
         "verdict": evaluated["verdict"]["line"] if evaluated else None,
-        "artefacts": [{"path": "index/faiss_flat", "sha256": "0", "bytes": 2_000_000, "kind": "index"}] if ended else [],
+        "artefacts": [{"path": "index/faiss_flat", "sha256": "0", "bytes": 2_000_000, "kind": "index"}]
+        if ended
+        else [],
         "wandb": {"run_id": None, "sweep_id": None},
         "sweep": {"name": sweep, "job": None} if sweep else None,
         "error": {"type": "RuntimeError", "message": "loss is not finite"} if status == "failed" else None,
     }
 
 
-def make_run(folder: Path, *, files: bool = True, queries: int = QUERIES, quality: float = 0.6, seed: int = 0, **keys) -> Path:
+def make_run(
+    folder: Path, *, files: bool = True, queries: int = QUERIES, quality: float = 0.6, seed: int = 0, **keys
+) -> Path:
     """Writes one run folder; with `files` also per_query.parquet, checkpoints, an index and documents.db."""
     folder.mkdir(parents=True)
     rank = ranks(quality, seed=seed, queries=queries)

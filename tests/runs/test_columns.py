@@ -19,7 +19,9 @@ def test_a_key_set_by_hand_shows_though_it_follows_a_choice(fake, tmp_path):
 
 def test_two_names_for_one_value_make_one_column(fake, tmp_path):
     for number in range(3):
-        fake.make_run(tmp_path / str(number), files=False, corpus={"path": f"d{number}", "source": {"path": f"d{number}"}})
+        fake.make_run(
+            tmp_path / str(number), files=False, corpus={"path": f"d{number}", "source": {"path": f"d{number}"}}
+        )
     keys = differing(load(tmp_path))
     assert "corpus.path" in keys
     assert "corpus.source.path" not in keys
@@ -28,4 +30,9 @@ def test_two_names_for_one_value_make_one_column(fake, tmp_path):
 
 def test_short_names_are_unique():
     names = short_names(["optimizer.lr", "model.dropout", "embedding.dropout", "model"])
-    assert names == {"optimizer.lr": "lr", "model.dropout": "model.dropout", "embedding.dropout": "embedding.dropout", "model": "model"}
+    assert names == {
+        "optimizer.lr": "lr",
+        "model.dropout": "model.dropout",
+        "embedding.dropout": "embedding.dropout",
+        "model": "model",
+    }

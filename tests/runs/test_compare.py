@@ -15,7 +15,9 @@ METRIC = "full/mrr_10"
 
 @pytest.fixture
 def two(sweep):
-    return find_runs([str(sweep / "loss=contrastive,model=mlp/seed=0"), str(sweep / "loss=contrastive,model=gru/seed=1")])
+    return find_runs(
+        [str(sweep / "loss=contrastive,model=mlp/seed=0"), str(sweep / "loss=contrastive,model=gru/seed=1")]
+    )
 
 
 def column(run, name):
@@ -35,11 +37,17 @@ def test_against_scipy(two):
     reference = stats.permutation_test(
         (first, second), lambda a, b: (a - b).mean(), permutation_type="samples", n_resamples=20_000, rng=3
     )
-    interval = stats.bootstrap((first - second,), np.mean, n_resamples=5_000, method="percentile", rng=3).confidence_interval
+    interval = stats.bootstrap(
+        (first - second,), np.mean, n_resamples=5_000, method="percentile", rng=3
+    ).confidence_interval
     assert found.difference == pytest.approx((first - second).mean())
     assert found.p_value == pytest.approx(reference.pvalue, abs=0.02)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.004)
-    assert (found.wins, found.ties, found.losses) == ((first > second).sum(), (first == second).sum(), (first < second).sum())
+    assert (found.wins, found.ties, found.losses) == (
+        (first > second).sum(),
+        (first == second).sum(),
+        (first < second).sum(),
+    )
 
 
 def test_means_are_those_of_the_record(two):
@@ -73,7 +81,7 @@ def test_without_a_document_store_the_ids_remain(fake, tmp_path):
         fake.make_run(tmp_path / name, quality=quality, model=name)
         (tmp_path / name / "documents.db").write_bytes(b"no database")
     runs = find_runs([str(tmp_path / "a"), str(tmp_path / "b")])
-    won, lost = extreme_queries(pair(runs, METRIC), runs)
+    _, lost = extreme_queries(pair(runs, METRIC), runs)
     assert lost[0].texts == (None, None)
     assert lost[0].first_hits[1].startswith("d")
 

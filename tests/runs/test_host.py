@@ -49,6 +49,8 @@ def test_versions_come_without_imports():
 
 def test_git_state_names_this_checkout():
     state = git_state()
-    expected = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=os.path.dirname(__file__))
+    expected = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=os.path.dirname(__file__)
+    )
     if expected.returncode == 0:
         assert state["commit"] == expected.stdout.strip()

@@ -80,7 +80,9 @@ def test_failed_runs_do_not_enter_the_spread(fake, tmp_path):
 def test_frame_in_one_line(sweep):
     frame = load(sweep).to_frame()
     assert len(frame) == 12
-    assert {"path", "status", "seed", "model", "loss", "full/mrr_10", "full/mrr_10.low", "verdict", "group"} <= set(frame)
+    assert {"path", "status", "seed", "model", "loss", "full/mrr_10", "full/mrr_10.low", "verdict", "group"} <= set(
+        frame
+    )
     assert frame.groupby("group").size().tolist() == [3] * 4
     assert "trainer.max_epochs" not in frame
     assert "trainer.max_epochs" in load(sweep).to_frame(every_key=True)

@@ -4,14 +4,37 @@ from twotower.runs.masking import is_secret_key, mask_override, mask_text, maske
 
 
 @pytest.mark.parametrize(
-    "key", ["password", "redis_password", "WANDB_API_KEY", "apikey", "token", "hf_token", "client_secret", "secret_key", "auth"]
+    "key",
+    [
+        "password",
+        "redis_password",
+        "WANDB_API_KEY",
+        "apikey",
+        "token",
+        "hf_token",
+        "client_secret",
+        "secret_key",
+        "auth",
+    ],
 )
 def test_secret_keys(key):
     assert is_secret_key(key)
 
 
 @pytest.mark.parametrize(
-    "key", ["tokenizer", "max_tokens", "unk_token", "pad_token", "split_tokens", "author", "lr", "key", "keyword", "token_cache"]
+    "key",
+    [
+        "tokenizer",
+        "max_tokens",
+        "unk_token",
+        "pad_token",
+        "split_tokens",
+        "author",
+        "lr",
+        "key",
+        "keyword",
+        "token_cache",
+    ],
 )
 def test_harmless_keys(key):
     assert not is_secret_key(key)
@@ -34,7 +57,13 @@ def test_urls(text, expected):
 
 def test_nested_values_nulls_and_flags():
     value = {"a": [{"password": ["x", {"y": 1}]}], "token": None, "secret": "", "auth": True, "n": 1.5}
-    assert masked(value) == {"a": [{"password": ["***", {"y": "***"}]}], "token": None, "secret": "", "auth": True, "n": 1.5}
+    assert masked(value) == {
+        "a": [{"password": ["***", {"y": "***"}]}],
+        "token": None,
+        "secret": "",
+        "auth": True,
+        "n": 1.5,
+    }
 
 
 def test_overrides():

@@ -11,7 +11,11 @@ import pytest
 from twotower.errors import UserError
 from twotower.runs.record import RunRecord
 
-CONFIG = {"seed": 0, "optimizer": {"lr": 0.1, "betas": [0.9, 0.99]}, "index": {"redis": {"url": "redis://u:pw@h:6379/0"}}}
+CONFIG = {
+    "seed": 0,
+    "optimizer": {"lr": 0.1, "betas": [0.9, 0.99]},
+    "index": {"redis": {"url": "redis://u:pw@h:6379/0"}},
+}
 
 
 def start(folder, config_hash="a" * 16, **keys):
@@ -100,7 +104,8 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
 def test_a_run_that_another_process_is_running_is_refused(tmp_path):
     code = (
         "import sys, time\nfrom twotower.runs.record import RunRecord\n"
-        "RunRecord.open(sys.argv[1], run_name='r', config={}, config_hash='a' * 16)\nprint('open', flush=True)\ntime.sleep(60)"
+        "RunRecord.open(sys.argv[1], run_name='r', config={}, config_hash='a' * 16)\n"
+        "print('open', flush=True)\ntime.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
@@ -126,7 +131,12 @@ def test_artefacts_carry_hash_size_and_relative_path(tmp_path):
     (tmp_path / "checkpoints" / "m.pt").write_bytes(b"abc")
     record.add_artefact(tmp_path / "checkpoints" / "m.pt", "checkpoint")
     record.add_artefact("checkpoints/m.pt", "checkpoint")
-    expected = {"path": "checkpoints/m.pt", "sha256": hashlib.sha256(b"abc").hexdigest(), "bytes": 3, "kind": "checkpoint"}
+    expected = {
+        "path": "checkpoints/m.pt",
+        "sha256": hashlib.sha256(b"abc").hexdigest(),
+        "bytes": 3,
+        "kind": "checkpoint",
+    }
     assert on_disk(tmp_path)["artefacts"] == [expected]
     with pytest.raises(UserError, match="no such file"):
         record.add_artefact("nothing.pt", "checkpoint")

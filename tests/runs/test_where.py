@@ -10,7 +10,9 @@ def runs(fake, tmp_path_factory):
     root = tmp_path_factory.mktemp("where")
     fake.make_run(root / "a", files=False, model="gru", lr=0.001, seed=0, quality=0.5)
     fake.make_run(root / "b", files=False, model="gru", lr=0.01, seed=1, quality=0.6)
-    fake.make_run(root / "c", files=False, model="mlp", lr=0.1, seed=0, quality=0.7, pool={"dropout": None, "flag": True})
+    fake.make_run(
+        root / "c", files=False, model="mlp", lr=0.1, seed=0, quality=0.7, pool={"dropout": None, "flag": True}
+    )
     fake.make_run(root / "d", files=False, model="mlp", status="failed", seed=2)
     return load(root)
 

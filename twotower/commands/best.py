@@ -49,4 +49,4 @@ def command(
         console.print(f"[bold]{found.run.path}[/]  {found.metric} [bold]{score}[/]  {found.run.verdict}")
         ranked, spreads = runs.ended.sorted(found.metric), runs.spreads(found.metric)
         table = runs_table(type(runs)(ranked[:5]), metric=found.metric, spreads=spreads, width=console.width)
-        console.print(table)
+        console.print(table, highlight=False)

@@ -55,20 +55,25 @@ def _show(runs: Any, everything: Any, metric: str | None, seeds: bool) -> None:
     from twotower.errors import UserError
     from twotower.runs.table import groups_table, levels, runs_table, unreadable_table
 
-    console = Console() if sys.stdout.isatty() else Console(width=1000)
-    width = console.width if sys.stdout.isatty() else None
+    terminal = sys.stdout.isatty()
+    console = Console() if terminal else Console(width=10_000)
+    width = console.width if terminal else None
     try:
         name = everything.metric(metric)
     except UserError:  # sorted by something that is no metric
         name = everything.metric()
-    if not runs:
+    if runs.readable:
+        spreads = everything.spreads(name)
+        table = groups_table(runs, metric=name, width=width) if seeds else None
+        table = table or runs_table(runs, metric=name, spreads=spreads, width=width)
+        if terminal:
+            console.print(table, highlight=False)
+        else:
+            click.echo(table.plain)
+    elif not runs:
         console.print("No run matches; `python train.py` makes one.")
-    elif seeds:
-        console.print(groups_table(runs, metric=name, width=width))
-    elif runs.readable:
-        console.print(runs_table(runs, metric=name, spreads=everything.spreads(name), width=width))
     for line in levels(runs.readable, name):
-        console.print(line, style="dim")
+        console.print(line, style="dim", highlight=False)
     if runs.unreadable:
         console.print(unreadable_table(runs))
 

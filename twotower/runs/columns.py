@@ -38,7 +38,7 @@ def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False)
         shown = [_text(value) for value in values]
         if len(set(shown)) < 2:
             continue
-        pattern = _pattern(values)
+        pattern = "\n".join(shown)
         derived = pattern in seen or any(_follows(shown, chosen[name]) for name in _owners(key, varied))
         if derived and not aliases and key not in by_hand:
             continue
@@ -73,8 +73,10 @@ def _follows(shown: Sequence[str], chosen: Sequence[Any]) -> bool:
 
 
 def _pattern(values: Sequence[Any]) -> str:
-    return "\n".join(_text(value) for value in values)
+    return "\n".join(map(_text, values))
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, (str, int, float, type(None))):
+        return repr(value)
     return "-" if value is _MISSING else json.dumps(value, sort_keys=True, default=str)

@@ -107,14 +107,22 @@ class Run:
         found = {}
         for protocol, part in (self.record.get("evaluation") or {}).items():
             for name, entry in (part.get("metrics") or {}).items() if isinstance(part, dict) else ():
-                if isinstance(entry, dict) and isinstance(entry.get("value"), (int, float)):
-                    found[f"{protocol}/{name}"] = Score(entry["value"], *(entry.get(key) for key in Score._fields[1:]))
+                if (score := _score(entry)) is not None:
+                    found[f"{protocol}/{name}"] = score
         return found
+
+    def final_score(self, metric: str) -> Score | None:
+        """Returns a metric of the final evaluation by its full name (`full/mrr_10`), without building them all."""
+        protocol, _, name = metric.partition("/")
+        part = (self.record.get("evaluation") or {}).get(protocol)
+        entry = (part.get("metrics") or {}).get(name) if isinstance(part, dict) else None
+        return _score(entry)
 
     def score(self, metric: str) -> Score | None:
         """Returns a metric by its full name (`full/mrr_10`): the final one, else the best epoch's so far."""
-        if metric in self.scores:
-            return self.scores[metric]
+        final = self.final_score(metric)
+        if final is not None:
+            return final
         objective = self.record.get("objective") or {}
         if objective.get("name") == metric and objective.get("value") is not None:
             return Score(objective["value"], objective.get("low"), objective.get("high"))
@@ -219,6 +227,12 @@ def folder_bytes(folder: Path) -> int:
     except OSError:
         pass  # a folder that vanishes or is closed to us while we look counts as empty
     return total
+
+
+def _score(entry: Any) -> Score | None:
+    if isinstance(entry, dict) and isinstance(entry.get("value"), (int, float)):
+        return Score(entry["value"], *(entry.get(key) for key in Score._fields[1:]))
+    return None
 
 
 def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

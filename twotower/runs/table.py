@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -43,15 +44,15 @@ def runs_table(
     spreads: Mapping[str, Spread] | None = None,
     keys: Sequence[str] | None = None,
     width: int | None = None,
-) -> Table:
-    """Returns the readable runs as a rich table, in their given order.
+) -> Text:
+    """Returns the readable runs as a table set in lines of text, in their given order.
 
     Args:
         runs: the runs.
         metric: full name of the metric shown with its interval.
         spreads: mean and spread over seeds by `Run.group`; None takes them from these runs alone.
         keys: config columns; None takes those that differ.
-        width: characters at hand; the least telling columns go until the table fits, and its caption names them.
+        width: characters at hand; the least telling columns go until the table fits, and a line below names them.
     """
     shown = runs.readable
     keys = differing(shown) if keys is None else keys
@@ -79,7 +80,7 @@ def runs_table(
     return _fit(columns, width)
 
 
-def groups_table(runs: Ledger, *, metric: str, width: int | None = None) -> Table:
+def groups_table(runs: Ledger, *, metric: str, width: int | None = None) -> Text:
     """Returns one row per config: mean and spread of the metric over its seeds, best config first."""
     shown = runs.readable
     spreads, groups = runs.spreads(metric), runs.groups()
@@ -105,7 +106,7 @@ def _config_columns(runs: Sequence[Run], keys: Sequence[str]) -> list[_Column]:
     return [_Column(name, values, drop=0.5) for name, values in cells.items()]
 
 
-def _fit(columns: list[_Column], width: int | None) -> Table:
+def _fit(columns: list[_Column], width: int | None) -> Text:
     gone: list[str] = []
     while True:
         needed = sum(max(map(_length, [column.name, *column.cells])) + 2 for column in columns) - 2
@@ -114,20 +115,44 @@ def _fit(columns: list[_Column], width: int | None) -> Table:
             break
         gone.append(least.name)
         columns = [column for column in columns if column is not least]
-    table = Table(header_style="bold", box=None, pad_edge=False, caption_justify="left")
-    if gone:
-        table.caption = f"no room for {', '.join(reversed(gone))}: a wider terminal, --csv or --json has them"
-    for column in columns:
-        table.add_column(
-            column.name, justify="right" if column.number else "left", no_wrap=column.number, overflow="fold"
-        )
-    for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*row)
+    widths = [max(map(_length, [column.name, *column.cells])) for column in columns]
+    rows = zip(*(column.cells for column in columns), strict=True)
+    lines = [_line([Text(column.name, "bold") for column in columns], columns, widths)]
+    lines += [_line(row, columns, widths) for row in rows]
+    if gone and width is not None:
+        hint = f"no room for {', '.join(reversed(gone))}: a wider terminal, --csv or --json has them"
+        lines += [(part, [(0, len(part), "dim italic")]) for part in textwrap.wrap(hint, width)]
+    table = Text("\n".join(line for line, _ in lines), no_wrap=True, overflow="ignore")
+    start = 0
+    for line, styles in lines:
+        for first, last, how in styles:
+            table.stylize(how, start + first, start + last)
+        start += len(line) + 1
     return table
 
 
+def _line(
+    cells: Sequence[Any], columns: Sequence[_Column], widths: Sequence[int]
+) -> tuple[str, list[tuple[int, int, Any]]]:
+    """Sets one row and says which stretches of it have a style.
+
+    A thousand rows of a rich Table would take seconds; set by hand they take a moment.
+    """
+    parts, styles, at = [], [], 0
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        plain = cell.plain if isinstance(cell, Text) else cell
+        room = " " * (width - _length(plain))
+        part = room + plain if column.number else plain + room
+        if isinstance(cell, Text):
+            styles.append((at, at + len(part), cell.style))
+        parts.append(part)
+        at += len(part) + 2
+    return "  ".join(parts).rstrip(), styles
+
+
 def _length(cell: Any) -> int:
-    return cell_len(cell.plain if isinstance(cell, Text) else cell)
+    plain = cell.plain if isinstance(cell, Text) else cell
+    return len(plain) if plain.isascii() else cell_len(plain)
 
 
 def unreadable_table(runs: Ledger) -> Table:
@@ -144,7 +169,7 @@ def levels(runs: Sequence[Run], metric: str) -> list[str]:
     """Returns one line per data set with the chance, BM25 and untrained level of a metric."""
     found: dict[str, str] = {}
     for run in runs:
-        score = run.scores.get(metric)
+        score = run.final_score(metric)
         if score is None:
             continue
         parts = [

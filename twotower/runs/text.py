@@ -51,4 +51,6 @@ def value(item: Any) -> str:
     """Returns a config value in few characters: numbers short, null as `null`, lists as JSON."""
     if isinstance(item, float):
         return f"{item:g}"
+    if isinstance(item, int) and not isinstance(item, bool):
+        return str(item)
     return item if isinstance(item, str) else json.dumps(item, default=str)

@@ -129,5 +129,8 @@ def same(value: Any, wanted: str) -> bool:
 
 
 def _metrics_of(run: Run) -> set[str]:
-    in_history = {name for item in run.history[-1:] for name in (item.get("metrics") or {})}
-    return set(run.scores) | in_history | ({run.objective} if run.objective else set())
+    names = {name for item in run.history[-1:] for name in (item.get("metrics") or {})}
+    for protocol, part in (run.record.get("evaluation") or {}).items():
+        if isinstance(part, dict):
+            names |= {f"{protocol}/{name}" for name in part.get("metrics") or {}}
+    return names | ({run.objective} if run.objective else set())
