@@ -17,6 +17,7 @@ from twotower.errors import UserError
 from twotower.files import read_json, write_json
 from twotower.runs.record import FILE_NAME
 from twotower.runs.resume import last_checkpoint
+from twotower.runs.run import read_run
 from twotower.sweep.decide import Action, Decision, decide, failure_text
 from twotower.sweep.isolation import isolated, output_to
 from twotower.sweep.journal import Journal
@@ -80,6 +81,7 @@ def _run_locked(job: Job, journal: Journal) -> float:
     outcome, reason, value = "finished", "", math.nan
     try:
         value = _train(_warm_start(decision, job.config), job)
+        reason = _pruned(job.run_dir)
     except (KeyboardInterrupt, SystemExit):
         journal.note(job.run_dir, "interrupted", reason="stopped by the user")
         raise
@@ -116,6 +118,12 @@ def _warm_start(decision: Decision, config: dict[str, Any]) -> Decision:
         return decision
     path = Path(given)
     return replace(decision, checkpoint=last_checkpoint(path) if path.is_dir() else path)
+
+
+def _pruned(run_dir: Path) -> str:
+    """Says so when the run was ended early for doing worse than most."""
+    pruned = (read_run(run_dir).record.get("sweep") or {}).get("pruned")
+    return f"pruned after epoch {pruned['epoch']}" if pruned else ""
 
 
 def _close_record(run_dir: Path, error: Exception) -> None:
