@@ -20,7 +20,7 @@ import numpy as np
 from twotower.errors import UserError
 from twotower.files import read_json, write_json
 from twotower.index.base import Index, Probe, need
-from twotower.index.faiss_factory import fit, largest, list_count, make, quiet, search_parameter
+from twotower.index.faiss_factory import fit, largest, list_count, make, prepare, search_parameter
 from twotower.index.recall import recall_of_scores
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, sample_rows, take, write_npy
 
@@ -129,7 +129,7 @@ class FaissIndex(Index):
                 progress("train", 0, self.count)
             size = self.train_size or 256 * max(256, list_count(fitted))
             rows = sample_rows(self.count, size, self.seed)
-            borrowed = [] if self.gpu else quiet(index)
+            borrowed = [] if self.gpu else prepare(index)
             try:
                 index.train(take(vectors, rows))
                 del borrowed

@@ -17,7 +17,7 @@ POINTS_PER_LIST = 39
 """Vectors per IVF centroid below which FAISS itself calls the clustering poor."""
 
 _IVF = re.compile(r"(?<![A-Z])IVF(\d+)")
-_PQ = re.compile(r"(?<![A-Z])PQ(\d+)(?:x(\d+))?(?=$|[,+f])")
+_PQ = re.compile(r"(?<![A-Z])PQ(\d+)(?:x(\d+))?(?=$|[,+fn])")
 _OPQ = re.compile(r"OPQ\d+(?:_\d+)?,")
 
 
@@ -86,11 +86,14 @@ def fit(factory: str, count: int) -> tuple[str, list[str]]:
         notes.append(f"OPQ left out: {count} vectors cannot train its code book of 256")
         fitted = _OPQ.sub("", fitted)
     fitted = _PQ.sub(codes, fitted)
-    return re.sub(r"Flatfsr?", "Flat", fitted), notes
+    return re.sub(r"Flat(?:fsr?|np)", "Flat", fitted), notes
 
 
-def quiet(index: faiss.Index) -> list[faiss.ProductQuantizer]:
-    """Stops FAISS from writing a line to stderr for every clustering below its advised number of points.
+def prepare(index: faiss.Index) -> list[faiss.ProductQuantizer]:
+    """Makes training quick and quiet.
+
+    FAISS orders PQ codes for Hamming distances by simulated annealing, which takes 20 times as long as the training
+    itself and is never used here; and it writes a line to stderr for every clustering with few points.
 
     Returns:
         Code books that the index borrows: keep them until it is trained.
@@ -105,6 +108,8 @@ def quiet(index: faiss.Index) -> list[faiss.ProductQuantizer]:
                 transform.pq = faiss.ProductQuantizer(transform.d_out, transform.M, 8)
                 borrowed.append(transform.pq)
         index = faiss.downcast_index(index.index)
+    if hasattr(index, "do_polysemous_training"):
+        index.do_polysemous_training = False
     holders = [index, *(getattr(index, part, None) for part in ("pq",)), *borrowed]
     for clustering in (getattr(holder, "cp", None) for holder in holders):
         if clustering is not None:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 COMMON = frozenset(
-    ("a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "how", "i", "if", "in")
-    + ("into", "is", "it", "its", "me", "my", "of", "on", "or", "that", "the", "this", "to", "was", "what", "when")
-    + ("where", "which", "who", "why", "will", "with", "you", "your")
+    (
+        *("a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "how", "i", "if", "in"),
+        *("into", "is", "it", "its", "me", "my", "of", "on", "or", "that", "the", "this", "to", "was", "what", "when"),
+        *("where", "which", "who", "why", "will", "with", "you", "your"),
+    )
 )
 """Words too common to be worth a colour, unless a query has no others."""
 

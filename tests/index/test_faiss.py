@@ -1,0 +1,198 @@
+import logging
+import multiprocessing
+
+import faiss
+import numpy as np
+import pytest
+
+from twotower.errors import UserError
+from twotower.index.faiss import FaissIndex, rescore
+from twotower.index.faiss_factory import fit, make, search_parameter
+from twotower.index.recall import make_probe, measure
+
+IDS = [""] * 3000
+
+
+@pytest.mark.parametrize(
+    ("factory", "count", "fitted", "notes"),
+    [
+        ("Flat", 5, "Flat", 0),
+        ("IVF1024,Flat", 1_000_000, "IVF1024,Flat", 0),
+        ("IVF1024,Flat", 3900, "IVF100,Flat", 1),
+        ("IVF1024_HNSW32,SQ8", 390, "IVF10_HNSW32,SQ8", 1),
+        ("IVF4096,PQ32", 10, "IVF1,Flat", 2),
+        ("IVF4096,PQ32", 200, "IVF5,PQ32x6", 2),
+        ("IVF4,PQ32x4fs", 10, "IVF1,Flat", 2),
+        ("OPQ16,IVF4,PQ16x4", 200, "IVF4,PQ16x4", 1),
+        ("OPQ16_64,IVF4,PQ16", 300, "OPQ16_64,IVF4,PQ16", 0),
+        ("HNSW32_PQ16", 300_000, "HNSW32_PQ16", 0),
+    ],
+)
+def test_factory_is_fitted_to_the_number_of_vectors(factory, count, fitted, notes):
+    assert fit(factory, count)[0] == fitted
+    assert len(fit(factory, count)[1]) == notes
+
+
+@pytest.mark.parametrize(
+    "factory", ["SQ8", "PQ16x4", "IVF64,SQ8", "OPQ8,IVF16,PQ8x4", "PCA16,HNSW16", "IVF64_HNSW16,Flat", "IVF4096,PQ8"]
+)
+@pytest.mark.parametrize("count", [2, 40, 3000])
+def test_any_factory_string_builds_at_any_size(factory, count, vectors, tmp_path):
+    index = FaissIndex(factory=factory, rerank=50)
+    try:
+        index.build(vectors[:count], IDS[:count], tmp_path, probe=make_probe(vectors[:count], size=20))
+    except UserError as error:
+        assert "cannot be trained on" in str(error), error
+        assert factory.startswith("PCA")
+        assert count < 16
+        return
+    scores, rows = index.search(vectors[:5], 3)
+    found = rows >= 0
+    np.testing.assert_allclose(scores[found], np.einsum("qd,qkd->qk", vectors[: len(rows)], vectors[rows])[found], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("factory", "says"),
+    [
+        ("HNWS32", "could not parse"),
+        ("IVF64,PQ7", "PQ8, PQ16, PQ32"),
+        ("IDMap,Flat", "leave IDMap out"),
+        ("LSH", "FAISS says"),
+        ("", "FAISS says"),
+    ],
+)
+def test_factory_that_cannot_work_fails_before_training(factory, says):
+    with pytest.raises(UserError, match=says):
+        FaissIndex(name="mine", factory=factory).check(dim=32)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("nprobe", 0), ("ef_search", -1), ("ef_construction", 0), ("target_recall", 1.5), ("rerank", -1), ("train_size", 0)],
+)
+def test_settings_out_of_range_are_named(key, value):
+    with pytest.raises(UserError, match=rf"index\.mine\.{key}={value}"):
+        FaissIndex(name="mine", **{key: value})
+
+
+def test_lists_visited_are_never_left_at_one(vectors, tmp_path):
+    for number, probe in enumerate((None, make_probe(vectors))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        index = FaissIndex(factory="IVF64,Flat")
+        index.build(vectors, IDS, folder, probe=probe)
+        assert index.describe()["settings"]["nprobe"] > 1
+        assert measure(index, vectors, make_probe(vectors)) > 0.9
+
+
+def test_tuning_visits_only_as_many_lists_as_the_target_needs(vectors, queries, tmp_path):
+    values = []
+    for target in (0.3, 0.999):
+        folder = tmp_path / str(target)
+        folder.mkdir()
+        index = FaissIndex(factory="IVF64,Flat", target_recall=target)
+        index.build(vectors, IDS, folder, probe=make_probe(vectors, queries))
+        values.append(index.describe()["settings"]["nprobe"])
+    assert values[0] < values[1]
+
+
+def test_fixed_settings_are_kept(vectors, tmp_path):
+    index = FaissIndex(factory="HNSW16", ef_search=77)
+    index.build(vectors, IDS, tmp_path, probe=make_probe(vectors))
+    again = FaissIndex(factory="HNSW16")
+    again.load(tmp_path)
+    assert again.describe()["settings"] == {"efSearch": 77}
+    assert again._index.hnsw.efSearch == 77
+
+
+def test_hits_that_do_not_exist_stay_minus_one(vectors, queries, tmp_path):
+    index = FaissIndex(factory="IVF64,Flat", nprobe=1)
+    index.build(vectors, IDS, tmp_path)
+    scores, rows = index.search(queries, 500)
+    assert (rows == -1).any()
+    assert (np.isneginf(scores) == (rows == -1)).all()
+    assert (rows[:, 0] >= 0).all()
+
+
+def test_changes_are_logged_and_kept(vectors, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        index = FaissIndex(name="mine", factory="IVF4096,Flat")
+        index.build(vectors, IDS, tmp_path)
+    assert "IVF4096 shrunk to IVF76" in caplog.text
+    assert "IVF76" in index.describe()["notes"][0]
+
+
+def test_compressed_index_is_small_and_rerank_makes_scores_exact(vectors, queries, truth, tmp_path):
+    index = FaissIndex(factory="IVF16,PQ8x4", rerank=300, nprobe=16)
+    index.build(vectors, IDS, tmp_path)
+    assert (tmp_path / "index.faiss").stat().st_size < 3000 * 32
+    scores, rows = index.search(queries, 1)
+    np.testing.assert_allclose(scores[:, 0], np.einsum("qd,qd->q", queries, vectors[rows[:, 0]]), atol=1e-6)
+    assert (rows[:, 0] == truth[1][:, 0]).mean() > 0.9
+
+
+def test_rescore_in_parts_equals_in_one_piece(vectors, queries, monkeypatch):
+    rows = np.random.default_rng(0).integers(-1, 3000, (50, 30))
+    whole = rescore(queries, rows, vectors)
+    monkeypatch.setattr("twotower.index.faiss.RERANK_BYTES", 1)
+    np.testing.assert_allclose(rescore(queries, rows, vectors), whole, atol=1e-6)
+
+
+def test_training_writes_nothing_to_stderr(vectors, tmp_path, capfd):
+    FaissIndex(factory="OPQ8,IVF64,PQ8x4").build(vectors[:500], IDS[:500], tmp_path)
+    assert capfd.readouterr().err == ""
+
+
+def test_index_is_memory_mapped(vectors, tmp_path):
+    FaissIndex(factory="HNSW16").build(vectors, IDS, tmp_path)
+    loaded = FaissIndex(factory="HNSW16")
+    loaded.load(tmp_path)
+    assert str(tmp_path / "index.faiss") in open("/proc/self/maps").read()
+
+
+def test_file_cut_short_is_named(vectors, tmp_path):
+    FaissIndex().build(vectors, IDS, tmp_path)
+    (tmp_path / "index.faiss").write_bytes((tmp_path / "index.faiss").read_bytes()[:500])
+    with pytest.raises(UserError, match="cut short"):
+        FaissIndex().load(tmp_path)
+
+
+@pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="this machine has a GPU")
+def test_gpu_index_without_a_gpu_says_so(tmp_path):
+    with pytest.raises(UserError, match=r"index\.faiss_gpu needs a GPU"):
+        FaissIndex(name="faiss_gpu", gpu=True).check()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(faiss.get_num_gpus() == 0, reason="needs a GPU and the gpu extra")
+@pytest.mark.parametrize("factory", ["Flat", "IVF32,Flat"])
+def test_gpu_index_agrees_with_exact(factory, vectors, queries, truth, tmp_path):
+    index = FaissIndex(name="faiss_gpu", factory=factory, gpu=True)
+    index.build(vectors, IDS, tmp_path, probe=make_probe(vectors, queries))
+    assert (index.search(queries, 1)[1][:, 0] == truth[1][:, 0]).mean() > 0.95
+
+
+def _search_in_child(index, query, answers):
+    answers.put(index.search(query, 3)[1].tolist())
+
+
+def test_forked_child_can_search(vectors, queries, tmp_path):
+    """FAISS hangs in a forked child unless its threads are reset there."""
+    index = FaissIndex()
+    index.build(vectors, IDS, tmp_path)
+    expected = index.search(queries, 3)[1].tolist()
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_search_in_child, args=(index, queries, answers))
+    child.start()
+    try:
+        assert answers.get(timeout=60) == expected
+    finally:
+        child.terminate()
+        child.join()
+
+
+def test_search_parameter_is_found_behind_transforms():
+    assert search_parameter(make("OPQ8,IVF16,PQ8x4", 32, "x")) == "nprobe"
+    assert search_parameter(make("PCA16,HNSW16", 32, "x")) == "efSearch"
+    assert search_parameter(make("Flat", 32, "x")) is None

@@ -1,0 +1,96 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from twotower.errors import UserError
+from twotower.search.engine import SearchEngine, choose_index
+
+
+def test_finds_the_document_that_has_the_words(engine):
+    results = engine.search("invert a square matrix", 5)
+    assert [hit.rank for hit in results.hits] == [1, 2, 3, 4, 5]
+    assert all(hit.doc_id.startswith("matrix-") for hit in results.hits)
+    assert all(a.score >= b.score for a, b in zip(results.hits, results.hits[1:], strict=False))
+    assert results.hits[0].title.startswith("Matrix")
+
+
+def test_scores_are_the_cosine_of_the_towers(engine):
+    from twotower.model.encoding import encode
+
+    hit = engine.search("compress a folder", 1).hits[0]
+    point, texts = engine.checkpoint, (["compress a folder"], [f"{hit.title} {hit.text}"])
+    query = encode(point.model, point.tokenizer.encode(texts[0], 32), side="query")
+    document = encode(point.model, point.tokenizer.encode(texts[1], 128), side="document")
+    assert hit.score == pytest.approx(float((query * document).sum()), abs=1e-5)
+
+
+def test_random_documents_score_below_the_first_hit(engine):
+    results = engine.search("eigenvalues of a matrix", 3)
+    assert results.hits[0].doc_id == "lonely"
+    assert results.random.mean < results.hits[0].score
+    assert results.random.mean <= results.random.highest <= 1.0
+    assert results.random.documents == 45
+
+
+def test_every_stage_is_timed(engine):
+    times = engine.search("sort a list", 3).timings
+    stages = (times.tokenise_ms, times.encode_ms, times.search_ms, times.fetch_ms)
+    assert min(stages) > 0
+    assert times.total_ms == pytest.approx(sum(stages))
+
+
+def test_more_hits_than_documents(engine):
+    hits = engine.search("matrix", 1000).hits
+    assert len(hits) == len({hit.doc_id for hit in hits}) == 45
+
+
+def test_unknown_words_are_named_and_a_query_of_nothing_else_finds_nothing(engine):
+    some = engine.search("matrix xyzzy", 3)
+    assert (some.unknown, len(some.hits)) == (["xyzzy"], 3)
+    assert "xyzzy" in some.notice
+    for query in ("xyzzy plugh", "???"):
+        none = engine.search(query, 3)
+        assert none.hits == []
+        assert "cannot be searched" in none.notice
+
+
+@pytest.mark.parametrize(("query", "k"), [("", 10), ("  \n", 10), ("matrix", 0)])
+def test_queries_that_make_no_sense_are_named(engine, query, k):
+    with pytest.raises(UserError):
+        engine.search(query, k)
+
+
+def test_both_indexes_answer_alike(run_dir):
+    answers = [SearchEngine.open(run_dir, name).search("stop a process", 7).hits for name in ("exact", "faiss_flat")]
+    np.testing.assert_allclose([h.score for h in answers[0]], [h.score for h in answers[1]], atol=1e-6)
+
+
+def test_index_that_is_not_there_is_named(run_dir, tmp_path):
+    with pytest.raises(UserError, match="no index 'faiss_falt'.*Did you mean 'faiss_flat'"):
+        SearchEngine.open(run_dir, "faiss_falt")
+    with pytest.raises(UserError, match="has no index"):
+        choose_index(tmp_path, None)
+
+
+def test_index_of_another_model_or_documents_is_refused(small, run_dir, tmp_path):
+    config = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu"}}
+    other = small.make_run(tmp_path / "other", small.collection(), config, seed=1)
+    shutil.rmtree(other / "index")
+    shutil.copytree(run_dir / "index", other / "index")
+    with pytest.raises(UserError, match="another model"):
+        SearchEngine.open(other)
+    mine = tmp_path / "mine"
+    shutil.copytree(run_dir, mine)
+    (mine / "documents.db").unlink()
+    with pytest.raises(UserError, match="no document store"):
+        SearchEngine.open(mine)
+
+
+def test_threads_share_an_engine(engine):
+    from concurrent.futures import ThreadPoolExecutor
+
+    queries = ["invert a matrix", "stop a process", "split a string"] * 20
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda query: engine.search(query, 1).hits[0].doc_id.split("-")[0], queries))
+    assert found == ["matrix", "process", "string"] * 20
