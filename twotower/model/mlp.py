@@ -49,12 +49,17 @@ class WordPooling(nn.Module):
             weight_T = weight_T * self.weight[ids_T]
         if self.training and self.word_dropout:
             weight_T = weight_T * (torch.rand_like(weight_T) >= self.word_dropout)
+        table = embedding.weight
+        if torch.is_grad_enabled() and table.requires_grad:
+            # Through a small table of the batch's words the backward pass is several times faster, and a sparse
+            # gradient names each word once.
+            words_U, ids_T = torch.unique(ids_T, return_inverse=True)
+            table = F.embedding(words_U, table, sparse=embedding.sparse)
         sum_BE = F.embedding_bag(
             ids_T,
-            embedding.weight,
+            table,
             offsets_B1,
             mode="sum",
-            sparse=embedding.sparse,
             per_sample_weights=weight_T.to(dtype),
             include_last_offset=True,
         )
