@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line; a user's mistake is one line and exit code 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: waiting threads must not spin
     try:
         sys.exit(cli(standalone_mode=False) or 0)
     except UserError as error:
