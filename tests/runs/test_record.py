@@ -183,3 +183,23 @@ def test_kill_9_at_any_moment_leaves_a_whole_record(tmp_path):
         before = len(history)
     start(tmp_path).close("interrupted")
     assert sorted(item.name for item in tmp_path.iterdir()) == [".run.lock", "run.json"]  # nothing half-written is left
+
+
+def test_of_two_processes_that_start_the_same_job_one_gets_it(tmp_path):
+    code = (
+        "import sys, time\nfrom twotower.errors import UserError\nfrom twotower.runs.record import RunRecord\n"
+        "print('ready', flush=True)\nsys.stdin.readline()\n"
+        "try:\n    RunRecord.open(sys.argv[1], run_name='r', config={}, config_hash='a' * 16)\n    print('mine', flush=True)\n"
+        "except UserError:\n    print('taken', flush=True)\nsys.stdin.readline()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **pipes) for _ in range(2)]
+    try:
+        assert [process.stdout.readline().strip() for process in both] == ["ready", "ready"]
+        for process in both:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert sorted(process.stdout.readline().strip() for process in both) == ["mine", "taken"]
+    finally:
+        for process in both:
+            process.communicate("end\n")

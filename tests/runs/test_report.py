@@ -5,7 +5,7 @@ import pytest
 
 from twotower.errors import UserError
 from twotower.runs.ledger import Ledger, load
-from twotower.runs.report import write_report_text
+from twotower.runs.report import report_html
 
 
 class Reader(HTMLParser):
@@ -27,7 +27,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html(sweep):
-    return write_report_text(load(sweep), metric="mrr_10", title="demo <&>")
+    return report_html(load(sweep), metric="mrr_10", title="demo <&>")
 
 
 def test_it_holds_everything_and_needs_nothing_from_outside(html):
@@ -56,7 +56,7 @@ def test_failed_and_unreadable_runs_are_named(fake, tmp_path):
     fake.make_run(tmp_path / "bad", status="failed", files=False, lr=0.5)
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "run.json").write_text("{")
-    html = write_report_text(load(tmp_path))
+    html = report_html(load(tmp_path))
     assert "loss is not finite" in html
     assert "cut short" in html
 
@@ -64,9 +64,9 @@ def test_failed_and_unreadable_runs_are_named(fake, tmp_path):
 def test_a_script_in_a_config_stays_text(fake, tmp_path):
     for number in range(2):
         fake.make_run(tmp_path / str(number), files=False, note={"text": f"<script>alert({number})</script>"})
-    assert "<script" not in write_report_text(load(tmp_path))
+    assert "<script" not in report_html(load(tmp_path))
 
 
 def test_nothing_to_report():
     with pytest.raises(UserError, match="no readable run"):
-        write_report_text(Ledger())
+        report_html(Ledger())

@@ -123,6 +123,6 @@ def _queries_table(items: Sequence[Any]) -> Any:
     for item in items:
         cells = [item.query]
         for rank, hit, body in zip(item.ranks, item.first_hits, item.texts, strict=True):
-            cells += [">100" if rank is None else str(rank), f"{hit}  {' '.join((body or '').split())[:160]}".strip()]
+            cells += [">100" if rank is None else str(rank), f"{hit}\n{' '.join((body or '').split())[:90]}".strip()]
         table.add_row(*cells)
     return table

@@ -40,7 +40,7 @@ img{max-width:100%;height:auto;display:block;margin:12px 0}code{font-size:12.5px
 """
 
 
-def write_report_text(runs: Ledger, *, metric: str | None = None, title: str = "Runs") -> str:
+def report_html(runs: Ledger, *, metric: str | None = None, title: str = "Runs") -> str:
     """Returns the report as HTML.
 
     Args:

@@ -32,14 +32,14 @@ def main_effects(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -
         metric: full name.
         keys: config keys or groups; None takes those that differ, the strongest first.
     """
-    shown, keys = _scored(runs, metric, keys)
+    shown, names = _scored(runs, metric, keys)
+    keys = list(names)
     if not keys:
         return style.empty_figure("No hyper-parameter differs between the finished runs.")
     keys = keys[:PANELS]
     columns = 2 if len(keys) == 4 else min(3, len(keys))
     rows = -(-len(keys) // columns)
     figure, axes = style.new_figure(rows, columns, width=4.0 * max(columns, 2), height=3.0 * rows + 0.4, sharey=True)
-    names = short_names(keys)
     for number, (panel, key) in enumerate(zip(axes.flat, keys, strict=False)):
         _effect(panel, shown, metric, key)
         panel.set_title(names[key])
@@ -89,7 +89,8 @@ def interactions(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -
         metric: full name.
         keys: config keys or groups; None takes those that differ, the strongest first.
     """
-    shown, keys = _scored(runs, metric, keys)
+    shown, names = _scored(runs, metric, keys)
+    keys = list(names)
     pairs = [pair for pair in combinations(keys, 2) if _crossed(shown, *pair)][:PANELS]
     if not pairs:
         return style.empty_figure("No two hyper-parameters were varied together.")
@@ -98,7 +99,6 @@ def interactions(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -
     figure, axes = style.new_figure(rows, columns, width=4.0 * max(columns, 2), height=3.4 * rows)
     values = [run.scores[metric].value for run in shown]
     scale = Normalize(min(values), max(values))
-    names = short_names(keys)
     for panel, (one, two) in zip(axes.flat, pairs, strict=False):
         _heat(panel, shown, metric, one, two, scale)
         panel.set_xlabel(names[one])
@@ -137,7 +137,8 @@ def parallel_coordinates(runs: Ledger, metric: str, keys: Sequence[str] | None =
         metric: full name.
         keys: config keys or groups; None takes those that differ.
     """
-    shown, keys = _scored(runs, metric, keys)
+    shown, names = _scored(runs, metric, keys)
+    keys = list(names)
     if not keys:
         return style.empty_figure("No hyper-parameter differs between the finished runs.")
     keys = keys[:10]
@@ -161,7 +162,7 @@ def parallel_coordinates(runs: Ledger, metric: str, keys: Sequence[str] | None =
         value = float(scores.min() + share * np.ptp(scores))
         panel.text(last + 0.06, share, text.number(value, 3), fontsize=8, va="center")
     panel.annotate("best", (last, 1.0), xytext=(-6, 6), textcoords="offset points", ha="right", color=style.PALETTE[1])
-    heads = [*(short_names(keys)[key] for key in keys), style.metric_label(metric)]
+    heads = [*(names[key] for key in keys), style.metric_label(metric)]
     panel.set_xticks(range(len(heads)), heads)
     panel.tick_params(axis="x", top=False, length=0)
     panel.set_yticks([])
@@ -192,11 +193,28 @@ def _axis(axes: Axes, runs: Ledger, key: str, at: int) -> np.ndarray:
     return np.array([known[_shown(column_value(run, key))] for run in runs])
 
 
-def _scored(runs: Ledger, metric: str, keys: Sequence[str] | None) -> tuple[Ledger, list[str]]:
+def _scored(runs: Ledger, metric: str, keys: Sequence[str] | None) -> tuple[Ledger, dict[str, str]]:
+    """Returns the runs to draw, and the keys (strongest first) with their names.
+
+    Keys that were only ever changed together can't be told apart by any picture, so they share one place and name.
+    """
     shown = Ledger(run for run in runs.ended if metric in run.scores)
     if keys is None:
         keys = sorted(differing(shown), key=lambda key: -_strength(shown, metric, key))
-    return shown, list(keys)
+    short = short_names(keys)
+    together: dict[tuple[int, ...], list[str]] = {}
+    for key in keys:
+        together.setdefault(_partition([_shown(column_value(run, key)) for run in shown]), []).append(key)
+    return shown, {same[0]: _joined([short[key] for key in same]) for same in together.values()}
+
+
+def _partition(values: Sequence[str]) -> tuple[int, ...]:
+    first: dict[str, int] = {}
+    return tuple(first.setdefault(value, len(first)) for value in values)
+
+
+def _joined(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} (and {', '.join(names[1:3])}{' …' if len(names) > 3 else ''})"
 
 
 def _strength(runs: Ledger, metric: str, key: str) -> float:

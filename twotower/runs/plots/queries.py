@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from twotower.errors import UserError
-from twotower.runs import text
 from twotower.runs.compare import differences
 from twotower.runs.per_query import Paired, read_per_query
 from twotower.runs.plots import style
@@ -45,9 +44,6 @@ def query_differences(paired: Paired, names: Sequence[str] = ("A", "B")) -> Figu
     left.fill_between(share, gap_Q, 0, where=gap_Q < 0, color=style.PALETTE[1], alpha=0.75, step="mid", lw=0)
     left.axhline(0, color=style.INK, lw=0.8)
     left.axhline(found.difference, color=style.INK, lw=1.2, ls=(0, (5, 3)))
-    interval = f"[{text.number(found.low, 3)}, {text.number(found.high, 3)}]"
-    note = f"mean {text.number(found.difference, 3)} {interval}, p = {found.p_value:.4f}"
-    left.annotate(note, (0.99, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=9)
     low, high = left.get_ylim()
     left.set_ylim(low - 0.2 * (high - low), high + 0.15 * (high - low))  # room for the words
     marks = (

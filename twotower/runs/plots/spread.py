@@ -51,7 +51,8 @@ def seed_spread(runs: Ledger, metric: str) -> Figure:
     panel.set_xlabel(style.metric_label(metric) + (f"   ({hidden} poorer configs not drawn)" if hidden > 0 else ""))
     panel.grid(axis="y", visible=False)
     style.draw_levels(panel, shown, metric, across=False)
-    panel.set_title("Runs with 95 % intervals over queries; diamonds: mean over seeds", pad=18)
+    title = "Runs with 95 % intervals over queries; diamonds: mean over seeds"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 

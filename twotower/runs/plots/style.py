@@ -27,6 +27,9 @@ GREY = "#9AA0A6"
 INK = "#202124"
 """Text and marks."""
 
+LABEL = 44
+"""Characters of a config's name in a picture; what is cut off stands in the tables."""
+
 _RULES: Any = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
@@ -93,15 +96,16 @@ def labels_of(runs: Ledger) -> dict[str, str]:
     names = short_names(keys)
     found: dict[str, str] = {}
     for run in runs.readable:
-        parts = [_part(run, key, names[key]) for key in keys]
-        found.setdefault(run.group, ", ".join(parts) or run.name)
+        parts = [_part(run, key, names[key]) for key in keys if column_value(run, key) is not None]
+        label = ", ".join(parts) or run.name
+        found.setdefault(run.group, label if len(label) <= LABEL else label[: LABEL - 1].rstrip(", ") + "…")
     doubles = {name for name in found.values() if list(found.values()).count(name) > 1}
     return {key: f"{name} [{number}]" if name in doubles else name for number, (key, name) in enumerate(found.items())}
 
 
 def _part(run: Run, key: str, name: str) -> str:
     value = column_value(run, key)
-    shown = "–" if value is None else text.value(value)
+    shown = text.value(value)
     return shown if key in run.choices and isinstance(value, str) else f"{name} {shown}"
 
 
@@ -174,7 +178,7 @@ def draw_levels(
     low, high = axes.get_ylim() if across else axes.get_xlim()
     margin = reach * (high - low)
     for name, level in reference_levels(runs, metric):
-        label = f"{name} {text.number(level, 3)}"
+        label = f"{name} {text.number(level, 3 if level >= 0.01 else 4)}"
         if low - margin <= level <= high + margin:
             dashes: Any = (0, (1, 2)) if name == "chance" else (0, (5, 3))
             draw = axes.axhline if across else axes.axvline
