@@ -113,7 +113,7 @@ def test_reading_again_gives_the_same(real, tmp_path, monkeypatch):
         ({"packages": ["rich", "rich"]}, "more than once"),
         ({"packages": ["rihc"]}, "Did you mean 'rich'"),
         ({"packages": ["rich"], "splits": {"train": 0.5, "dev": 0.4}}, "sum to 1"),
-        ({"packages": ["rich"], "near_duplicate": 0}, "near_duplicate=0"),
+        ({"packages": ["rich"], "near_duplicate": 0.5}, "near_duplicate=0.5"),
         ({"packages": ["rich"], "min_words": 10**6}, "hold no docstring"),
     ],
 )

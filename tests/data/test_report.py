@@ -51,7 +51,7 @@ def test_what_splits_share_is_counted(train, dev, expected):
 @pytest.mark.parametrize("dev", [[(0, 1, 1)], [(2, 2, 1)]])
 def test_a_leak_stops_unless_allowed(dev):
     collection = make([(0, 0, 1)], dev)
-    with pytest.raises(UserError, match="data.allow_leak=true"):
+    with pytest.raises(UserError, match=r"data\.allow_leak=true"):
         make_report(data_of(collection))
     assert any("LEAK" in note for note in make_report(data_of(collection, allow_leak=True))["notes"])
 

@@ -89,8 +89,8 @@ def _check(packages: Sequence[str], shares: dict[str, float], near_duplicate: fl
         if list(packages).count(name) > 1:
             raise UserError(f"data.source.packages names '{name}' more than once.")
     check_shares(shares)
-    if not 0 < near_duplicate <= 1:
-        raise UserError(f"data.source.near_duplicate={near_duplicate} must be above 0 and at most 1.")
+    if not 0.7 <= near_duplicate <= 1:  # below, banding would overlook pairs
+        raise UserError(f"data.source.near_duplicate={near_duplicate} must lie from 0.7 to 1.")
 
 
 def _state(package: Package) -> list[object]:

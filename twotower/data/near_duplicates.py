@@ -1,7 +1,7 @@
 """Near-identical texts: word shingles, min-wise hashing, banding, then the exact share of shingles for what collides.
 
 Broder 1997, "On the resemblance and containment of documents"; banding as in Leskovec, Rajaraman, Ullman, "Mining of
-Massive Datasets", chapter 3. Shapes: N texts, S distinct (text, shingle) pairs, P candidate pairs, H hash functions.
+Massive Datasets", chapter 3. Shapes: N texts, S shingles of all texts, P candidate pairs, H hash functions.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-HASHES, BAND = 96, 4
-"""With 24 bands of 4, two texts that share .7 of their shingles are compared with probability .998, .8: .99999."""
+HASHES, BAND = 80, 4
+"""With 20 bands of 4, two texts that share .7 of their shingles are compared with probability .996, .8: .99997."""
 WORD = re.compile(r"\w+")
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -29,60 +30,63 @@ def near_duplicate_groups(texts: Sequence[str], *, threshold: float = 0.8, width
 
     Args:
         texts: N texts.
-        threshold: least share of shingles in common, over 0 and up to 1.
+        threshold: least share of shingles in common, 0.7 to 1; below, some pairs would be overlooked.
         width: words in a shingle; a shorter text is one shingle.
     """
-    sets = _shingle_sets(texts, width)
-    first_P, second_P = _candidates(sets)
-    common_P = np.asarray(sets[first_P].multiply(sets[second_P]).sum(axis=1)).ravel()
-    sizes_N = np.diff(sets.indptr)
-    near_P = common_P >= threshold * (sizes_N[first_P] + sizes_N[second_P] - common_P)
-    first_P, second_P = first_P[near_P], second_P[near_P]
+    code_S, offsets = _shingles(texts, width)
+    pairs_P2 = _candidates(code_S, offsets)
+    sets = {row: np.unique(code_S[offsets[row] : offsets[row + 1]]) for row in np.unique(pairs_P2).tolist()}
+    near_P = [_jaccard(sets[first], sets[second]) >= threshold for first, second in pairs_P2.tolist()]
+    first_P, second_P = pairs_P2[np.array(near_P, dtype=bool)].T
     edges = coo_matrix((np.ones(len(first_P), dtype=bool), (first_P, second_P)), shape=(len(texts), len(texts)))
     return connected_components(edges, directed=False)[1].astype(np.int64)
 
 
-def _shingle_sets(texts: Sequence[str], width: int) -> csr_matrix:
-    """Returns a 0/1 matrix [N, distinct shingles]."""
+def _jaccard(first: np.ndarray, second: np.ndarray) -> float:
+    common = len(np.intersect1d(first, second, assume_unique=True))
+    return common / (len(first) + len(second) - common)
+
+
+def _shingles(texts: Sequence[str], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a 64-bit code of each shingle, repeats included, uint64 [S], and where each text's start, [N + 1]."""
     word_hash: dict[str, int] = {}
-    rows = [
-        [word_hash.setdefault(word, zlib.crc32(word.encode())) for word in WORD.findall(text.lower())] for text in texts
-    ]
-    lengths_N = np.array([len(row) for row in rows], dtype=np.int64)
-    words_T = np.array([item for row in rows for item in row], dtype=np.uint64)
-    text_T = np.repeat(np.arange(len(texts)), lengths_N)
-    position_T = np.arange(len(words_T)) - np.repeat(np.cumsum(lengths_N) - lengths_N, lengths_N)
+
+    def code(word: str) -> int:
+        return word_hash.setdefault(word, zlib.crc32(word.encode()))
+
+    rows = [[code(word) for word in WORD.findall(text.lower())] for text in texts]
+    lengths_N = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    words_T = np.fromiter(chain.from_iterable(rows), dtype=np.uint64, count=int(lengths_N.sum()))
+    rest_T = np.repeat(np.cumsum(lengths_N), lengths_N) - np.arange(len(words_T))  # words left in the text from here on
     # Horner's scheme over the next `width` words; past the end of its text a word counts as 0.
-    padded = np.concatenate([words_T, np.zeros(width, dtype=np.uint64)])
+    padded = np.concatenate([words_T + np.uint64(1), np.zeros(width, dtype=np.uint64)])
     code_T = np.zeros(len(words_T), dtype=np.uint64)
     for step in range(width):
-        inside = position_T + step < lengths_N[text_T]
-        code_T = code_T * MULTIPLIER + np.where(inside, padded[step : step + len(words_T)] + np.uint64(1), np.uint64(0))
-    starts = (position_T == 0) | (position_T + width <= lengths_N[text_T])
-    columns = np.unique(code_T[starts], return_inverse=True)[1].astype(np.int64)
-    pairs = np.unique(text_T[starts] * np.int64(columns.max(initial=0) + 1) + columns)
-    text_S, column_S = np.divmod(pairs, np.int64(columns.max(initial=0) + 1))
-    shape = (len(texts), int(columns.max(initial=-1)) + 1)
-    return csr_matrix((np.ones(len(text_S), dtype=np.int32), (text_S, column_S)), shape=shape)
+        code_T = code_T * MULTIPLIER + np.where(rest_T > step, padded[step : step + len(words_T)], np.uint64(0))
+    counts_N = np.where(lengths_N > 0, np.maximum(lengths_N - width + 1, 1), 0)
+    last_N = np.repeat(np.minimum(lengths_N, width), lengths_N)
+    return code_T[rest_T >= last_N], np.concatenate([[0], np.cumsum(counts_N)])
 
 
-def _candidates(sets: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Returns pairs of texts, the lower row first, that agree in at least one band of their min-wise hashes."""
-    rows = np.flatnonzero(np.diff(sets.indptr))
-    nothing = np.zeros(0, dtype=np.int64)
-    if not len(rows):
-        return nothing, nothing
-    starts = sets.indptr[rows]
-    generator = np.random.default_rng(20260101)
+def _candidates(code_S: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Returns pairs of texts, the lower row first, that agree in at least one band of min-wise hashes; int64 [P, 2]."""
+    rows = np.flatnonzero(np.diff(offsets))
     pairs = [np.zeros((0, 2), dtype=np.int64)]
-    for _ in range(HASHES // BAND):
-        key = np.zeros(len(rows), dtype=np.uint64)
-        for _ in range(BAND):
-            value = generator.integers(2**63, size=sets.shape[1], dtype=np.uint64)
-            key = (key * MULTIPLIER) ^ np.minimum.reduceat(value[sets.indices], starts)
-        pairs.append(_chains(rows, key))
-    unique = np.unique(np.concatenate(pairs), axis=0)
-    return unique[:, 0], unique[:, 1]
+    if len(rows):
+        starts = offsets[rows]
+        generator = np.random.default_rng(20260101)
+        for _ in range(HASHES // BAND):
+            key = np.zeros(len(rows), dtype=np.uint64)
+            for seed in generator.integers(2**63, size=BAND, dtype=np.uint64):
+                key = (key * MULTIPLIER) ^ np.minimum.reduceat(_mix(code_S ^ seed), starts)
+            pairs.append(_chains(rows, key))
+    return np.unique(np.concatenate(pairs), axis=0)
+
+
+def _mix(value: np.ndarray) -> np.ndarray:
+    """Scatters 64-bit numbers: two rounds of multiplying and folding the high bits down, as in splitmix64."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    return (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
 
 
 def _chains(rows: np.ndarray, key: np.ndarray) -> np.ndarray:
