@@ -85,7 +85,7 @@ def nominate(
         ValueError: when a vector is not finite.
     """
     queries.lengths(), documents.lengths()  # NaN would quietly win or lose every comparison below
-    across, along = _block_shape(len(queries), queries.width, width, chunk, max_memory)
+    across, along = _block_shape(queries, width, chunk, max_memory)
     scores_QW = torch.full((len(queries), width), -torch.inf)
     rows_QW = torch.full((len(queries), width), -1)
     for start in range(0, len(documents), along):
@@ -104,11 +104,12 @@ def nominate(
     return scores_QW, rows_QW
 
 
-def _block_shape(count: int, dimensions: int, width: int, chunk: int | None, max_memory: int) -> tuple[int, int]:
-    """Chooses (queries, documents) of a block: about 32 MB of scores, less where memory is short."""
-    budget = max(1, max_memory - count * width * 12) // 4
-    along = chunk or int(max(256, min(16384, budget // (4 * dimensions + 512))))
-    across = int(max(1, min(512, count, budget // (24 * along))))
+def _block_shape(queries: Vectors, width: int, chunk: int | None, max_memory: int) -> tuple[int, int]:
+    """Chooses (queries, documents) of a block: scores that stay in the cache of a CPU, more on a GPU, or what fits."""
+    budget = max(1, max_memory - len(queries) * width * 12) // 4
+    most = 4096 if queries.device.type == "cpu" else 65536
+    along = chunk or int(max(256, min(most, budget // (4 * queries.width + 512))))
+    across = int(max(1, min(512, len(queries), budget // (24 * along))))
     return across, along
 
 
