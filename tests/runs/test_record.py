@@ -189,7 +189,8 @@ def test_of_two_processes_that_start_the_same_job_one_gets_it(tmp_path):
     code = (
         "import sys, time\nfrom twotower.errors import UserError\nfrom twotower.runs.record import RunRecord\n"
         "print('ready', flush=True)\nsys.stdin.readline()\n"
-        "try:\n    RunRecord.open(sys.argv[1], run_name='r', config={}, config_hash='a' * 16)\n    print('mine', flush=True)\n"
+        "try:\n    RunRecord.open(sys.argv[1], run_name='r', config={}, config_hash='a' * 16)\n"
+        "    print('mine', flush=True)\n"
         "except UserError:\n    print('taken', flush=True)\nsys.stdin.readline()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from twotower.runs.host import is_alive
-from twotower.runs.record import FILE_NAME, SCHEMA, STATUSES
+from twotower.runs.record import FILE_NAME
+from twotower.runs.shape import problem_of
 
 SILENT_HOURS = 6.0
 """A running record of another machine that was not renewed for so long is shown as `running?`."""
@@ -182,25 +183,6 @@ def read_run(folder: Path) -> Run:
     if problem:
         return Run(path=folder, record={}, status="unreadable", problem=problem)
     return Run(path=folder, record=record, status=shown_status(record))
-
-
-def problem_of(record: Any) -> str | None:
-    """Says why a parsed record can't be used, or None if it can."""
-    if not isinstance(record, dict):
-        return f"holds a {type(record).__name__}, not a record"
-    schema = record.get("schema")
-    if schema != SCHEMA:
-        older = isinstance(schema, int) and schema < SCHEMA
-        return f"schema {schema}{', an older version' if older else ''}; this version reads {SCHEMA}"
-    if record.get("status") not in STATUSES:
-        return f"unknown status {record.get('status')!r}"
-    for key, kind in (("config", dict), ("choices", dict), ("history", list), ("host", dict), ("timings", dict)):
-        if not isinstance(record.get(key), kind):
-            return f"'{key}' is missing or is no {kind.__name__}"
-    for key in ("evaluation", "objective", "data", "sweep", "error"):
-        if not isinstance(record.get(key), (dict, type(None))):
-            return f"'{key}' is neither an object nor null"
-    return None if all(isinstance(item, dict) for item in record["history"]) else "an entry of 'history' is no object"
 
 
 def shown_status(record: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 
@@ -19,7 +20,7 @@ def size(count: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Returns seconds as `4.2 s`, `3 min 20 s`, `5 h 10 min`, `12 d 3 h`."""
-    if seconds is None:
+    if seconds is None or not math.isfinite(seconds):
         return "–"
     if seconds < 60:
         return f"{seconds:.1f} s"
