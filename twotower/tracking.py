@@ -35,7 +35,7 @@ def build_loggers(config: Mapping[str, Any], *, run_name: str, wandb_run_id: str
     """
     chosen = {name: dict(settings) for name, settings in (config.get("logger") or {}).items() if settings}
     csv = {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": config["paths"]["run"], "name": None}
-    chosen.setdefault("csv", {**csv, "version": "csv"})
+    chosen.setdefault("csv", {**csv, "version": "metrics"})
     loggers: list[Logger] = []
     try:
         for name, settings in chosen.items():

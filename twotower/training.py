@@ -109,7 +109,7 @@ def prepare(config: dict[str, Any], *, run_dir: Path, run_name: str, choices: di
     with console.status("Reading the data"):
         collection: Collection = instantiate(config["data"]["source"])
     with console.status("Tokenising"):
-        tokenizer = Tokenizer.train(vocabulary_texts(collection, config["data"]["train_split"]), config["text"])
+        tokenizer = Tokenizer.train_cached(vocabulary_texts(collection, config["data"]["train_split"]), config["text"])
         data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=config["seed"])
     report = make_report(data)
     console.print(report_table(report))
