@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from twotower.index.redis_server import running
 def redis_server_url():
     """Starts one server for the whole session and gives its URL."""
     # A unix socket's path may have only 107 characters, which pytest's own folders can exceed.
-    with tempfile.TemporaryDirectory(prefix="tt-redis-") as folder:
-        with running(Path(folder), socket=Path(folder) / "s") as url:
+    folder = Path(tempfile.mkdtemp(prefix="tt-redis-"))
+    try:
+        with running(folder, socket=folder / "s") as url:
             yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture()
+@pytest.fixture
 def redis_url(redis_server_url, monkeypatch):
     """Gives the URL of an empty server and sets REDIS_URL to it."""
     redis.Redis.from_url(redis_server_url).flushall()

@@ -35,7 +35,7 @@ def truth(vectors, queries):
     return np.take_along_axis(scores, rows, axis=1), rows
 
 
-@pytest.fixture()
+@pytest.fixture
 def identity():
     def make(count=3000, **changes):
         given = {"checkpoint": "m.pt", "checkpoint_sha256": "a" * 64, "vocabulary_hash": "v", "documents_hash": "d"}

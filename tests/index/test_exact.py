@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def test_float16_halves_the_file_and_keeps_the_order(vectors, queries, truth, tm
 def test_vectors_stay_on_disk(vectors, tmp_path):
     index = ExactIndex(device="cpu")
     index.build(Shards([vectors[:100], vectors[100:]]), [""] * 3000, tmp_path)
-    mapped = open("/proc/self/maps").read()
+    mapped = Path("/proc/self/maps").read_text()
     assert str(tmp_path / "vectors.npy") in mapped
 
 
@@ -54,7 +56,8 @@ def test_file_cut_short_is_named(vectors, tmp_path):
 
 
 def test_true_scores_over_shards(vectors, queries, truth):
-    np.testing.assert_allclose(true_scores(queries, Shards([vectors[:7], vectors[7:]]), 10), truth[0][:, :10], atol=2e-6)
+    shards = Shards([vectors[:7], vectors[7:]])
+    np.testing.assert_allclose(true_scores(queries, shards, 10), truth[0][:, :10], atol=2e-6)
 
 
 @pytest.mark.gpu

@@ -97,8 +97,9 @@ def test_one_failure_leaves_the_others_and_the_index_before(vectors, identity, r
         raise RuntimeError("boom")
 
     monkeypatch.setattr(ExactIndex, "build", fail)
-    with pytest.raises(UserError, match=r"\[exact\] boom Written: faiss_flat, redis\."):
+    with pytest.raises(UserError, match=r"\[exact\] boom Written: faiss_flat, redis\.") as caught:
         write({**EXACT, **FLAT, **REDIS}, vectors[:200], tmp_path, identity(200))
+    assert sorted(caught.value.written) == ["faiss_flat", "redis"]
     assert (tmp_path / "index" / "exact" / "manifest.json").read_bytes() == before
     assert sorted(item.name for item in (tmp_path / "index").iterdir()) == ["exact", "faiss_flat", "redis"]
     assert open_index(tmp_path / "index" / "redis", identity(200))[0].count == 200

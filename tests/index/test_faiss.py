@@ -1,5 +1,6 @@
 import logging
 import multiprocessing
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -39,16 +40,16 @@ def test_factory_is_fitted_to_the_number_of_vectors(factory, count, fitted, note
 @pytest.mark.parametrize("count", [2, 40, 3000])
 def test_any_factory_string_builds_at_any_size(factory, count, vectors, tmp_path):
     index = FaissIndex(factory=factory, rerank=50)
-    try:
-        index.build(vectors[:count], IDS[:count], tmp_path, probe=make_probe(vectors[:count], size=20))
-    except UserError as error:
-        assert "cannot be trained on" in str(error), error
-        assert factory.startswith("PCA")
-        assert count < 16
+    probe = make_probe(vectors[:count], size=20)
+    if factory.startswith("PCA") and count < 16:
+        with pytest.raises(UserError, match="cannot be trained on"):
+            index.build(vectors[:count], IDS[:count], tmp_path, probe=probe)
         return
+    index.build(vectors[:count], IDS[:count], tmp_path, probe=probe)
     scores, rows = index.search(vectors[:5], 3)
     found = rows >= 0
-    np.testing.assert_allclose(scores[found], np.einsum("qd,qkd->qk", vectors[: len(rows)], vectors[rows])[found], atol=1e-5)
+    expected = np.einsum("qd,qkd->qk", vectors[: len(rows)], vectors[rows])
+    np.testing.assert_allclose(scores[found], expected[found], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,14 @@ def test_factory_that_cannot_work_fails_before_training(factory, says):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("nprobe", 0), ("ef_search", -1), ("ef_construction", 0), ("target_recall", 1.5), ("rerank", -1), ("train_size", 0)],
+    [
+        ("nprobe", 0),
+        ("ef_search", -1),
+        ("ef_construction", 0),
+        ("target_recall", 1.5),
+        ("rerank", -1),
+        ("train_size", 0),
+    ],
 )
 def test_settings_out_of_range_are_named(key, value):
     with pytest.raises(UserError, match=rf"index\.mine\.{key}={value}"):
@@ -147,7 +155,7 @@ def test_index_is_memory_mapped(vectors, tmp_path):
     FaissIndex(factory="HNSW16").build(vectors, IDS, tmp_path)
     loaded = FaissIndex(factory="HNSW16")
     loaded.load(tmp_path)
-    assert str(tmp_path / "index.faiss") in open("/proc/self/maps").read()
+    assert str(tmp_path / "index.faiss") in Path("/proc/self/maps").read_text()
 
 
 def test_file_cut_short_is_named(vectors, tmp_path):

@@ -1,3 +1,4 @@
+import contextlib
 import socket
 import threading
 import time
@@ -145,20 +146,16 @@ class Cutter:
 
     def _copy(self, source, sink, counted):
         seen = 0
-        try:
+        with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 seen += len(data)
                 if counted and seen > self.after and self.cuts < self.times:
                     self.cuts += 1
                     break
                 sink.sendall(data)
-        except OSError:
-            pass
         for end in (source, sink):
-            try:
+            with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 def test_export_goes_on_after_the_connection_drops(vectors, redis_url, monkeypatch, tmp_path):
@@ -189,7 +186,7 @@ def test_server_that_loses_its_data_during_the_export_is_noticed(vectors, redis_
             client.flushall()
 
     index = RedisIndex(algorithm="FLAT", index_name="mine", retry_seconds=1)
-    with pytest.raises(UserError, match="says: |restarted"):
+    with pytest.raises(UserError, match=r"says: |restarted"):
         index.build(vectors, IDS, tmp_path, progress=lose)
     index.discard()
     assert keys(redis_url) == []
@@ -250,9 +247,9 @@ def test_redis_without_vector_search_is_named(tmp_path, monkeypatch):
         return arguments[:at] + arguments[at + 2 :]
 
     monkeypatch.setattr(redis_server, "command", without_module)
-    with running(tmp_path / "r", socket=tmp_path / "s") as url:
-        with pytest.raises(UserError, match="no vector search module"):
-            require_search(connect(url), url)
+    no_search = pytest.raises(UserError, match="no vector search module")
+    with running(tmp_path / "r", socket=tmp_path / "s") as url, no_search:
+        require_search(connect(url), url)
 
 
 @pytest.mark.parametrize("url", ["http://x", "localhost:6379", "redis://host:port"])
@@ -263,7 +260,14 @@ def test_address_that_is_none_is_named(url):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("algorithm", "HSNW"), ("m", 0), ("batch_size", 0), ("retry_seconds", -1), ("index_name", "a{b}"), ("index_name", "")],
+    [
+        ("algorithm", "HSNW"),
+        ("m", 0),
+        ("batch_size", 0),
+        ("retry_seconds", -1),
+        ("index_name", "a{b}"),
+        ("index_name", ""),
+    ],
 )
 def test_settings_out_of_range_are_named(key, value):
     with pytest.raises(UserError, match=rf"index\.redis\.{key}="):

@@ -57,7 +57,13 @@ def make_run(
     config = {
         "seed": seed,
         "text": text,
-        "data": {"name": documents.name, "max_query_length": 32, "max_document_length": 128, "batch_size": 8, "num_workers": 0},
+        "data": {
+            "name": documents.name,
+            "max_query_length": 32,
+            "max_document_length": 128,
+            "batch_size": 8,
+            "num_workers": 0,
+        },
         "model": dict(MODEL),
         "loss": {},
         "optimizer": {"lr": 0.001},

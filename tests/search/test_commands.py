@@ -15,7 +15,9 @@ from twotower.runs.paths import find_newest_run
 
 
 def run(command, *arguments, **given):
-    return CliRunner().invoke(command, [str(item) for item in arguments], catch_exceptions=False, **given)
+    # In a terminal this wide nothing that is looked for is broken over two lines.
+    runner = CliRunner(env={"COLUMNS": "200"})
+    return runner.invoke(command, [str(item) for item in arguments], catch_exceptions=False, **given)
 
 
 def test_table_shows_rank_score_id_and_where_the_time_went(run_dir):
@@ -31,12 +33,8 @@ def test_json_is_only_json_on_stdout(run_dir):
     assert answer["run"] == str(run_dir)
 
 
-def test_prompt_asks_until_end_of_input(run_dir, tmp_path):
-    given = "sort a list\n\nxyzzy\ncompress a folder\n"
-    done = subprocess.run(
-        [sys.executable, "-m", "twotower.commands.main", "--help"], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0
+def test_prompt_asks_until_end_of_input(run_dir):
+    given = "sort numbers in place with a stable algorithm\n\nxyzzy\ncompress a folder\n"
     result = run(search_command, "--run", run_dir, "-k", 1, input=given)
     assert result.exit_code == 0
     assert "sorting-" in result.output
@@ -106,7 +104,8 @@ def test_make_redis_listens_on_this_machine_only(tmp_path):
             except redis.ConnectionError:
                 time.sleep(0.05)
         assert client.execute_command("FT._LIST") == []
-        assert client.config_get("bind") == {b"bind": b"127.0.0.1"} or client.config_get("bind") == {"bind": "127.0.0.1"}
+        assert "127.0.0.1" in str(client.config_get("bind"))
+        assert "0.0.0.0" not in str(client.config_get("bind"))
         assert (tmp_path / ".redis").is_dir()
     finally:
         process.terminate()

@@ -67,7 +67,7 @@ def test_both_indexes_answer_alike(run_dir):
 
 
 def test_index_that_is_not_there_is_named(run_dir, tmp_path):
-    with pytest.raises(UserError, match="no index 'faiss_falt'.*Did you mean 'faiss_flat'"):
+    with pytest.raises(UserError, match=r"no index 'faiss_falt'.*Did you mean 'faiss_flat'"):
         SearchEngine.open(run_dir, "faiss_falt")
     with pytest.raises(UserError, match="has no index"):
         choose_index(tmp_path, None)

@@ -28,6 +28,14 @@ SAMPLE_FILE = "random_documents.npy"
 SAMPLE_SIZE = 256
 
 
+class IndexExportError(UserError):
+    """Some index could not be written; `written` holds the manifests of those that could, by name."""
+
+    def __init__(self, message: str, *, written: dict[str, dict[str, Any]]) -> None:
+        super().__init__(message)
+        self.written = written
+
+
 def make_indexes(index_config: Mapping[str, Any] | None) -> dict[str, Index]:
     """Builds the objects of a config's `index` group, by name; an empty group (index=none) gives none.
 
@@ -100,7 +108,7 @@ def export(
         The manifests, by index name.
 
     Raises:
-        UserError: after all were tried, naming those that failed; the others are in place.
+        IndexExportError: after all were tried, naming those that failed; the others are in place.
     """
     indexes = make_indexes(index_config)
     if not indexes:
@@ -122,7 +130,7 @@ def export(
         first = next(iter(failed.values()))
         others = f" Written: {', '.join(done)}." if done else ""
         told = " ".join(f"[{name}] {error}" for name, error in failed.items())
-        raise UserError(f"Index not written: {told}{others}") from first
+        raise IndexExportError(f"Index not written: {told}{others}", written=done) from first
     return done
 
 

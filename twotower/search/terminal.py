@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -35,7 +36,9 @@ def render(results: Results, spans: Spans, *, width: int = 100) -> RenderableTyp
 
 
 def _table(results: Results, spans: Spans, width: int) -> Table:
-    table = Table(show_edge=False, pad_edge=False, header_style="bold", row_styles=None, show_lines=False, expand=True)
+    table = Table(
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", expand=True, padding=(0, 1, 1, 0)
+    )
     table.add_column("#", justify="right", style="dim", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("id", style="cyan", overflow="fold", max_width=max(12, width // 5))
