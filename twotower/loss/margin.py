@@ -37,7 +37,7 @@ class MarginLoss(nn.Module):
         UserError: for a value out of range.
     """
 
-    def __init__(self, *, margin: float = 0.8, distance: str = "cosine") -> None:
+    def __init__(self, *, margin: float = 1.0, distance: str = "cosine") -> None:
         super().__init__()
         self.margin = check_number("loss.margin", margin, above=0, at_most=2)
         self.distance = check_choice("loss.distance", distance, DISTANCES)
