@@ -37,14 +37,17 @@ def render(results: Results, spans: Spans, *, width: int = 100) -> RenderableTyp
 
 def _table(results: Results, spans: Spans, width: int) -> Table:
     table = Table(
-        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", expand=True, padding=(0, 1, 1, 0)
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", expand=True, padding=(0, 1, 0, 0)
     )
     table.add_column("#", justify="right", style="dim", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("id", style="cyan", overflow="fold", max_width=max(12, width // 5))
     table.add_column("text", ratio=1, overflow="fold")
     for hit in results.hits:
-        table.add_row(str(hit.rank), _score(hit, results), Text(hit.doc_id), _body(hit, results, spans, width))
+        body = _body(hit, results, spans, width)
+        if hit is not results.hits[-1]:
+            body.append("\n")  # air between the hits
+        table.add_row(str(hit.rank), _score(hit, results), Text(hit.doc_id), body)
     return table
 
 
