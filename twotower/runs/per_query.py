@@ -28,7 +28,7 @@ class Paired:
     metric: str
     query_ids: list[str]
     queries: list[str]
-    values_RQ: np.ndarray  # noqa: N815 (shape suffix)
+    values_RQ: np.ndarray
     tables: list[Any]
 
 
