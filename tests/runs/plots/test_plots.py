@@ -113,6 +113,8 @@ def test_query_differences_counts(sweep):
     figure = queries.query_differences(paired, ["first", "second"])
     wins = int((paired.values_RQ[0] > paired.values_RQ[1]).sum())
     assert f"first better: {wins}" in texts(figure)
+    mean = float((paired.values_RQ[0] - paired.values_RQ[1]).mean())
+    assert f"mean {mean:.3f}".replace("0.", ".") in texts(figure)
     counts = [float(item.get_text()) for item in figure.axes[1].texts]
     assert sum(counts) == len(paired.query_ids)
 

@@ -53,9 +53,10 @@ def query_differences(paired: Paired, names: Sequence[str] = ("A", "B")) -> Figu
     )
     for label, x, y, colour, side in marks:
         left.text(x, y, label, transform=left.transAxes, color=colour, fontsize=9, ha=side, va="top")
-    left.set(
-        title=f"Difference in {style.metric_label(paired.metric)} by query", xlabel="share of queries", xlim=(0, 1)
-    )
+    note = f"mean {text.number(found.difference, 3)} [{text.number(found.low, 3)}, {text.number(found.high, 3)}]"
+    left.set_title(f"Difference in {style.metric_label(paired.metric)} by query")
+    left.set_xlabel(f"share of queries   ({note}, p = {found.p_value:.4f})")
+    left.set_xlim(0, 1)
     _movement(right, paired, names)
     return figure
 

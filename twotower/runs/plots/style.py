@@ -145,7 +145,15 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], *, gap
             color=colour if colour != GREY else "#5F6368",
             va="center",
             fontsize=9,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "lw": 0.6,
+                "alpha": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
         )
 
 
@@ -193,6 +201,7 @@ def draw_levels(
             side = "right" if right else "left"
         if named:
             offset: Any = {"xytext": (0, 2), "textcoords": "offset points", "fontsize": 8, "color": INK}
+            offset["bbox"] = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75}
             axes.annotate(label, xy=where, xycoords=how, ha=side, va="bottom", **offset)
 
 
