@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from twotower.errors import UserError
+from twotower.runs import text
 from twotower.runs.compare import differences
 from twotower.runs.per_query import Paired, read_per_query
 from twotower.runs.plots import style
