@@ -43,6 +43,8 @@ class WandbServer:
 
     def __init__(self, jobs: list[dict[str, Any]] | None = None) -> None:
         self.jobs = list(jobs or [])
+        self.program = "train.py"
+        self.stop_running = False  # tells agents to stop the runs they have, as early termination does
         self.runs: dict[str, StoredRun] = {}
         self.sweeps: dict[str, str] = {}
         self.operations: list[str] = []
@@ -132,6 +134,8 @@ class WandbServer:
         commands: list[dict[str, Any]] = []
         if not states:
             commands = [self._next_command()]
+        elif self.stop_running:
+            commands = [{"type": "stop", "run_id": name} for name in states]
         return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(commands)}}
 
     def _next_command(self) -> dict[str, Any]:
@@ -141,7 +145,7 @@ class WandbServer:
         name = f"run{len(self._handed_out)}"
         self._handed_out[name] = sweep
         arguments = {key: {"value": value} for key, value in job.items()}
-        return {"type": "run", "run_id": name, "program": "train.py", "args": arguments}
+        return {"type": "run", "run_id": name, "program": self.program, "args": arguments}
 
     def _answer_upsert_bucket(self, variables: dict[str, Any]) -> dict[str, Any]:
         name = variables.get("name") or variables.get("id") or f"loose{len(self.runs)}"

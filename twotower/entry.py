@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from twotower.errors import UserError, nearest
+from twotower.errors import RefusedError, UserError, nearest
 from twotower.sweep.names import job_folder, with_added
 
 CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
@@ -38,13 +38,11 @@ def run(main: Callable[[], Any]) -> None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from twotower.sweep.callback import SweepRefusedError
-
     message, code = "", 0
     try:
         sys.argv[1:] = with_added(typed)
         main()
-    except (UserError, SweepRefusedError) as error:
+    except (UserError, RefusedError) as error:
         message, code = str(error), 2
     except (HydraException, OmegaConfBaseException) as error:
         message, code = explain(error), 2
@@ -55,8 +53,10 @@ def run(main: Callable[[], Any]) -> None:
         message, code = f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write.", 2
     except KeyboardInterrupt:
         message, code, stopped = "stopped; `ckpt_path=last` goes on from the last finished epoch", 130, True
-    except Exception:
-        _end_sweep(typed, stopped)
+    except Exception as error:
+        ended = _end_sweep(typed, stopped)
+        if "No trials are completed" in str(error) and ended:
+            sys.exit(ended)  # Optuna looks for the best of none; the failures have just been named
         raise
     ended = _end_sweep(typed, stopped)
     if code and not (stopped and ended):
@@ -118,7 +118,7 @@ def _nearest_key(key: str) -> str:
     return hint
 
 
-def job(config: DictConfig) -> float:
+def job(config: DictConfig) -> float | None:
     """Runs one training job for a composed config and returns its objective.
 
     Args:
@@ -127,12 +127,21 @@ def job(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from twotower.config import config_hash, plain
-
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         from twotower.sweep.launched import launched_job
 
         return launched_job(config)
+    try:
+        return _single(config)
+    except UserError as error:
+        raise RefusedError(str(error)) from error
+
+
+def _single(config: DictConfig) -> float:
+    from hydra.core.hydra_config import HydraConfig
+
+    from twotower.config import config_hash, plain
+
     run_dir, resume = Path(HydraConfig.get().runtime.output_dir), None
     if config.ckpt_path is not None:
         from twotower.runs.resume import find_resume

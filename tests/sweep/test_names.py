@@ -1,7 +1,7 @@
 import pytest
 
 from twotower.errors import UserError
-from twotower.sweep.names import is_multirun, is_swept, job_folder, sweep_arguments, sweep_name
+from twotower.sweep.names import is_multirun, is_swept, job_folder, sweep_arguments, sweep_name, with_added
 
 
 def test_a_folder_is_named_by_the_overrides_without_seed_and_sweep():
@@ -68,6 +68,20 @@ def test_seeds_become_an_override_of_the_seed():
     assert "hydra.output_subdir=null" in added
     assert sum(item.startswith("sweep.name=") for item in added) == 1
     assert not any(item.startswith("sweep.name=") for item in sweep_arguments(["-m", "sweep.name=mine"]))
+
+
+@pytest.mark.parametrize("typed", [["a=1", "-m", "b=1,2"], ["a=1", "b=1,2", "-m"], ["--multirun", "a=1", "b=1,2"]])
+def test_the_flag_may_stand_anywhere(typed):
+    first, *rest = with_added(typed)
+    assert first in ("-m", "--multirun")
+    assert rest[:2] == ["a=1", "b=1,2"]
+    assert not any(item.startswith("-") for item in rest)
+
+
+def test_other_flags_keep_their_values():
+    line = with_added(["-m", "a=1,2", "--config-dir", "mine"])
+    assert line[-2:] == ["--config-dir", "mine"]
+    assert with_added(["a=1", "--cfg", "job"]) == ["a=1", "--cfg", "job"]
 
 
 def test_every_start_has_its_own_session():

@@ -26,8 +26,8 @@ class SweepStart(Callback):
         try:
             CURRENT.append(sessions.start(config))
         except UserError as error:
-            raise SweepRefusedError(str(error)) from error
+            raise RefusedError(str(error)) from error
 
 
-class SweepRefusedError(BaseException):
+class RefusedError(BaseException):
     """A `UserError` that Hydra must not swallow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from twotower.sweep.journal import Journal
 from twotower.sweep.plan import parallel_jobs
 
 
-def launched_job(config: DictConfig) -> float:
-    """Runs, resumes or passes over the job that Hydra composed; returns its objective, NaN where it has none.
+def launched_job(config: DictConfig) -> float | None:
+    """Runs, resumes or passes over the job that Hydra composed; returns its objective, None where it has none.
+
+    None, as Optuna takes that for a failed trial and goes on; NaN would end its search.
 
     Args:
         config: the job's composed config without Hydra's part, which is read from `HydraConfig`.
@@ -34,7 +37,8 @@ def launched_job(config: DictConfig) -> float:
         train=partial(_train, settings, run_dir),
         prepare=partial(write_hydra_files, run_dir, config, hydra),
     )
-    return run_job(job, journal)
+    value = run_job(job, journal)
+    return None if math.isnan(value) else value
 
 
 def _train(settings: dict[str, Any], run_dir: Path, resume: Path | None) -> float:

@@ -15,6 +15,9 @@ from twotower.errors import UserError
 ABOUT_THE_SWEEP = ("sweep", "hydra", "ckpt_path", "run_name", "tags", "logger")
 """First parts of keys that say where and how a job is run or watched, not what it computes."""
 
+MULTIRUN = {"-m", "--multirun"}
+"""Hydra's flags for a sweep."""
+
 LONGEST = 120
 """Characters a job folder's name may have; file systems allow 255 bytes."""
 
@@ -62,7 +65,7 @@ def is_swept(override: str) -> bool:
 
 def is_multirun(arguments: Sequence[str]) -> bool:
     """Says whether a command line asks for a sweep."""
-    return bool({"-m", "--multirun"} & set(arguments)) or "hydra.mode=MULTIRUN" in arguments
+    return bool(MULTIRUN & set(arguments)) or "hydra.mode=MULTIRUN" in arguments
 
 
 def sweep_arguments(arguments: Sequence[str]) -> list[str]:
@@ -87,6 +90,19 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
     if values.get("sweep.seeds", "null") != "null":
         added.append(f"seed={_seeds(values)}")
     return [*added, f"sweep.session=s{secrets.token_hex(4)}", "hydra.output_subdir=null"]
+
+
+def with_added(arguments: Sequence[str]) -> list[str]:
+    """Returns a command line with `sweep_arguments` put in, wherever the user wrote `-m`.
+
+    Hydra takes overrides in one piece only, so the flag goes to the front and what is added joins the other overrides.
+    """
+    added = sweep_arguments(arguments)
+    flags = [item for item in arguments if item in MULTIRUN]
+    rest = [item for item in arguments if item not in MULTIRUN]
+    places = [place for place, item in enumerate(rest) if "=" in item and not item.startswith("-")]
+    end = places[-1] + 1 if places else len(rest)
+    return [*flags[:1], *rest[:end], *added, *rest[end:]]
 
 
 def _fixed(arguments: Sequence[str]) -> list[str]:

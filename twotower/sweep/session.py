@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -50,6 +52,8 @@ def start(config: DictConfig) -> Session:
     console = Console(file=sys.stdout)  # this very stream: jobs exchange sys.stdout for a file of theirs
     sweep_dir = Path(str(config.hydra.sweep.dir))
     jobs = grid(config)
+    if jobs is None:
+        quiet_optuna()
     if settings.dry_run:
         show_plan(config, jobs, sweep_dir, console)
         raise SystemExit(0)
@@ -61,6 +65,16 @@ def start(config: DictConfig) -> Session:
     console.print(Text(f"Sweep {settings.name}: {total or 'some'} jobs into {sweep_dir}"), soft_wrap=True)
     progress.start()
     return Session(journal=journal, progress=progress, metric=metric, console=console)
+
+
+def quiet_optuna() -> None:
+    """Keeps the sweeper's own lines out of the terminal: they repeat what the sweep shows, failures included."""
+    logging.getLogger("hydra_plugins").setLevel(logging.CRITICAL)
+    with suppress(ImportError):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 def show_plan(config: DictConfig, jobs: list[list[str]] | None, sweep_dir: Path, console: Console) -> None:
