@@ -14,6 +14,10 @@ class UserError(ValueError):
     """
 
 
+class RefusedError(BaseException):
+    """A `UserError` on its way through Hydra, which prints a line of its own about any `Exception` of a job."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the valid name closest to a misspelt one, or "" when none is close.
 

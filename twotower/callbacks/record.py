@@ -16,11 +16,9 @@ class Record(RunCallback):
 
     def __init__(self) -> None:
         self._epoch_started = time.perf_counter()
-        self._fit_started = time.perf_counter()
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes when training began, and drops epochs a resumed run will train again."""
-        self._fit_started = time.perf_counter()
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Drops epochs a resumed run will train again (here Lightning knows where it goes on)."""
         if trainer.is_global_zero:
             self.context.record.truncate_history(trainer.current_epoch)
             self.context.record.update(device=str(pl_module.device))

@@ -7,7 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from twotower.errors import UserError
+from twotower.errors import RefusedError, UserError
 from twotower.sweep import session as sessions
 from twotower.sweep.session import Session
 
@@ -27,7 +27,3 @@ class SweepStart(Callback):
             CURRENT.append(sessions.start(config))
         except UserError as error:
             raise RefusedError(str(error)) from error
-
-
-class RefusedError(BaseException):
-    """A `UserError` that Hydra must not swallow."""
