@@ -30,5 +30,5 @@ class Progress(RichProgressBar):
         history = self._context.record.data["history"]
         values = {**(history[-1]["metrics"] if history else {}), **self._context.epoch_metrics}
         if self._context.objective in values:
-            shown[self._context.objective] = f"{values[self._context.objective]:.3f}"
+            shown[self._context.objective.partition("/")[2]] = f"{values[self._context.objective]:.3f}"
         return shown
