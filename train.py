@@ -1,4 +1,4 @@
-"""Trains one two-tower model, or with `-m` a sweep of them: `python train.py -m model=gru,mlp loss=contrastive,triplet`."""
+"""Trains one two-tower model, or with `-m` a sweep: `python train.py -m model=gru,mlp loss=contrastive,triplet`."""
 
 from __future__ import annotations
 

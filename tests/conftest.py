@@ -22,7 +22,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
     """Points every test at a cache of this session, so nothing of the user's is read or written."""
     folder = tmp_path_factory.mktemp("cache")
     os.environ["TWOTOWER_CACHE"] = str(folder)
-    yield folder
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def shared_data():
 def tiny_beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gives a small BEIR folder that can be learnt: queries and documents name the same topics with different words.
 
-    30 topics, 8 documents and 8 training queries each, 2 dev queries each; a third of the words are noise shared by all.
+    30 topics, 8 documents and 8 training queries each, 2 dev queries each; a third of the words are noise.
     Every dev query has 10 candidates.
     """
     folder = tmp_path_factory.mktemp("tiny")
@@ -57,7 +57,9 @@ def tiny_beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     for topic in range(30):
         for number in range(8):
-            documents.append({"_id": f"d{topic}-{number}", "title": f"only{topic}n{number}", "text": text("doc", topic, 12)})
+            documents.append(
+                {"_id": f"d{topic}-{number}", "title": f"only{topic}n{number}", "text": text("doc", topic, 12)}
+            )
         for number in range(10):
             split = "train" if number < 8 else "dev"
             target = number % 8
@@ -65,7 +67,9 @@ def tiny_beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
             queries.append(query)
             qrels[split].append((query["_id"], f"d{topic}-{target}", 1))
             if split == "dev":
-                others = [f"d{other}-{generator.integers(8)}" for other in generator.permutation(30)[:9] if other != topic]
+                others = [
+                    f"d{other}-{generator.integers(8)}" for other in generator.permutation(30)[:9] if other != topic
+                ]
                 candidates += [(query["_id"], f"d{topic}-{target}", 1), *((query["_id"], other, 0) for other in others)]
     write_lines(folder / "corpus.jsonl", documents)
     write_lines(folder / "queries.jsonl", queries)

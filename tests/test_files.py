@@ -18,9 +18,14 @@ from twotower.files import atomic_path, read_json, sha256_file, write_json, writ
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(RuntimeError, match="half"), atomic_path(target) as temporary:
-        temporary.write_text("new, but")
-        raise RuntimeError("half way")
+
+    def write_half() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("new, but")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half"):
+        write_half()
     assert target.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 

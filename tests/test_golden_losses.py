@@ -1,6 +1,7 @@
 """Committed loss curves: a change of the maths in towers, losses, optimizer or batches shows here.
 
-To renew them after a change that is meant to alter the numbers: TWOTOWER_GOLDEN=write make test ARGS=tests/test_golden_losses.py
+To renew them after a change that is meant to alter the numbers:
+TWOTOWER_GOLDEN=write make test ARGS=tests/test_golden_losses.py
 """
 
 from __future__ import annotations

@@ -71,6 +71,7 @@ def test_the_run_folder_is_complete(finished):
     _, run = finished
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "finished"
+    assert record["timings"]["encode_documents_per_second"] > 0
     assert record["config"]["model"]["hidden_dim"] == 32
     assert record["choices"]["model"] == "mlp"
     assert [entry["epoch"] for entry in record["history"]] == [1, 2, 3]
@@ -83,7 +84,13 @@ def test_the_run_folder_is_complete(finished):
         assert (run / artefact["path"]).exists(), artefact
     kinds = sorted(artefact["kind"] for artefact in record["artefacts"])
     assert kinds == ["checkpoint", "documents", "history", "index", "index", "per_query"]
-    for name in (".hydra/config.yaml", "train.log", "checkpoints/last.ckpt", "checkpoints/best.ckpt", "index/exact/manifest.json"):
+    for name in (
+        ".hydra/config.yaml",
+        "train.log",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "index/exact/manifest.json",
+    ):
         assert (run / name).is_file(), name
     assert parquet.read_table(run / "per_query.parquet").num_rows == 2 * 60
     with sqlite3.connect(run / "documents.db") as database:
@@ -125,18 +132,30 @@ def test_the_exported_checkpoint_is_plain_data_and_whole(finished):
     assert content["embedding_matrix"].shape == (len(content["word_to_index"]), 32)
     assert all(content["index_to_word"][index] == word for word, index in content["word_to_index"].items())
     stats = content["training_stats"]
-    flat = "batch_size learning_rate optimizer weight_decay beta1 beta2 loss_type temperature margin scheduler epochs hidden_dim"
-    flat += " num_layers dropout patience grad_clip eval_every_epoch eval_max_queries num_workers"
+    flat = "batch_size learning_rate optimizer weight_decay beta1 beta2 loss_type temperature margin scheduler"
+    flat += " epochs hidden_dim num_layers dropout patience grad_clip eval_every_epoch eval_max_queries num_workers"
     assert set(flat.split()) <= set(stats["config"])
     assert (stats["config"]["learning_rate"], stats["config"]["optimizer"]) == (0.01, "adam")
     record = json.loads((run / "run.json").read_text())
     assert stats["config"]["resolved"] == record["config"]
     assert [set(entry) for entry in stats["training_stats"]] == [
-        {"epoch", "train_loss", "train_accuracy", "learning_rate", "eval_mrr", "eval_mrr@10", "eval_recall@10", "eval_ndcg@10", "eval_map"}
+        {
+            "epoch",
+            "train_loss",
+            "train_accuracy",
+            "learning_rate",
+            "eval_mrr",
+            "eval_mrr@10",
+            "eval_recall@10",
+            "eval_ndcg@10",
+            "eval_map",
+        }
     ] * 3
     assert stats["best_epoch"] == record["best_epoch"] == content["epoch"]
     assert stats["evaluation_stats"][0]["evaluation_type"] == "full"
-    assert json.loads((path.parent / f"training_history_{path.stem}.json").read_text())["best_epoch"] == content["epoch"]
+    assert (
+        json.loads((path.parent / f"training_history_{path.stem}.json").read_text())["best_epoch"] == content["epoch"]
+    )
     names = set(content["model_state_dict"])
     assert "embedding.weight" in names
     assert all(name.startswith(("embedding.", "query_tower.layers.", "document_tower.layers.")) for name in names)
@@ -155,11 +174,18 @@ def test_the_exported_model_gives_the_vectors_of_the_index(finished):
     _, run = finished
     checkpoint = load(find_checkpoint(run))
     with sqlite3.connect(run / "documents.db") as database:
-        texts = [f"{title} {text}".strip() for title, text in database.execute("select title, text from documents order by row")]
-    vectors = encode(checkpoint.model, checkpoint.tokenizer.encode(texts, checkpoint.max_document_length), side="document")
+        texts = [
+            f"{title} {text}".strip()
+            for title, text in database.execute("select title, text from documents order by row")
+        ]
+    vectors = encode(
+        checkpoint.model, checkpoint.tokenizer.encode(texts, checkpoint.max_document_length), side="document"
+    )
     stored = np.load(next((run / "index" / "exact").glob("*.npy")), mmap_mode="r")
     if stored.shape != vectors.shape:
-        stored = next(np.load(item) for item in (run / "index" / "exact").glob("*.npy") if np.load(item).shape == vectors.shape)
+        stored = next(
+            np.load(item) for item in (run / "index" / "exact").glob("*.npy") if np.load(item).shape == vectors.shape
+        )
     np.testing.assert_allclose(stored, vectors, atol=1e-5)
 
 
@@ -170,7 +196,11 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_weights(tiny_beir, tmp_pat
     parts.mkdir()
     assert launch(whole, tiny_beir, *settings).returncode == 0
     process = subprocess.Popen(
-        command(tiny_beir, *settings), cwd=parts, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
+        command(tiny_beir, *settings),
+        cwd=parts,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ},
     )
     wait_for_epoch(parts, 2, process)
     process.kill()
@@ -178,12 +208,16 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_weights(tiny_beir, tmp_pat
     resumed = launch(parts, tiny_beir, *settings, "ckpt_path=last")
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     first, second = only_run(whole), only_run(parts)
-    weights = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (first, second)]
+    weights = [
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (first, second)
+    ]
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
     records = [json.loads((run / "run.json").read_text()) for run in (first, second)]
     assert [entry["epoch"] for entry in records[1]["history"]] == [1, 2, 3, 4]
-    assert [entry["train_loss"] for entry in records[0]["history"]] == [entry["train_loss"] for entry in records[1]["history"]]
+    assert [entry["train_loss"] for entry in records[0]["history"]] == [
+        entry["train_loss"] for entry in records[1]["history"]
+    ]
     assert records[0]["evaluation"] == records[1]["evaluation"]
 
 
@@ -193,7 +227,10 @@ def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen) -> None:
     for _ in range(2400):
         assert process.poll() is None, "the run ended before it could be stopped"
         for path in folder.glob("outputs/*/*/run.json"):
-            if len(json.loads(path.read_text())["history"]) >= epoch and (path.parent / "checkpoints" / "last.ckpt").is_file():
+            if (
+                len(json.loads(path.read_text())["history"]) >= epoch
+                and (path.parent / "checkpoints" / "last.ckpt").is_file()
+            ):
                 return
         time.sleep(0.02)
     raise AssertionError("no epoch was finished in time")

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,8 @@ def cached_folder(kind: str, key: str, build: Callable[[Path], None]) -> Path:
                 with atomic_path(final) as temporary:
                     temporary.mkdir()
                     build(temporary)
-    try:
+    with suppress(OSError):  # a read-only shared cache is still good to read; only the last-used time is lost
         os.utime(final)
-    except OSError:
-        pass  # a read-only shared cache is still good to read; only the last-used time is lost
     return final
 
 
@@ -96,7 +95,9 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"Cannot create the cache folder {folder}: {error.strerror}. Set TWOTOWER_CACHE to a folder you can write.") from error
+        raise UserError(
+            f"Cannot create the cache folder {folder}: {error.strerror}. Set TWOTOWER_CACHE to a folder you can write."
+        ) from error
 
 
 def entries() -> list[Entry]:

@@ -97,8 +97,12 @@ def _check_target(target: str, key: str) -> None:
         try:
             found = get_object(target)
         except (ImportError, AttributeError) as error:
-            raise UserError(f"{key}._target_={target} can't be found: {' '.join(str(error.__cause__ or error).split())}") from error
+            raise UserError(
+                f"{key}._target_={target} can't be found: {' '.join(str(error.__cause__ or error).split())}"
+            ) from error
         homes = tuple(item if item.endswith(".") else item.lower() for item in ALLOWED_TARGETS)
         if f"{getattr(found, '__module__', '')}.".startswith(homes) and callable(found):
             return
-    raise UserError(f"{key}._target_={target} is not allowed; a target is defined below one of: {', '.join(ALLOWED_TARGETS)}.")
+    raise UserError(
+        f"{key}._target_={target} is not allowed; a target is defined below one of: {', '.join(ALLOWED_TARGETS)}."
+    )

@@ -35,7 +35,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise UserError(f"Cannot write {final}: {error.strerror or error}. Free space or choose another folder.") from error
+        raise UserError(
+            f"Cannot write {final}: {error.strerror or error}. Free space or choose another folder."
+        ) from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

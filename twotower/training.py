@@ -50,7 +50,10 @@ def train(
     Raises:
         UserError: for a mistake in config or data; the record then says `failed`.
     """
-    name = config["run_name"] or "-".join(str(choices.get(group)) for group in ("model", "loss", "data")) + f"-seed{config['seed']}"
+    name = (
+        config["run_name"]
+        or "-".join(str(choices.get(group)) for group in ("model", "loss", "data")) + f"-seed{config['seed']}"
+    )
     record = RunRecord.open(
         run_dir,
         run_name=name,
@@ -102,7 +105,9 @@ def _end(record: RunRecord, loggers: list[Any], status: str, error: BaseExceptio
     close_loggers(loggers, failed=True)
 
 
-def prepare(config: dict[str, Any], *, run_dir: Path, run_name: str, choices: dict[str, Any], record: RunRecord) -> RunContext:
+def prepare(
+    config: dict[str, Any], *, run_dir: Path, run_name: str, choices: dict[str, Any], record: RunRecord
+) -> RunContext:
     """Loads the collection, makes tokens, and reports on both before any training."""
     started = time.perf_counter()
     console = Console()
@@ -133,9 +138,7 @@ def build_module(context: RunContext) -> TwoTowerModule:
     """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
     config, tokenizer = context.config, context.tokenizer
     tokens = training_tokens(context.data)
-    matrix_VD = build_embedding(
-        config["embedding"], tokenizer.index_to_word, tokens, seed=config["seed"]
-    )
+    matrix_VD = build_embedding(config["embedding"], tokenizer.index_to_word, tokens, seed=config["seed"])
     module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
     module.model.load_embedding(matrix_VD)
     module.model.set_word_weights(idf(tokens, tokenizer.size))
@@ -182,11 +185,13 @@ def finish(context: RunContext, loggers: list[Any], trainer: pl.Trainer) -> floa
         close_loggers(loggers, failed=False)
         return float("nan")
     numbers = evaluation.to_dict()
-    protocol, _, metric = context.objective.partition("/")
-    verdict = numbers[protocol]["verdict"]
+    verdict = numbers[context.objective.partition("/")[0]]["verdict"]
     objective = record.data["objective"]
     summary = {
-        f"best/{name}/{key}": figure["value"] for name, part in numbers.items() if isinstance(part, dict) for key, figure in part["metrics"].items()
+        f"best/{name}/{key}": figure["value"]
+        for name, part in numbers.items()
+        if isinstance(part, dict)
+        for key, figure in part["metrics"].items()
     }
     summary |= {"best_epoch": context.best_epoch, "verdict": verdict["label"], "objective": objective["value"]}
     summarise(loggers, summary, history=record.data["history"])
@@ -220,7 +225,10 @@ def show(context: RunContext) -> None:
     if context.indexes:
         question = context.data.collection.query_texts[int(context.data.eval_queries(1)[0])]
         quoted = question.replace('"', "'").replace("$", "").replace("`", "")
-        console.print(Text.assemble("Search it   ", (f'.venv/bin/twotower search "{quoted}" --run {folder}', "bold cyan")), soft_wrap=True)
+        console.print(
+            Text.assemble("Search it   ", (f'.venv/bin/twotower search "{quoted}" --run {folder}', "bold cyan")),
+            soft_wrap=True,
+        )
 
 
 def _short(path: Path) -> str:

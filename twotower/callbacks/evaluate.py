@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from twotower.callbacks.base import RunCallback
-from twotower.errors import UserError
+from twotower.errors import UserError, nearest
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.ranking import Ranking
 from twotower.files import atomic_path
@@ -42,6 +42,7 @@ class Evaluate(RunCallback):
         self.rankings: dict[str, Ranking] = {}
         self.sample_ND: np.ndarray | None = None
         self.seconds = 0.0
+        self.documents_per_second: float | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Measures the model before its first step, the third figure beside chance and BM25."""
@@ -49,11 +50,8 @@ class Evaluate(RunCallback):
         self._check_objective()
 
     def _check_objective(self) -> None:
-        protocol, _, metric = self.context.objective.partition("/")
         known = [f"{name}/{item}" for name, metrics in self.context.untrained.items() for item in metrics]
         if self.context.objective not in known:
-            from twotower.errors import nearest
-
             raise UserError(
                 f"evaluation.objective={self.context.objective} is not measured on this data; "
                 f"there are: {', '.join(known)}.{nearest(self.context.objective, known)}"
@@ -72,11 +70,13 @@ class Evaluate(RunCallback):
             rank_zero_only=True,
         )
 
-    def _vectors(self, pl_module: pl.LightningModule, rows: np.ndarray, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def _vectors(self, pl_module: pl.LightningModule, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(pl_module, TwoTowerModule)
         data = self.context.data
         query_QD = encode(pl_module.model, data.query_tokens, side="query", rows=rows)
+        started = time.perf_counter()
         document_ND = encode(pl_module.model, data.document_tokens, side="document")
+        self.documents_per_second = len(document_ND) / max(time.perf_counter() - started, 1e-9)
         return query_QD, document_ND
 
     def _means(self, pl_module: pl.LightningModule, rows: np.ndarray) -> dict[str, dict[str, float]]:

@@ -103,7 +103,11 @@ class Export(RunCallback):
         protocol = self.context.objective.partition("/")[0]
         training, evaluation = [], []
         for entry in record["history"]:
-            metrics = {name.partition("/")[2]: value for name, value in entry["metrics"].items() if name.startswith(f"{protocol}/")}
+            metrics = {
+                name.partition("/")[2]: value
+                for name, value in entry["metrics"].items()
+                if name.startswith(f"{protocol}/")
+            }
             figures = {
                 "eval_mrr": metrics.get("mrr"),
                 "eval_mrr@10": metrics.get("mrr_10"),
@@ -114,7 +118,9 @@ class Export(RunCallback):
             base = {key: entry[key] for key in ("epoch", "train_loss", "train_accuracy", "learning_rate")}
             training.append({**base, **figures})
             if entry["metrics"]:
-                evaluation.append({**figures, "epoch": entry["epoch"], "evaluation_type": protocol, "metrics": entry["metrics"]})
+                evaluation.append(
+                    {**figures, "epoch": entry["epoch"], "evaluation_type": protocol, "metrics": entry["metrics"]}
+                )
         best = next((item for item in evaluation if item["epoch"] == self.context.best_epoch), {})
         return {
             "config": checkpoint.flat_config(record["config"], self.context.choices),

@@ -51,7 +51,8 @@ class Health(RunCallback):
         """Stops a step whose loss is not a number before it reaches the weights."""
         assert isinstance(pl_module, TwoTowerModule)
         if pl_module.last_loss is not None and not bool(torch.isfinite(pl_module.last_loss)):
-            self._report(trainer, "loss", f"the loss became {float(pl_module.last_loss)} at step {trainer.global_step}", force=True)
+            message = f"the loss became {float(pl_module.last_loss)} at step {trainer.global_step}"
+            self._report(trainer, "loss", message, force=True)
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     parameter.grad = None
@@ -65,7 +66,9 @@ class Health(RunCallback):
         if expected is None or pl_module.last_loss is None:
             return
         near = (pl_module.last_loss - expected).abs() <= self.tolerance * expected
-        self._stuck_steps = torch.where(near, self._stuck_steps.to(near.device) + 1, torch.zeros((), device=near.device))
+        self._stuck_steps = torch.where(
+            near, self._stuck_steps.to(near.device) + 1, torch.zeros((), device=near.device)
+        )
         if (batch_idx + 1) % 10 == 0 and float(self._stuck_steps) >= self.patience_steps:
             self._report(
                 trainer,
@@ -83,17 +86,19 @@ class Health(RunCallback):
         count = len(sample_ND)
         cosine = (np.square(sample_ND.sum(axis=0)).sum() - count) / max(count * (count - 1), 1)
         if cosine > self.max_cosine:
-            self._report(trainer, "cosine", f"random documents have a mean cosine of {cosine:.3f}: their vectors are nearly the same")
+            message = f"random documents have a mean cosine of {cosine:.3f}: their vectors are nearly the same"
+            self._report(trainer, "cosine", message)
         ranking = evaluate.rankings.get("full")
         if ranking is not None and len(ranking.rows) >= 50:
             share = len(np.unique(np.asarray(ranking.rows)[:, 0])) / len(ranking.rows)
             if share < self.min_distinct_top1:
-                self._report(trainer, "top1", f"only {share:.1%} of the queries' first documents are distinct: a few documents answer everything")
+                message = f"only {share:.1%} of the queries' first documents are distinct: a few answer everything"
+                self._report(trainer, "top1", message)
 
     def _report(self, trainer: pl.Trainer, kind: str, message: str, force: bool = False) -> None:
         if kind not in self._said:
             self._said.add(kind)
             self.context.unhealthy.append(message)
-            logger.warning("Unhealthy: %s. Try a smaller learning rate, another temperature or margin, or more varied batches.", message)
+            logger.warning("Unhealthy: %s. Try a smaller learning rate, or another temperature or margin.", message)
         if self.stop or force:
             trainer.should_stop = True

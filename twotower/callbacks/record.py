@@ -51,6 +51,7 @@ class Record(RunCallback):
         record = self.context.record
         evaluate = next((item for item in trainer.callbacks if isinstance(item, Evaluate)), None)  # type: ignore[attr-defined]
         evaluate_seconds = evaluate.seconds if evaluate else 0.0
+        speed = evaluate.documents_per_second if evaluate else None
         protocol, _, metric = self.context.objective.partition("/")
         numbers = evaluation.to_dict()
         figure = numbers[protocol]["metrics"][metric]
@@ -63,6 +64,7 @@ class Record(RunCallback):
             timings={
                 "fit_seconds": round(sum(item["seconds"] for item in record.data["history"]), 3),
                 "evaluate_seconds": round(evaluate_seconds, 3),
+                "encode_documents_per_second": None if speed is None else round(speed, 1),
             },
         )
         record.add_artefact("per_query.parquet", "per_query")

@@ -24,7 +24,9 @@ class _Lazy(click.Group):
             return None
         return importlib.import_module(f"twotower.commands.{name}").command
 
-    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         names = self.list_commands(context)
         if args and args[0] not in names:
             raise UserError(f"No command '{args[0]}'; there are: {', '.join(names)}.{nearest(args[0], names)}")

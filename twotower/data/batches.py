@@ -34,7 +34,7 @@ class TrainBatch(NamedTuple):
 
     query: TokenBatch
     document: TokenBatch
-    mask_BN: torch.Tensor  # noqa: N815
+    mask_BN: torch.Tensor
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TrainBatch:
         """Returns the batch on another device."""

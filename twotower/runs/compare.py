@@ -154,7 +154,7 @@ def _fetch(path: Path, ids: Sequence[str]) -> Mapping[str, str]:
     connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True)
     try:
         rows = connection.execute(
-            f"SELECT doc_id, title, text FROM documents WHERE doc_id IN ({marks})",  # noqa: S608 (marks only)
+            f"SELECT doc_id, title, text FROM documents WHERE doc_id IN ({marks})",  # noqa: S608 (question marks only)
             list(ids),
         ).fetchall()
     finally:

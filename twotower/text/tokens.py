@@ -25,8 +25,8 @@ class TokenBatch(NamedTuple):
         offsets_B1: int64 [B + 1], where each text starts; the last entry is T.
     """
 
-    ids_T: torch.Tensor  # noqa: N815
-    offsets_B1: torch.Tensor  # noqa: N815
+    ids_T: torch.Tensor
+    offsets_B1: torch.Tensor
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -100,7 +100,7 @@ class Tokens:
         statistics: what encoding met, for the report.
     """
 
-    ids_T: np.ndarray  # noqa: N815
+    ids_T: np.ndarray
     offsets: np.ndarray
     statistics: TokenStatistics = TokenStatistics()
 
