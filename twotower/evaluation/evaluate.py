@@ -8,7 +8,7 @@ Shapes: Q queries under evaluation, D dimensions, N documents, P queries of a pr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from twotower.evaluation.budget import parse_size
 from twotower.evaluation.chance import expected_metrics
 from twotower.evaluation.metrics import query_metrics
 from twotower.evaluation.names import METRICS
+from twotower.evaluation.pair_scores import random_scores, relevant_scores
 from twotower.evaluation.pools import Pool, build_pools
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
@@ -138,7 +139,12 @@ def evaluate_vectors(
     for item, ranking in zip(measured, lexical, strict=True):
         name = item.pool.protocol
         earlier = (untrained or {}).get(name)
-        results[name] = _result(item, ranking, rows[item.pool.positions], metric, k, earlier, options)
+        own_PD = query_QD[item.pool.positions]
+        results[name] = replace(
+            _result(item, ranking, rows[item.pool.positions], metric, k, earlier, options),
+            relevant_scores=relevant_scores(own_PD, document_ND, item.relevance),
+            random_scores=random_scores(own_PD, document_ND, item.relevance, item.pool, seed=seed),
+        )
     return Evaluation(split=split, collection=collection, protocols=results, objective=objective, confidence=confidence)
 
 

@@ -41,6 +41,8 @@ class ProtocolResult:
         first_rank: rank of the first relevant document, 0 for none within K [P].
         values: every query's metrics [P, M]; 0 for queries without relevance.
         bm25_values: the same of BM25, or None.
+        relevant_scores: similarity to the best relevant document, NaN for none [P], or None where not asked for.
+        random_scores: similarity to one random document of the pool that isn't relevant, NaN for none [P], or None.
     """
 
     protocol: str
@@ -55,6 +57,8 @@ class ProtocolResult:
     first_rank: np.ndarray = field(repr=False)
     values: np.ndarray = field(repr=False)
     bm25_values: np.ndarray | None = field(repr=False, default=None)
+    relevant_scores: np.ndarray | None = field(repr=False, default=None)
+    random_scores: np.ndarray | None = field(repr=False, default=None)
 
     @property
     def pool(self) -> str:
@@ -87,6 +91,9 @@ class ProtocolResult:
             lacking = pa.nulls(len(self.query_rows), pa.float64())
             at = METRICS.index(name)
             columns[f"bm25_{name}"] = lacking if self.bm25_values is None else pa.array(self.bm25_values[:, at])
+        for name, pairs in (("relevant_score", self.relevant_scores), ("random_score", self.random_scores)):
+            lacking = pa.nulls(len(self.query_rows), pa.float32())
+            columns[name] = lacking if pairs is None else pa.array(pairs, pa.float32(), mask=np.isnan(pairs))
         rows, scores = self.ranking.rows[:, :_SHOWN], self.ranking.scores[:, :_SHOWN]
         present = rows >= 0
         offsets = pa.array(np.concatenate([[0], np.cumsum(present.sum(axis=1))]), pa.int32())
@@ -134,6 +141,7 @@ class Evaluation:
         """Returns one row per (protocol, query) as a pyarrow Table.
 
         Columns: protocol, query_id, query, pool_size, num_relevant, first_relevant_rank (null when none within the
-        ranking's depth), every metric, bm25_mrr_10, bm25_ndcg_10, top_ids and top_scores (the ten best).
+        ranking's depth), every metric, bm25_mrr_10, bm25_ndcg_10, relevant_score and random_score (similarity to the
+        best relevant document, and to one random other of the pool), top_ids and top_scores (the ten best).
         """
         return pa.concat_tables([part.table(self.collection) for part in self])
