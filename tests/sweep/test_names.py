@@ -117,5 +117,7 @@ def test_folders_of_a_sweep_we_name_leave_out_what_all_jobs_share():
     assert (
         job_folder(["model=gru", "data=beir", "data.path=/a/b", "optimizer.lr=1", *added]) == "model=gru,optimizer.lr=1"
     )
+    twice = sweep_arguments(["-m", "optimizer.lr=1", "optimizer.lr=1,2"])
+    assert "sweep.fixed=[]" in twice, "given twice, the last one counts"
     mine = sweep_arguments(["-m", "model=gru,mlp", "data=beir", "sweep.name=mine"])
     assert job_folder(["model=gru", "data=beir", *mine]) == "data=beir,model=gru"

@@ -136,7 +136,7 @@ def _restore_logger(name: str, state: tuple[int, list[logging.Handler], bool]) -
 def _numpy_state() -> Any:
     import numpy as np
 
-    return np.random.get_state()  # noqa: NPY002 - libraries draw from the global generator, so it is what leaks
+    return np.random.get_state()  # noqa: NPY002 - libraries draw from the global generator: it is what leaks
 
 
 def _restore_numpy(state: Any) -> None:

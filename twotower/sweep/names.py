@@ -107,9 +107,9 @@ def with_added(arguments: Sequence[str]) -> list[str]:
 
 def _fixed(arguments: Sequence[str]) -> list[str]:
     """Returns the keys that have one plain value on the command line."""
-    plain = [item for item in arguments if "=" in item and not item.startswith("-") and not is_swept(item)]
-    keys = [key_of(item) for item in plain if "(" not in item and not _about_the_sweep(item)]
-    return sorted(key for key in set(keys) if re.fullmatch(r"[\w./]+", key) and key != "seed")
+    overrides = [item for item in arguments if "=" in item and not item.startswith("-") and not _about_the_sweep(item)]
+    varied = {key_of(item) for item in overrides if is_swept(item) or "(" in item} | {"seed"}
+    return sorted({key for item in overrides if re.fullmatch(r"[\w./]+", key := key_of(item))} - varied)
 
 
 def _seeds(values: dict[str, str]) -> str:
