@@ -28,16 +28,23 @@ class Probe:
         source: "queries" or "documents", what the vectors are.
     """
 
-    query_QD: np.ndarray  # noqa: N815
-    scores_QK: np.ndarray  # noqa: N815
+    query_QD: np.ndarray
+    scores_QK: np.ndarray
     source: str
+
+
+class BuildPausedError(UserError):
+    """A build stopped by something that passes, such as a server that is away; the same command later goes on."""
+
+    resumable = True
 
 
 class Index(ABC):
     """One way to find the nearest document vectors.
 
-    A life: `check()` before training; `build()` into an empty folder, then `publish()` once that folder stands in its
-    final place, or `discard()` when something failed; later `load()` and any number of `search()`.
+    A life: `check()` before training; `build()` into a folder, then `publish()` once that folder stands in its final
+    place, `discard()` when something failed, or `pause()` when it was interrupted; later `load()` and any number of
+    `search()`.
     """
 
     kind: ClassVar[str]
@@ -57,7 +64,7 @@ class Index(ABC):
             UserError: naming what is missing.
         """
 
-    def bind(self, identity: Mapping[str, Any]) -> None:  # noqa: B027 - only shared servers need names
+    def bind(self, identity: Mapping[str, Any]) -> None:  # noqa: B027
         """Learns whose index is to be built (see `manifest.identity_of`), before `build`."""
 
     @abstractmethod
@@ -70,7 +77,13 @@ class Index(ABC):
         probe: Probe | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Builds the index and writes its files into an existing, empty folder; ready to search afterwards."""
+        """Builds the index and writes its files into an existing folder; ready to search afterwards.
+
+        The folder may hold what an interrupted build of the same vectors and settings left there: go on from it.
+        """
+
+    def pause(self) -> None:  # noqa: B027
+        """Lets go of what a build holds outside its folder, and keeps what was done, so that another can go on."""
 
     @abstractmethod
     def load(self, folder: Path) -> None:
@@ -113,7 +126,7 @@ class Index(ABC):
         """What the build decided, for the manifest: `settings` (dict), `notes` (list), `bytes` held elsewhere."""
         return {"settings": {}, "notes": [], "bytes": 0}
 
-    def publish(self) -> None:  # noqa: B027 - only a backend with state elsewhere has something to switch
+    def publish(self) -> None:  # noqa: B027
         """Makes a finished build the current one outside its folder, and removes the one before."""
 
     def discard(self) -> None:  # noqa: B027

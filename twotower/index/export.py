@@ -6,6 +6,7 @@ Legend: N documents, D dimension, Q queries.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,22 +19,25 @@ from twotower.config import instantiate, plain
 from twotower.errors import UserError, nearest
 from twotower.files import atomic_path
 from twotower.index import manifest
-from twotower.index.base import Index, Probe
+from twotower.index.base import BuildPausedError, Index, Probe
 from twotower.index.recall import make_probe, measure
+from twotower.index.resume import finish, part_folder
 from twotower.index.vectors import Progress, Vectors, sample_rows, take
 
 log = logging.getLogger(__name__)
 
-SAMPLE_FILE = "random_documents.npy"
 SAMPLE_SIZE = 256
 
 
 class IndexExportError(UserError):
-    """Some index could not be written; `written` holds the manifests of those that could, by name."""
+    """Some index could not be written; `written` holds the manifests of those that could, by name.
 
-    def __init__(self, message: str, *, written: dict[str, dict[str, Any]]) -> None:
+    `resumable` says that one of the others can go on from what it has.
+    """
+
+    def __init__(self, message: str, *, written: dict[str, dict[str, Any]], resumable: bool = False) -> None:
         super().__init__(message)
-        self.written = written
+        self.written, self.resumable = written, resumable
 
 
 def make_indexes(index_config: Mapping[str, Any] | None) -> dict[str, Index]:
@@ -130,7 +134,8 @@ def export(
         first = next(iter(failed.values()))
         others = f" Written: {', '.join(done)}." if done else ""
         told = " ".join(f"[{name}] {error}" for name, error in failed.items())
-        raise IndexExportError(f"Index not written: {told}{others}", written=done) from first
+        resumable = any(isinstance(error, BuildPausedError) for error in failed.values())
+        raise IndexExportError(f"Index not written: {told}{others}", written=done, resumable=resumable) from first
     return done
 
 
@@ -150,19 +155,22 @@ def _export_one(
         if progress:
             progress(f"{index.name}: {stage}", part, whole)
 
+    key = {"identity": dict(identity), "config": dict(config), "shape": list(vectors_ND.shape)}
+    part = folder.with_name(f".{folder.name}.part")
     try:
-        with atomic_path(folder) as temporary:
-            temporary.mkdir()
+        with atomic_path(folder) as final, part_folder(part, key, sample_SD):
             index.bind(identity)
             started = time.perf_counter()
-            index.build(vectors_ND, document_ids, temporary, probe=probe, progress=report)
+            index.build(vectors_ND, document_ids, part, probe=probe, progress=report)
             seconds = time.perf_counter() - started
-            np.save(temporary / SAMPLE_FILE, sample_SD)
+            finish(part)
             facts = _facts(index, config, measure(index, vectors_ND, probe), probe, seconds)
-            written = manifest.write(temporary, identity=identity, facts=facts)
-    except BaseException:
+            written = manifest.write(part, identity=identity, facts=facts)
+            os.rename(part, final)
+    except BaseException as error:
         with suppress(Exception):
-            index.discard()
+            resumable = getattr(error, "resumable", not isinstance(error, Exception))
+            index.pause() if resumable else index.discard()
         raise
     index.publish()
     log.info("index.%s: %d documents, recall@10 %.3f, %.1f s", index.name, index.count, facts["recall_at_10"], seconds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ import faiss
 import numpy as np
 
 from twotower.errors import UserError
-from twotower.files import read_json, write_json
+from twotower.files import atomic_path, read_json, write_json
 from twotower.index.base import Index, Probe, need
 from twotower.index.faiss_factory import fit, largest, list_count, make, prepare, search_parameter
 from twotower.index.recall import recall_of_scores
@@ -30,6 +31,13 @@ log = logging.getLogger(__name__)
 FILE = "index.faiss"
 ORIGINALS = "vectors.npy"
 SETTINGS = "settings.json"
+PARTIAL = "partial.faiss"
+SAVE_SECONDS = 60.0
+"""A long build writes down what it has this often, or as seldom as keeps that under a twentieth of the time."""
+
+TRAIN_PER_CENTROID = 64
+"""Vectors to train on per IVF list: four times quicker than FAISS's 256, with no loss of recall that was measurable."""
+
 RERANK_BYTES = 64 << 20
 SINGLE_THREAD_WORK = 1 << 26
 """Products (queries x documents x dimensions) that one thread does before another could have been woken up."""
@@ -51,7 +59,7 @@ class FaissIndex(Index):
         nprobe: IVF: lists visited; null: the fewest that reach target_recall.
         target_recall: recall@10 to reach when tuning.
         rerank: this many hits are scored again from the original vectors; 0: none.
-        train_size: most vectors to train on; null: what FAISS uses (256 per centroid).
+        train_size: most vectors to train on; null: 64 per IVF list, at least 65,536.
         gpu: build and search on the first GPU.
         seed: chooses the training vectors.
     """
@@ -114,39 +122,67 @@ class FaissIndex(Index):
         fitted, self.notes = fit(self.factory, self.count)
         for note in self.notes:
             log.warning("index.%s: %s", self.name, note)
-        index = make(fitted, self.dim, self.name)
-        if search_parameter(index) == "efSearch":
-            faiss.ParameterSpace().set_index_parameter(index, "efConstruction", self.ef_construction)
-        index = self._fill(self._to_gpu(index), vectors, fitted, progress)
-        faiss.write_index(faiss.index_gpu_to_cpu(index) if self.gpu else index, str(folder / FILE))
-        del index  # searched below as users will: from the file, without a second copy in memory
+        if not (folder / FILE).is_file():
+            self._make_file(vectors, fitted, folder, progress)
         if self.rerank:
             write_npy(folder / ORIGINALS, vectors, progress=progress, stage="originals")
         self._open(folder)
         self._tune(probe)
         write_json(folder / SETTINGS, {"value": self.value})
 
-    def _fill(self, index: faiss.Index, vectors: Vectors, fitted: str, progress: Progress | None) -> faiss.Index:
+    def _make_file(self, vectors: Vectors, fitted: str, folder: Path, progress: Progress | None) -> None:
+        partial = folder / PARTIAL
+        if partial.is_file():
+            index = faiss.read_index(str(partial))
+            log.info("index.%s: going on at row %d of %d", self.name, index.ntotal, self.count)
+        else:
+            index = make(fitted, self.dim, self.name)
+        if search_parameter(index) == "efSearch":
+            faiss.ParameterSpace().set_index_parameter(index, "efConstruction", self.ef_construction)
+        index = self._to_gpu(index)
         if not index.is_trained:
-            if progress:
-                progress("train", 0, self.count)
-            size = self.train_size or 256 * max(256, list_count(fitted))
-            rows = sample_rows(self.count, size, self.seed)
-            borrowed = [] if self.gpu else prepare(index)
-            try:
-                index.train(take(vectors, rows))
-                del borrowed
-            except RuntimeError as error:
-                raise UserError(
-                    f"index.{self.name}.factory={self.factory} cannot be trained on {len(rows)} vectors: "
-                    f"{str(error).rsplit(': ', 1)[-1]}. Use a smaller one, or index=faiss_flat."
-                ) from error
+            self._train(index, vectors, fitted, progress)
+            self._save(index, partial)
+        self._add(index, vectors, partial, progress)
+        if progress:
+            progress("write", self.count, self.count)
+        # The file itself is renamed into place: a file of this name is always whole.
+        self._save(index, folder / FILE)
+        partial.unlink(missing_ok=True)
+        # From here on the index is searched as users will: from the file, without a second copy in memory.
+
+    def _save(self, index: faiss.Index, path: Path) -> float:
+        started = time.monotonic()
+        with atomic_path(path) as temporary:
+            faiss.write_index(faiss.index_gpu_to_cpu(index) if self.gpu else index, str(temporary))
+        return time.monotonic() - started
+
+    def _train(self, index: faiss.Index, vectors: Vectors, fitted: str, progress: Progress | None) -> None:
+        if progress:
+            progress("train", 0, self.count)
+        size = self.train_size or TRAIN_PER_CENTROID * max(1024, list_count(fitted))
+        rows = sample_rows(self.count, size, self.seed)
+        borrowed = [] if self.gpu else prepare(index)
+        try:
+            index.train(take(vectors, rows))
+            del borrowed
+        except RuntimeError as error:
+            raise UserError(
+                f"index.{self.name}.factory={self.factory} cannot be trained on {len(rows)} vectors: "
+                f"{str(error).rsplit(': ', 1)[-1]}. Use a smaller one, or index=faiss_flat."
+            ) from error
+
+    def _add(self, index: faiss.Index, vectors: Vectors, partial: Path, progress: Progress | None) -> None:
         # Small blocks keep the bar moving where adding is slow (a graph); FAISS spreads each over all threads.
-        for start, block_BD in blocks(vectors, rows=min(16384, max(1024, self.count // 50))):
+        rows, saved, cost = min(16384, max(1024, self.count // 50)), time.monotonic(), 0.0
+        for start, block_BD in blocks(vectors, rows=rows, start=int(index.ntotal)):
             index.add(block_BD)
+            stop = start + len(block_BD)
             if progress:
-                progress("add", start + len(block_BD), self.count)
-        return index
+                progress("add", stop, self.count)
+            if stop < self.count and time.monotonic() - saved > max(SAVE_SECONDS, 20 * cost):
+                cost = self._save(index, partial)
+                saved = time.monotonic()
 
     def _tune(self, probe: Probe | None) -> None:
         parameter = search_parameter(self._cpu_view())

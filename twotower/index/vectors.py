@@ -5,6 +5,7 @@ Legend: N documents, D dimension, B rows of one block, Q queries, K ranks.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,9 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from twotower.errors import UserError
+from twotower.index.resume import note_rows, rows_done
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 64 << 20
 """Bytes of float32 a block may take; what a build needs beyond the index itself is a few of these."""
+
+NOTE_BYTES = 1 << 30
+"""Bytes after which a long write makes sure of what it has, so that it can be stopped and go on."""
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, rows done, rows in all)."""
@@ -71,21 +78,21 @@ def normalise(vectors_BD: np.ndarray) -> np.ndarray:
     return rows_BD
 
 
-def blocks(vectors: Vectors, *, rows: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (first row, normalised float32 block) over all rows.
+def blocks(vectors: Vectors, *, rows: int | None = None, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (first row, normalised float32 block) over all rows, or those from `start` on.
 
     Raises:
         UserError: for a vector that is not finite, naming its row.
     """
     count, dim = vectors.shape
     rows = rows or max(1, BLOCK_BYTES // (4 * max(1, dim)))
-    for start in range(0, count, rows):
-        block_BD = normalise(vectors[start : start + rows])
+    for first in range(start, count, rows):
+        block_BD = normalise(vectors[first : first + rows])
         bad = ~np.isfinite(block_BD).all(axis=1)
         if bad.any():
-            row = start + int(bad.argmax())
+            row = first + int(bad.argmax())
             raise UserError(f"Document vector {row} is not finite; the model diverged, so no index is written.")
-        yield start, block_BD
+        yield first, block_BD
 
 
 def take(vectors: Vectors, rows_B: np.ndarray) -> np.ndarray:
@@ -109,14 +116,26 @@ def sample_rows(count: int, size: int, seed: int) -> np.ndarray:
 def write_npy(
     path: Path, vectors: Vectors, *, dtype: str = "float32", progress: Progress | None = None, stage: str = "copy"
 ) -> None:
-    """Writes normalised vectors to a .npy file block by block."""
+    """Writes normalised vectors to a .npy file block by block; goes on where an interrupted write of them ended."""
     count, dim = vectors.shape
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(count, dim))
-    for start, block_BD in blocks(vectors):
-        out[start : start + len(block_BD)] = block_BD
+    done = rows_done(path)
+    if done:
+        out = np.lib.format.open_memmap(path, mode="r+")
+        log.info("%s: going on at row %d of %d", path.name, done, count)
+    else:
+        out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(count, dim))
+    noted = done
+    for start, block_BD in blocks(vectors, start=done):
+        stop = start + len(block_BD)
+        out[start:stop] = block_BD
         if progress:
-            progress(stage, start + len(block_BD), count)
+            progress(stage, stop, count)
+        if (stop - noted) * dim * 4 >= NOTE_BYTES and stop < count:
+            out.flush()
+            note_rows(path, stop)
+            noted = stop
     out.flush()
+    note_rows(path, None)
 
 
 def best_first(scores_QC: np.ndarray, rows_QC: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

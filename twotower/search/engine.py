@@ -17,8 +17,9 @@ import torch
 from twotower.data.documents import DocumentStore
 from twotower.errors import UserError, nearest
 from twotower.index.base import Index
-from twotower.index.export import SAMPLE_FILE, open_index
+from twotower.index.export import open_index
 from twotower.index.manifest import read, run_identity
+from twotower.index.resume import SAMPLE_FILE
 from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
 from twotower.search.results import Hit, RandomScore, Results, Timings
 
