@@ -25,6 +25,7 @@ from twotower.evaluation.report import evaluation_tables
 from twotower.index.export import check as check_indexes
 from twotower.model.module import TwoTowerModule
 from twotower.runs.record import RunRecord
+from twotower.sweep.memory import remember, stamp
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens, concatenate, idf
 from twotower.tracking import build_loggers, close_loggers, log_artifacts, summarise, wandb_identity
@@ -111,12 +112,18 @@ def prepare(
     """Loads the collection, makes tokens, and reports on both before any training."""
     started = time.perf_counter()
     console = Console()
+    split, text = config["data"]["train_split"], config["text"]
+    source = [config["data"]["source"], stamp(config["data"]["path"])]
     with console.status("Reading the data"):
-        collection: Collection = instantiate(config["data"]["source"])
+        collection: Collection = remember("collection", source, lambda: instantiate(config["data"]["source"]))
     with console.status("Tokenising"):
-        tokenizer = Tokenizer.train_cached(vocabulary_texts(collection, config["data"]["train_split"]), config["text"])
+        tokenizer = remember(
+            "tokenizer",
+            [source, split, text],
+            lambda: Tokenizer.train_cached(vocabulary_texts(collection, split), text),
+        )
         data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=config["seed"])
-    report = make_report(data)
+    report = remember("report", [source, text, config["data"]], lambda: make_report(data))
     console.print(report_table(report))
     record.update(
         data={"name": collection.name, "fingerprint": collection.fingerprint, "report": report},

@@ -15,6 +15,7 @@ from twotower.files import write_text
 from twotower.sweep.isolation import share_threads
 from twotower.sweep.job import Job, run_job
 from twotower.sweep.journal import Journal
+from twotower.sweep.memory import keeping
 from twotower.sweep.plan import parallel_jobs
 
 
@@ -37,7 +38,8 @@ def launched_job(config: DictConfig) -> float | None:
         train=partial(_train, settings, run_dir),
         prepare=partial(write_hydra_files, run_dir, config, hydra),
     )
-    value = run_job(job, journal)
+    with keeping():
+        value = run_job(job, journal)
     return None if math.isnan(value) else value
 
 
