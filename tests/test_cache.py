@@ -22,7 +22,17 @@ def test_the_key_tells_lists_of_strings_apart(first, second):
 
 def test_the_key_tells_kinds_and_shapes_apart():
     array = np.arange(6, dtype=np.int32)
-    parts = [array, array.reshape(2, 3), array.astype(np.int64), array.tolist(), "abc", b"abc", ["abc"], {"a": 1}, {"a": 2}]
+    parts = [
+        array,
+        array.reshape(2, 3),
+        array.astype(np.int64),
+        array.tolist(),
+        "abc",
+        b"abc",
+        ["abc"],
+        {"a": 1},
+        {"a": 2},
+    ]
     assert len({cache.content_key(part) for part in parts}) == len(parts)
     assert cache.content_key("ab", "c") != cache.content_key("a", "bc")
     assert cache.content_key({"a": 1, "b": 2}) == cache.content_key({"b": 2, "a": 1})

@@ -27,7 +27,9 @@ def test_only_allowed_targets_are_built():
 
 def test_a_nested_target_is_checked_too():
     with pytest.raises(UserError, match=r"inner\[0\]\._target_=os\.system"):
-        instantiate({"_target_": "twotower.loss.margin.MarginLoss", "inner": [{"_target_": "os.system", "command": "true"}]})
+        instantiate(
+            {"_target_": "twotower.loss.margin.MarginLoss", "inner": [{"_target_": "os.system", "command": "true"}]}
+        )
 
 
 def test_builds_with_plain_containers():

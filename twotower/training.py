@@ -34,7 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    config: dict[str, Any], *, run_dir: Path, overrides: list[str], choices: dict[str, Any], resume: Path | None = None
+    config: dict[str, Any],
+    *,
+    run_dir: Path,
+    overrides: list[str],
+    choices: dict[str, Any],
+    resume: Path | None = None,
+    rerun_of: dict[str, Any] | None = None,
 ) -> float:
     """Trains, evaluates and exports one run.
 
@@ -44,6 +50,7 @@ def train(
         overrides: what the user typed.
         choices: the chosen option of every config group.
         resume: the Lightning checkpoint to go on from.
+        rerun_of: for the record, which earlier run this one repeats or varies.
 
     Returns:
         The objective (`evaluation.objective`) of the best epoch on all evaluation queries.
@@ -74,7 +81,8 @@ def train(
         torch.set_flush_denormal(True)
         if config["trainer"].get("threads"):
             torch.set_num_threads(int(config["trainer"]["threads"]))
-        check_indexes(config.get("index") or {})
+        record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
+        check_indexes(config.get("index") or {}, dim=config["model"]["output_dim"])
         context = prepare(config, run_dir=run_dir, run_name=name, choices=choices, record=record)
         loggers = build_loggers(config, run_name=name, wandb_run_id=record.data["wandb"]["run_id"])
         identity = wandb_identity()
