@@ -37,6 +37,17 @@ def test_equals_one_text_at_a_time_in_the_order_asked(tower: str) -> None:
     assert encode(model, tokens, side="query", rows=np.zeros(0, dtype=np.int64)).shape == (0, 5)
 
 
+def test_a_tower_that_reads_padding_gets_texts_as_they_come() -> None:
+    torch.manual_seed(0)
+    tokens = some_tokens()
+    config = {"query_tower": "gru", "document_tower": "gru", "pooling": "pad_step", "allow_pad_step": True}
+    model = TwoTower(vocabulary_size=40, embedding_dim=8, hidden_dim=6, output_dim=5, **config).eval()
+    vectors = encode(model, tokens, side="document", batch_size=10)
+    for start in range(0, 50, 10):
+        together = model.encode_documents(tokens.take(np.arange(start, start + 10))).detach().numpy()
+        np.testing.assert_allclose(vectors[start : start + 10], together, atol=1e-6)
+
+
 def test_batches_hold_every_row_once_within_limits() -> None:
     lengths = some_tokens(200).lengths
     parts = list(length_batches(lengths, most_rows=16, most_cells=100))

@@ -13,6 +13,7 @@ import torch
 
 from twotower.checks import check_choice, check_count
 from twotower.model.mlp import MlpTower
+from twotower.model.rnn import RecurrentTower
 
 if TYPE_CHECKING:
     from twotower.model.two_tower import TwoTower
@@ -22,6 +23,8 @@ SIDES = ("query", "document")
 CELLS = {True: 262_144, False: 16_384}
 """Tokens of a batch, padding included, for mlp towers (which need no room per token) and for recurrent ones."""
 MOST_ROWS = 16_384
+AS_THEY_COME = 256
+"""Rows of a batch for towers that read padding: the mistake is made on texts as they come, and sorting would hide it."""
 
 
 def encode(
@@ -61,7 +64,10 @@ def encode(
     try:
         with torch.inference_mode():
             lengths_N = tokens.lengths[wanted_N]
-            for part_B in length_batches(lengths_N, most_rows=most, most_cells=CELLS[isinstance(tower, MlpTower)]):
+            parts = length_batches(lengths_N, most_rows=most, most_cells=CELLS[isinstance(tower, MlpTower)])
+            if reads_padding(tower):
+                parts = iter(np.array_split(np.arange(len(wanted_N)), max(1, -(-len(wanted_N) // min(most, AS_THEY_COME)))))
+            for part_B in parts:
                 batch = tokens.take(wanted_N[part_B]).to(device)
                 vectors_ND[part_B] = encode_batch(batch).float().cpu().numpy()
                 if progress is not None:
@@ -69,6 +75,11 @@ def encode(
     finally:
         model.train(training)
     return vectors_ND
+
+
+def reads_padding(tower: object) -> bool:
+    """Says whether a tower's vectors depend on their batch's padding (`pooling=pad_step`, a reproduced mistake)."""
+    return isinstance(tower, RecurrentTower) and tower.layers[-2].kind == "pad_step"
 
 
 def length_batches(lengths_N: np.ndarray, *, most_rows: int, most_cells: int) -> Iterator[np.ndarray]:
