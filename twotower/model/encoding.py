@@ -24,7 +24,7 @@ CELLS = {True: 262_144, False: 16_384}
 """Tokens of a batch, padding included, for mlp towers (which need no room per token) and for recurrent ones."""
 MOST_ROWS = 16_384
 AS_THEY_COME = 256
-"""Rows of a batch for towers that read padding: the mistake is made on texts as they come, and sorting would hide it."""
+"""Rows of a batch for towers that read padding: the mistake is made on texts as they come, sorting would hide it."""
 
 
 def encode(
@@ -66,7 +66,8 @@ def encode(
             lengths_N = tokens.lengths[wanted_N]
             parts = length_batches(lengths_N, most_rows=most, most_cells=CELLS[isinstance(tower, MlpTower)])
             if reads_padding(tower):
-                parts = iter(np.array_split(np.arange(len(wanted_N)), max(1, -(-len(wanted_N) // min(most, AS_THEY_COME)))))
+                count = max(1, -(-len(wanted_N) // min(most, AS_THEY_COME)))
+                parts = iter(np.array_split(np.arange(len(wanted_N)), count))
             for part_B in parts:
                 batch = tokens.take(wanted_N[part_B]).to(device)
                 vectors_ND[part_B] = encode_batch(batch).float().cpu().numpy()
