@@ -117,15 +117,15 @@ def test_failure_after_the_upload_leaves_redis_as_it_was(vectors, identity, redi
     write(REDIS, vectors[:200], tmp_path, identity(200))
 
 
-def test_manifest_holds_no_password(vectors, identity, redis_url, tmp_path):
+def test_manifest_holds_no_password(vectors, identity, redis_url, tmp_path, monkeypatch):
     url = redis_url.replace("unix://", "unix://:s3cret@")
     import redis
 
     client = redis.Redis.from_url(redis_url)
     client.execute_command("ACL", "SETUSER", "default", "on", ">s3cret", "~*", "&*", "+@all")
     try:
-        config = {"redis": {**REDIS["redis"], "url": url}}
-        write(config, vectors[:10], tmp_path, identity(10))
+        monkeypatch.setenv("REDIS_URL", url)
+        write(REDIS, vectors[:10], tmp_path, identity(10))
     finally:
         client.execute_command("ACL", "SETUSER", "default", "nopass")
     text = "".join(path.read_text(errors="replace") for path in (tmp_path / "index" / "redis").iterdir())

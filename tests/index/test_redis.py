@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from twotower.errors import UserError
+from twotower.index.export import check
 from twotower.index.redis import RedisIndex
 from twotower.index.redis_connection import connect, require_search, scrub, without_credentials
 from twotower.index.redis_server import running
@@ -33,8 +34,8 @@ def build(vectors, folder, **settings):
 def test_documents_are_hashes_with_row_and_vector(vectors, redis_url, tmp_path):
     index = build(vectors[:10], tmp_path)
     index.publish()
-    assert keys(redis_url) == [f"doc:{{{index.version}}}:doc {n}" for n in range(10)]
-    stored = redis.Redis.from_url(redis_url).hgetall(f"doc:{{{index.version}}}:doc 3")
+    assert keys(redis_url) == [f"doc:{{mine}}:{index.version[5:]}:doc {n}" for n in range(10)]
+    stored = redis.Redis.from_url(redis_url).hgetall(f"doc:{{mine}}:{index.version[5:]}:doc 3")
     assert stored[b"row"] == b"3"
     np.testing.assert_allclose(np.frombuffer(stored[b"vector"], np.float32), vectors[3], atol=1e-6)
 
@@ -221,12 +222,16 @@ def test_password_works_and_is_never_shown(vectors, tmp_path, monkeypatch, caplo
         assert "s3cret" not in (tmp_path / "i" / "redis.json").read_text() + caplog.text + str(index.describe())
 
 
-def test_url_in_the_config_wins_and_a_password_there_is_warned_about(redis_url, monkeypatch, caplog):
+def test_url_in_the_config_wins(redis_url, monkeypatch):
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     RedisIndex(url=redis_url).check()
-    RedisIndex(url="redis://:s3cret@127.0.0.1:1")
-    assert "use REDIS_URL instead" in caplog.text
-    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("url", ["redis://:s3cret@127.0.0.1:1", "rediss://user:s3cret@h", "unix:///s?password=s3cret"])
+def test_password_in_the_config_is_refused(url, caplog):
+    with pytest.raises(UserError, match=r"index\.redis\.url holds a password.*REDIS_URL") as caught:
+        check({"redis": {"_target_": "twotower.index.redis.RedisIndex", "url": url}})
+    assert "s3cret" not in str(caught.value) + caplog.text
 
 
 def test_no_redis_names_the_way_out(monkeypatch):

@@ -91,6 +91,7 @@ class FaissIndex(Index):
         self.fixed = {"efSearch": ef_search, "nprobe": nprobe}
         self.target_recall, self.train_size, self.gpu, self.seed = target_recall, train_size, gpu, seed
         self.value: int | None = None
+        self._parameter, self._lists = "", 0
         self.notes: list[str] = []
         self._index: Any = None
         self._resources: Any = None
@@ -194,21 +195,34 @@ class FaissIndex(Index):
             default = 64 if parameter == "efSearch" else max(8, most // 16)
             self._set(parameter, min(fixed or default, most))
             return
-        k, recall = probe.scores_QK.shape[1], 0.0
-        value = min(most, 32 if parameter == "efSearch" else max(4, most // 64))
-        while True:
-            self._set(parameter, value)
-            scores_QK, _ = self.search(probe.query_QD, k)
-            recall = recall_of_scores(scores_QK, probe.scores_QK) if self._exact_scores() else self._row_recall(probe)
-            if recall >= self.target_recall or value >= most:
-                break
+        k = probe.scores_QK.shape[1]
+        value = min(most, 16 if parameter == "efSearch" else max(1, most // 256))
+        recall = self._recall_at(parameter, value, probe)
+        while recall < self.target_recall and value < most:
             value = min(most, value * 2)
+            recall = self._recall_at(parameter, value, probe)
+        low = value // 2  # between the last two: the smallest that is enough, to an eighth
+        while recall >= self.target_recall and value - low > max(1, value // 8):
+            middle = (low + value) // 2
+            found = self._recall_at(parameter, middle, probe)
+            if found >= self.target_recall:
+                value, recall = middle, found
+            else:
+                low = middle
+        self._set(parameter, value)
         log.info("index.%s: %s=%d reaches recall@%d %.3f", self.name, parameter, value, k, recall)
         if recall < self.target_recall:
             self.notes.append(
                 f"recall@{k} {recall:.3f} stays below target_recall={self.target_recall}: codes too short"
             )
             log.warning("index.%s: %s", self.name, self.notes[-1])
+
+    def _recall_at(self, parameter: str, value: int, probe: Probe) -> float:
+        self._set(parameter, value)
+        if not self._exact_scores():
+            return self._row_recall(probe)
+        scores_QK, _ = self.search(probe.query_QD, probe.scores_QK.shape[1])
+        return recall_of_scores(scores_QK, probe.scores_QK)
 
     def _row_recall(self, probe: Probe) -> float:
         """Judges a compressed index without re-ranking by what more visited lists would still change."""
@@ -228,7 +242,8 @@ class FaissIndex(Index):
     def _set(self, parameter: str, value: int) -> None:
         space = faiss.GpuParameterSpace() if self.gpu else faiss.ParameterSpace()
         space.set_index_parameter(self._index, parameter, value)
-        self.value = value
+        self.value, self._parameter = value, parameter
+        self._lists = largest(self._cpu_view(), parameter) if parameter == "nprobe" else 0
 
     def load(self, folder: Path) -> None:
         """Memory-maps the index (a GPU index is copied to the GPU)."""
@@ -268,11 +283,19 @@ class FaissIndex(Index):
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._index is not None, "search before load"
         wanted = min(self.count, max(k, self.rerank))
-        with _threads(len(query_QD) * self.count * self.dim):
+        with _threads(len(query_QD) * self._visited(wanted) * self.dim):
             scores_QC, rows_QC = self._index.search(query_QD, wanted)
         if self._originals_ND is not None:
             scores_QC = rescore(query_QD, rows_QC, self._originals_ND)
         return best_first(scores_QC, rows_QC, k)
+
+    def _visited(self, wanted: int) -> int:
+        """Returns about how many documents one query is compared with."""
+        if self.value is None:
+            return self.count
+        if self._parameter == "efSearch":
+            return 32 * max(self.value, wanted)
+        return self.count * self.value // max(1, self._lists)
 
     def describe(self) -> dict[str, Any]:
         """Names the search parameter in use and what was changed to fit the data."""

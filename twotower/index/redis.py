@@ -1,8 +1,8 @@
-"""Redis with vector search: hashes `doc:{<index>}:<doc_id>`, one vector index over them, an alias that is switched.
+"""Redis with vector search: hashes `doc:{<alias>}:<build>:<doc_id>`, a vector index over them, an alias that is switched.
 
 Every build writes under a name of its own (`<alias>:<random>`), so readers of the one before notice nothing and a
-build that fails leaves it untouched; `publish` points the alias at the new one and deletes the old. The braces keep all
-keys of one index in one slot of a cluster. Redis speaks of distances; similarity is 1 - distance.
+build that fails leaves it untouched; `publish` points the alias at the new one and deletes the old. Which keys share a
+cluster's slot is told in `redis_keys`. Redis speaks of distances; similarity is 1 - distance.
 Legend: N documents, D dimension, Q queries, K ranks.
 """
 
@@ -12,7 +12,9 @@ import logging
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,17 @@ from twotower.errors import UserError, nearest
 from twotower.files import read_json, write_json
 from twotower.index.base import Index, Probe, need
 from twotower.index.redis_connection import holds_password, pairs, resolve_url
+from twotower.index.redis_keys import prefixes, rows_key
 from twotower.index.redis_session import Session
 from twotower.index.vectors import Progress, Vectors, best_first, blocks
 
 log = logging.getLogger(__name__)
 
 FILE = "redis.json"
+UPLOAD = "upload.json"
 SEARCHES_PER_PIPELINE = 64
+SENDERS = 2
+MOST_TAGS = 1024
 REBUILD = "Build it again with `twotower index --run RUN --index redis`."
 
 
@@ -46,6 +52,7 @@ class RedisIndex(Index):
         ef_construction: HNSW neighbours considered while inserting.
         ef_search: HNSW neighbours considered while searching.
         batch_size: documents per pipeline.
+        hash_tags: slots of a cluster the documents are spread over; 1 keeps the whole index in one.
         retry_seconds: how long to try again after the connection drops.
     """
 
@@ -62,6 +69,7 @@ class RedisIndex(Index):
         ef_construction: int = 200,
         ef_search: int = 128,
         batch_size: int = 1000,
+        hash_tags: int = 1,
         retry_seconds: float = 60.0,
     ) -> None:
         super().__init__(name=name)
@@ -71,16 +79,18 @@ class RedisIndex(Index):
         for key, value in (("m", m), ("ef_construction", ef_construction), ("ef_search", ef_search)):
             need(value >= 1, name, key, value, "at least 1")
         need(batch_size >= 1, name, "batch_size", batch_size, "at least 1")
+        need(1 <= hash_tags <= MOST_TAGS, name, "hash_tags", hash_tags, f"from 1 to {MOST_TAGS}")
         need(retry_seconds >= 0, name, "retry_seconds", retry_seconds, "0 or more")
         plain_name = index_name is None or not any(c in "{}: \t\n" for c in index_name)
         need(plain_name and index_name != "", name, "index_name", index_name, "a name without braces, colons or spaces")
         if url and holds_password(url):
-            log.warning(
-                "index.%s.url holds a password, and the config is kept with the run: use REDIS_URL instead", name
+            raise UserError(
+                f"index.{name}.url holds a password, and the config is written down with the run: leave url out and "
+                "set the environment variable REDIS_URL to it."
             )
         self.given_url, self.alias, self.algorithm = url, index_name, algorithm
         self.m, self.ef_construction, self.ef_search = m, ef_construction, ef_search
-        self.batch_size, self.retry_seconds = batch_size, retry_seconds
+        self.batch_size, self.hash_tags, self.retry_seconds = batch_size, hash_tags, retry_seconds
         self.version = ""
         self._session: Session | None = None
         self._bytes = 0
@@ -115,20 +125,60 @@ class RedisIndex(Index):
         """Uploads every vector under a new name and waits until Redis has indexed them."""
         self._start(vectors, document_ids)
         self.check()
-        self.alias = self.alias or f"twotower-{secrets.token_hex(6)}"
-        self.version = f"{self.alias}:{secrets.token_hex(6)}"
         session = self.session
         with session.errors_named():
-            session.lock(self.alias)
-            session.client.execute_command(*self._create_command())
-            prefix = f"doc:{{{self.version}}}:"
-            for start, block_BD in blocks(vectors, rows=self.batch_size):
-                keys = [prefix + str(document_id) for document_id in document_ids[start : start + len(block_BD)]]
-                session.again(partial(self._send, keys, start, block_BD))
-                if progress:
-                    progress("upload", start + len(block_BD), self.count)
+            done = self._begin(folder / UPLOAD)
+            self._upload(vectors, document_ids, done, progress)
             self._wait(progress)
+            session.client.delete(rows_key(self.version))
         write_json(folder / FILE, self._pointer())
+        (folder / UPLOAD).unlink()
+
+    def _begin(self, note: Path) -> int:
+        """Locks the alias and makes the index, or takes up the interrupted one; returns how many documents it has."""
+        before = read_json(note) if note.is_file() else {}
+        self.alias = self.alias or before.get("alias") or f"twotower-{secrets.token_hex(6)}"
+        self.session.lock(self.alias)
+        if before.get("alias") == self.alias:
+            done = self.session.sent(before["version"])
+            if done is not None:
+                log.info("index.%s: going on at document %d of %d", self.name, done, self.count)
+                self.version = before["version"]
+                return done
+        self.version = f"{self.alias}:{secrets.token_hex(6)}"
+        write_json(note, {"alias": self.alias, "version": self.version})
+        self.session.client.execute_command(*self._create_command())
+        return 0
+
+    def _upload(self, vectors: Vectors, document_ids: Sequence[str], done: int, progress: Progress | None) -> None:
+        """Sends the documents by two threads: one packs a batch while Redis works on the other's."""
+        prefix = prefixes(self.version, self.hash_tags)
+        under_way: deque[tuple[int, Future[None]]] = deque()
+        sure = done
+
+        def settle() -> None:
+            nonlocal sure
+            stop, future = under_way.popleft()
+            future.result()
+            sure = stop
+            if progress:
+                progress("upload", sure, self.count)
+
+        with ThreadPoolExecutor(SENDERS) as pool:
+            try:
+                for start, block_BD in blocks(vectors, rows=self.batch_size, start=done):
+                    stop = start + len(block_BD)
+                    rows = range(start, stop)
+                    keys = [f"{prefix[row % len(prefix)]}{document_ids[row]}" for row in rows]
+                    action = partial(self._send, keys, start, block_BD, sure)
+                    under_way.append((stop, pool.submit(self.session.again, action)))
+                    while len(under_way) >= SENDERS:
+                        settle()
+                while under_way:
+                    settle()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _create_command(self) -> list[Any]:
         options: list[Any] = ["TYPE", "FLOAT32", "DIM", self.dim, "DISTANCE_METRIC", "COSINE"]
@@ -136,16 +186,18 @@ class RedisIndex(Index):
             options += ["M", self.m, "EF_CONSTRUCTION", self.ef_construction, "EF_RUNTIME", self.ef_search]
         options += ["INITIAL_CAP", self.count]
         return [
-            *("FT.CREATE", self.version, "ON", "HASH", "PREFIX", 1, f"doc:{{{self.version}}}:", "SCHEMA"),
+            *("FT.CREATE", self.version, "ON", "HASH", "PREFIX", self.hash_tags),
+            *(*prefixes(self.version, self.hash_tags), "SCHEMA"),
             *("vector", "VECTOR", self.algorithm, len(options), *options),
         ]  # fmt: skip
 
-    def _send(self, keys: list[str], start: int, block_BD: np.ndarray) -> None:
+    def _send(self, keys: list[str], start: int, block_BD: np.ndarray, sure: int) -> None:
         pipeline = self.session.client.pipeline(transaction=False)
         data, width = block_BD.tobytes(), 4 * self.dim
         for offset, key in enumerate(keys):
             vector = data[offset * width : (offset + 1) * width]
             pipeline.execute_command("HSET", key, "row", start + offset, "vector", vector)
+        pipeline.execute_command("SET", rows_key(self.version), sure)  # all before these have been acknowledged
         self.session.keep_lock(pipeline)
         pipeline.execute()
 
@@ -197,6 +249,10 @@ class RedisIndex(Index):
             )
         finally:
             self.session.unlock()
+
+    def pause(self) -> None:
+        """Gives the lock up and leaves what was sent, for a build that goes on."""
+        self.session.unlock()
 
     def _pointer(self) -> dict[str, Any]:
         return {

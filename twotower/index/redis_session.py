@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import redis
 
 from twotower.errors import UserError
+from twotower.index.base import BuildPausedError
 from twotower.index.redis_connection import LOST, connect, require_search, scrub, without_credentials
+from twotower.index.redis_keys import lock_key, patterns, rows_key, slot_tag
+from twotower.runs.host import host_facts, is_alive
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,7 +65,7 @@ class Session:
         try:
             yield
         except LOST as error:
-            raise UserError(
+            raise BuildPausedError(
                 f"{self.label}: Redis at {self.safe_url} went away and did not come back within "
                 f"{self.retry_seconds:g} s ({scrub(str(error), self.url).rstrip('.')})."
             ) from None
@@ -73,13 +78,32 @@ class Session:
         Raises:
             UserError: while another export is under way.
         """
-        key, token = f"twotower:{{{alias}}}:lock", secrets.token_hex(8)
-        if not self.client.set(key, token, nx=True, ex=LOCK_SECONDS):
+        key = lock_key(alias)
+        owner = {"token": secrets.token_hex(8), **host_facts()}
+        token = json.dumps(owner)
+        if not self.client.set(key, token, nx=True, ex=LOCK_SECONDS) and not self._inherit(key, token):
             raise UserError(
                 f"{self.label}: another export into the Redis index {alias} is under way; wait for it (the lock of one "
-                f"that died ends within {LOCK_SECONDS} s), or choose another index_name."
+                f"that died on another machine ends within {LOCK_SECONDS} s), or choose another index_name."
             )
         self._lock = key, token
+
+    def _inherit(self, key: str, token: str) -> bool:
+        """Takes the lock over from an exporter on this machine that is no longer alive."""
+        held = self.client.get(key)
+        try:
+            dead = held is not None and is_alive(json.loads(held)) is False
+        except (ValueError, TypeError, AttributeError):
+            return False
+        if dead:
+            with suppress(redis.WatchError), self.client.pipeline() as pipeline:
+                pipeline.watch(key)
+                if pipeline.get(key) == held:
+                    pipeline.multi()
+                    pipeline.set(key, token, ex=LOCK_SECONDS)
+                    pipeline.execute()
+                    return True
+        return False
 
     def keep_lock(self, pipeline: redis.client.Pipeline) -> None:
         """Adds to a pipeline what keeps the lock alive."""
@@ -97,6 +121,12 @@ class Session:
         except redis.RedisError:
             log.warning("%s: the export lock could not be removed; it ends within %d s", self.label, LOCK_SECONDS)
 
+    def sent(self, version: str) -> int | None:
+        """Returns how many documents of a build Redis surely has, None where there is no such build."""
+        if version not in self.versions(version.rpartition(":")[0]):
+            return None
+        return int(self.client.get(rows_key(version)) or 0)
+
     def versions(self, alias: str) -> list[str]:
         """Returns the names of all builds under an alias, finished or not."""
         names = (name.decode("utf-8", "replace") for name in self.client.execute_command("FT._LIST"))
@@ -109,15 +139,15 @@ class Session:
         except redis.ResponseError as error:
             if "unknown" not in str(error).lower() and "no such index" not in str(error).lower():
                 raise
-        batch: list[bytes] = []
-        for key in self.client.scan_iter(match=f"doc:{{{_literal(version)}}}:*", count=KEYS_PER_CALL):
-            batch.append(key)
-            if len(batch) >= KEYS_PER_CALL:
+        batches: dict[bytes, list[bytes]] = defaultdict(list)  # one command may only name keys of one slot
+        for pattern in patterns(version):
+            for key in self.client.scan_iter(match=pattern, count=KEYS_PER_CALL):
+                batch = batches[slot_tag(key)]
+                batch.append(key)
+                if len(batch) >= KEYS_PER_CALL:
+                    self.client.unlink(*batch)
+                    batch.clear()
+        for batch in batches.values():
+            if batch:
                 self.client.unlink(*batch)
-                batch = []
-        if batch:
-            self.client.unlink(*batch)
-
-
-def _literal(text: str) -> str:
-    return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in text)
+        self.client.delete(rows_key(version))
