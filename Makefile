@@ -11,10 +11,12 @@ FAISS := $(if $(GPU),gpu,cpu)
 ARGS ?=
 RUN ?=
 RUN_OPTION = $(if $(RUN),--run $(RUN))
+SWEEP ?=
+NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep index search evaluate redis test test-slow lint clean
+.PHONY: help setup train sweep report best notebook agent index search evaluate redis test test-slow lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +44,21 @@ train: $(STAMP) ## train, evaluate, export and index one run:  make train ARGS="
 
 sweep: $(STAMP) ## the four-job sweep model=gru,mlp x loss=contrastive,triplet
 	$(BIN)/python train.py -m model=gru,mlp loss=contrastive,triplet $(ARGS)
+
+report: $(STAMP) ## the newest sweep as one HTML file:  make report SWEEP=multirun/NAME (or RUN=outputs/...)
+	$(BIN)/twotower report $(or $(SWEEP),$(RUN),$(NEWEST)) $(ARGS)
+
+best: $(STAMP) ## the best run of all, or of one sweep:  make best SWEEP=multirun/NAME ARGS=--path
+	@$(BIN)/twotower best $(SWEEP) $(ARGS)
+
+notebook: $(DEV_STAMP) ## execute the analysis notebook on multirun/ or SWEEP=multirun/NAME, into a copy there
+	TWOTOWER_RUNS="$(abspath $(or $(SWEEP),multirun))" PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter-execute \
+	  notebooks/analyse_multirun.ipynb --output="$(abspath $(or $(SWEEP),multirun))/{notebook_name}"
+	@echo "Executed: $(or $(SWEEP),multirun)/analyse_multirun.ipynb"
+
+agent: $(STAMP) ## work on a W&B sweep:  make agent SWEEP=entity/project/id ARGS="--count 10"
+	@test -n "$(SWEEP)" || { echo "Which sweep? make agent SWEEP=entity/project/id (wandb sweep experiments/sweeps/try.yaml makes one)"; exit 2; }
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/wandb agent $(ARGS) $(SWEEP)
 
 index: $(STAMP) ## build an index for an earlier run:  make index RUN=outputs/... INDEX=faiss_hnsw
 	$(BIN)/twotower index $(RUN_OPTION) --index $(or $(INDEX),faiss_hnsw) $(ARGS)
