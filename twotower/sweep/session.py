@@ -137,9 +137,9 @@ def show_ranking(sweep_dir: Path, metric: str, console: Console) -> None:
         runs = runs.sorted(metric)
     seeded = any(len(group) > 1 for group in runs.groups().values())
     table = groups_table if seeded else runs_table
-    width = console.width if console.is_terminal else 240
+    width = console.width if console.is_terminal else None  # a file has room for every column
     console.print(Text(f"\n{sweep_dir}, best first:", style="bold"), soft_wrap=True)
-    Console(file=console.file, width=width).print(table(runs, metric=metric, width=width))
+    Console(file=console.file, width=width or 500).print(table(runs, metric=metric, width=width))
     for line in levels(runs.readable, metric):
         console.print(Text(line, style="dim"), soft_wrap=True)
 
