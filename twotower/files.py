@@ -73,7 +73,7 @@ def _replace(temporary: Path, final: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
+def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     """Writes bytes atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)

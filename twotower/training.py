@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from twotower.callbacks.base import RunCallback, RunContext
+from twotower.callbacks.checkpoint import AtomicCheckpoints
 from twotower.callbacks.progress import Progress
 from twotower.config import config_hash, instantiate
 from twotower.data.collection import Collection
@@ -105,7 +106,12 @@ def _quiet() -> None:
     """Keeps libraries' notes that tell a user nothing out of the terminal; their warnings stay."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "faiss.loader", "bm25s", "gensim"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*isinstance.treespec.*", ".*does not have many workers.*", ".*Checkpoint directory .* exists.*"):
+    for message in (
+        ".*isinstance.treespec.*",
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists.*",
+        ".*smaller than the logging interval.*",
+    ):
         warnings.filterwarnings("ignore", message=message)
 
 
@@ -184,6 +190,7 @@ def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trai
         callbacks=callbacks,
         logger=loggers,
         default_root_dir=str(context.run_dir),
+        plugins=[AtomicCheckpoints()],
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )

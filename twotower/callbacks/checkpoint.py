@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from twotower.files import write_bytes
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes Lightning's checkpoints whole or not at all: a kill or a full disk leaves the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Serialises in memory first: torch tells of a full disk as a RuntimeError about its own file format."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(path, buffer.getbuffer())
 
 
 class Checkpoint(ModelCheckpoint):

@@ -129,7 +129,7 @@ def save(
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getbuffer())
 
 
 def read(path: Path) -> dict[str, Any]:
