@@ -12,6 +12,7 @@ from twotower.callbacks.base import RunCallback
 from twotower.files import sha256_file, write_json
 from twotower.model import checkpoint
 from twotower.model.module import TwoTowerModule
+from twotower.runs.rerun import provenance
 
 
 class Export(RunCallback):
@@ -129,4 +130,5 @@ class Export(RunCallback):
             "best_metrics": best,
             "best_epoch": self.context.best_epoch,
             "wandb": dict(record["wandb"]),
+            "provenance": provenance(record),
         }

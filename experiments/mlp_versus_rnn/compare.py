@@ -1,0 +1,155 @@
+"""Averages each condition's runs over their seeds, tests the conditions query by query, and draws them.
+
+    python experiments/mlp_versus_rnn/compare.py multirun/mlp_versus_rnn
+
+Shapes: C conditions, S seeds, Q queries.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twotower.evaluation.statistics import bootstrap_interval
+from twotower.files import write_json
+from twotower.runs.compare import differences
+from twotower.runs.ledger import load
+from twotower.runs.per_query import Paired, pair
+from twotower.runs.plots.queries import pair_scores
+from twotower.runs.plots.style import GREY, PALETTE, new_figure
+
+METRIC = "full/mrr_10"
+CONDITIONS = {"gru_pad_step": "GRU read at a\npad step", "gru": "GRU read\nproperly", "mlp": "MLP"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One condition: its runs' means by seed [S], and per query their mean over seeds [Q]."""
+
+    name: str
+    means_S: np.ndarray
+    values_Q: np.ndarray
+    bm25: float
+    chance: float
+    scores: list[tuple[str, np.ndarray]]
+    seconds: float
+
+
+def main() -> None:
+    """Reads the sweep's folder, prints the table and the tests, writes picture.png and result.json beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sweep")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    options = parser.parse_args()
+    conditions, paired = read(options.sweep)
+    tested = differences(
+        Paired(
+            metric=METRIC,
+            query_ids=paired.query_ids,
+            queries=paired.queries,
+            values_RQ=np.stack([condition.values_Q for condition in conditions]),
+            tables=[],
+        )
+    )
+    result = {"metric": METRIC, "queries": len(paired.query_ids), "conditions": [], "differences": []}
+    for condition in conditions:
+        interval = bootstrap_interval(condition.values_Q[:, None])
+        result["conditions"].append(
+            {
+                "condition": condition.name,
+                "seeds": [round(float(mean), 4) for mean in condition.means_S],
+                **{key: round(float(getattr(interval, key)[0]), 4) for key in ("mean", "low", "high")},
+                "median_relevant_score": round(float(np.median(condition.scores[0][1])), 3),
+                "median_random_score": round(float(np.median(condition.scores[1][1])), 3),
+                "fit_seconds": round(condition.seconds, 1),
+            }
+        )
+    for gap in tested:
+        result["differences"].append(
+            {
+                "pair": f"{conditions[gap.second].name} - {conditions[gap.first].name}",
+                "difference": round(-gap.difference, 4),
+                "low": round(-gap.high, 4),
+                "high": round(-gap.low, 4),
+                "p_holm": round(gap.p_holm, 4),
+            }
+        )
+    result |= {"bm25": round(conditions[0].bm25, 4), "chance": round(conditions[0].chance, 4)}
+    write_json(options.out / "result.json", result)
+    draw(conditions, result, options.out / "picture.png")
+    for line in [*result["conditions"], *result["differences"]]:
+        print(line)
+
+
+def read(sweep: str) -> tuple[list[Condition], Paired]:
+    """Returns the conditions of a sweep, each with the mean of its seeds, and all its runs lined up by query."""
+    runs = [run for run in load(sweep).ended if str(run.choices.get("experiment", "")).startswith("mlp_versus_rnn/")]
+    paired = pair(runs, METRIC)
+    names = [str(run.choices["experiment"]).partition("/")[2] for run in runs]
+    found = []
+    for name in CONDITIONS:
+        mine = sorted((at for at, other in enumerate(names) if other == name), key=lambda at: runs[at].seed or 0)
+        figures = runs[mine[0]].final_score(METRIC)
+        assert figures is not None
+        found.append(
+            Condition(
+                name=name,
+                means_S=paired.values_RQ[mine].mean(axis=1),
+                values_Q=paired.values_RQ[mine].mean(axis=0),
+                bm25=float(figures.bm25 or 0),
+                chance=float(figures.chance or 0),
+                scores=_together([pair_scores(paired.tables[at]) for at in mine]),
+                seconds=float(np.mean([runs[at].record["timings"]["fit_seconds"] for at in mine])),
+            )
+        )
+    return found, paired
+
+
+def _together(series: list[list[tuple[str, np.ndarray]]]) -> list[tuple[str, np.ndarray]]:
+    return [(parts[0][0], np.concatenate([values for _, values in parts])) for parts in zip(*series, strict=True)]
+
+
+def draw(conditions: list[Condition], result: dict[str, Any], path: Path) -> None:
+    """Draws what each condition reaches (left) and how it scores relevant and random documents (right)."""
+    figure, axes = new_figure(1, 2, width=10.5, height=4.2)
+    left, right = axes[0]
+    for at, (condition, entry) in enumerate(zip(conditions, result["conditions"], strict=True)):
+        colour = PALETTE[at]
+        left.errorbar(
+            at,
+            entry["mean"],
+            yerr=[[entry["mean"] - entry["low"]], [entry["high"] - entry["mean"]]],
+            fmt="o",
+            ms=9,
+            capsize=6,
+            lw=2,
+            color=colour,
+        )
+        left.scatter(np.full(len(condition.means_S), at + 0.16), condition.means_S, s=18, color=colour, alpha=0.6)
+        left.annotate(
+            f"{entry['mean']:.3f}", (at, entry["mean"]), xytext=(-14, 0), textcoords="offset points", ha="right"
+        )
+        spread = right.violinplot(
+            [scores for _, scores in condition.scores], positions=[at - 0.18, at + 0.18], widths=0.32, showmedians=True
+        )
+        for body, shade in zip(spread["bodies"], (PALETTE[2], GREY), strict=True):
+            body.set(facecolor=shade, alpha=0.7)
+        for part in ("cmins", "cmaxes", "cbars", "cmedians"):
+            spread[part].set(color="#5F6368", linewidth=1)
+    for level, name in ((conditions[0].bm25, "BM25"), (conditions[0].chance, "chance")):
+        left.axhline(level, color=GREY, lw=1.2, ls="--")
+        left.annotate(name, (len(conditions) - 0.55, level), xytext=(0, 3), textcoords="offset points", color="#5F6368")
+    left.set(ylim=(-0.02, None), xlim=(-0.6, len(conditions) - 0.2), title="MRR@10, whole corpus (95 %, dots: seeds)")
+    right.set(ylabel="cosine similarity", title="Scores of relevant (green) and random (grey) documents")
+    for panel in (left, right):
+        panel.set_xticks(range(len(conditions)), [CONDITIONS[condition.name] for condition in conditions])
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
