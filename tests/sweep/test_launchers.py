@@ -19,20 +19,20 @@ def all_finished(place, output, jobs=4):
 
 
 def test_joblib_runs_jobs_in_several_processes(place):
-    output = place.stub(*FOUR, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", STUB_SECONDS="0.5")
+    output = place.stub(*FOUR, "hydra/launcher=processes", "hydra.launcher.n_jobs=2", STUB_SECONDS="0.5")
     all_finished(place, output)
     assert len(workers(place)) == 2
-    assert place.stub(*FOUR, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2").count("skipped") == 4
+    assert place.stub(*FOUR, "hydra/launcher=processes", "hydra.launcher.n_jobs=2").count("skipped") == 4
 
 
 def test_joblib_goes_on_after_a_failure(place):
-    output = place.stub(*FOUR, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", code=1, STUB_FAIL="loss=triplet")
+    output = place.stub(*FOUR, "hydra/launcher=processes", "hydra.launcher.n_jobs=2", code=1, STUB_FAIL="loss=triplet")
     assert output.count("told to fail at epoch 1") >= 2
     assert sorted(record["status"] for record in place.records().values()) == ["failed"] * 2 + ["finished"] * 2
 
 
 def test_submitit_runs_jobs_as_processes_of_their_own(place):
-    output = place.stub(*FOUR, "hydra/launcher=submitit_local", "hydra.sweeper.max_batch_size=2")
+    output = place.stub(*FOUR, "hydra/launcher=submitit", "hydra.sweeper.max_batch_size=2")
     all_finished(place, output)
     assert len(workers(place)) == 4
 
@@ -40,7 +40,7 @@ def test_submitit_runs_jobs_as_processes_of_their_own(place):
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="ray is not installed: pip install 'twotower[ray]'")
 def test_ray_runs_jobs_on_a_local_cluster(place):
-    output = place.stub(*FOUR, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2")
+    output = place.stub(*FOUR, "hydra/launcher=ray_cluster", "+hydra.launcher.ray.init.num_cpus=2")
     all_finished(place, output)
 
 

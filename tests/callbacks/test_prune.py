@@ -5,7 +5,7 @@ import pytest
 
 from twotower.errors import UserError
 from twotower.runs.run import Run
-from twotower.sweep.prune import MedianPruning, best_until, median_of
+from twotower.callbacks.prune import MedianPruning, best_until, median_of
 
 
 def history(*values):
