@@ -34,8 +34,8 @@ def build(vectors, folder, **settings):
 def test_documents_are_hashes_with_row_and_vector(vectors, redis_url, tmp_path):
     index = build(vectors[:10], tmp_path)
     index.publish()
-    assert keys(redis_url) == [f"doc:{{mine}}:{index.version[5:]}:doc {n}" for n in range(10)]
-    stored = redis.Redis.from_url(redis_url).hgetall(f"doc:{{mine}}:{index.version[5:]}:doc 3")
+    assert keys(redis_url) == [f"doc:{index.version}:doc {n}" for n in range(10)]
+    stored = redis.Redis.from_url(redis_url).hgetall(f"doc:{index.version}:doc 3")
     assert stored[b"row"] == b"3"
     np.testing.assert_allclose(np.frombuffer(stored[b"vector"], np.float32), vectors[3], atol=1e-6)
 

@@ -1,6 +1,6 @@
 """Redis with vector search: hashes `doc:{<alias>}:<build>:<doc_id>`, a vector index over them, an alias that is switched.
 
-Every build writes under a name of its own (`<alias>:<random>`), so readers of the one before notice nothing and a
+Every build writes under a name of its own, `{<alias>}:<random>`, so readers of the one before notice nothing and a
 build that fails leaves it untouched; `publish` points the alias at the new one and deletes the old. Which keys share a
 cluster's slot is told in `redis_keys`. Redis speaks of distances; similarity is 1 - distance.
 Legend: N documents, D dimension, Q queries, K ranks.
@@ -26,7 +26,7 @@ from twotower.errors import UserError, nearest
 from twotower.files import read_json, write_json
 from twotower.index.base import Index, Probe, need
 from twotower.index.redis_connection import holds_password, pairs, resolve_url
-from twotower.index.redis_keys import prefixes, rows_key
+from twotower.index.redis_keys import new_version, prefixes, rows_key
 from twotower.index.redis_session import Session
 from twotower.index.vectors import Progress, Vectors, best_first, blocks
 
@@ -145,7 +145,7 @@ class RedisIndex(Index):
                 log.info("index.%s: going on at document %d of %d", self.name, done, self.count)
                 self.version = before["version"]
                 return done
-        self.version = f"{self.alias}:{secrets.token_hex(6)}"
+        self.version = new_version(self.alias)
         write_json(note, {"alias": self.alias, "version": self.version})
         self.session.client.execute_command(*self._create_command())
         return 0
@@ -289,6 +289,11 @@ class RedisIndex(Index):
             with self.session.errors_named():
                 answers = pipeline.execute()
             for number, answer in enumerate(answers, start=start):
+                if any(fields is None for fields in answer[2::2]):
+                    raise UserError(
+                        f"The Redis index {self.version} names documents that Redis cannot read: being replaced at this "
+                        f"moment, or spread over slots (hash_tags={self.hash_tags}) that this server does not search."
+                    )
                 hits = [pairs(fields) for fields in answer[2::2]]
                 scores_QK[number, : len(hits)] = [1.0 - float(hit["distance"]) for hit in hits]
                 rows_QK[number, : len(hits)] = [int(hit["row"]) for hit in hits]

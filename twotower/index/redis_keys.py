@@ -1,14 +1,31 @@
-"""Names of keys in Redis, chosen for clusters: what stands in braces decides the slot, and so the node, of a key.
+"""Names of indexes and keys in Redis, chosen for clusters: what stands in braces decides the slot, and so the node.
 
-By default every key of one alias - documents, lock, notes - has the tag `{alias}`: one slot, so commands over several
-keys are allowed, an index lies whole on one node, and a cluster carries many indexes side by side. An index larger
-than a node is spread by `hash_tags=n`: document r has the tag `{alias#<r mod n>}`, so its keys take n slots and the
-nodes share them; such an index is searched through an endpoint that asks every node (Redis Enterprise, Redis Cloud,
-Redis 8's query engine in cluster mode). A build's name is `<alias>:<random>`. Its keys are
-`doc:{<alias>}:<random>:<doc_id>`, and `doc:{<alias>#<n>}:<random>:<doc_id>` when spread.
+A build's index is called `{<alias>}:<random>`, its documents `doc:{<alias>}:<random>:<doc_id>`, and its lock and notes
+carry `{<alias>}` too. By default, then, all of an alias lies in one slot (that of the alias itself, as a cluster counts
+the names of indexes as keys): commands over several keys are allowed, an index lies whole on one node, and a cluster
+carries many indexes side by side. An index larger than a node is spread by `hash_tags=n`: document r has the tag
+`{<alias>#<r mod n>}`, so its keys take up to n slots and the nodes share them; such an index is searched through an
+endpoint that asks every node (Redis Enterprise, Redis Cloud, Redis 8's query engine in cluster mode).
 """
 
 from __future__ import annotations
+
+import secrets
+
+
+def new_version(alias: str) -> str:
+    """Returns a fresh name for a build under an alias."""
+    return f"{{{alias}}}:{secrets.token_hex(6)}"
+
+
+def is_version(name: str, alias: str) -> bool:
+    """Tells whether an index of this name is a build under an alias."""
+    return name.startswith(f"{{{alias}}}:")
+
+
+def _parts(version: str) -> tuple[str, str]:
+    tag, _, build = version.rpartition(":")
+    return tag[1:-1], build
 
 
 def prefixes(version: str, hash_tags: int) -> list[str]:
@@ -18,7 +35,7 @@ def prefixes(version: str, hash_tags: int) -> list[str]:
         version: the build's name.
         hash_tags: over how many slots it is spread; 1 for one slot.
     """
-    alias, _, build = version.rpartition(":")
+    alias, build = _parts(version)
     tags = [alias] if hash_tags == 1 else [f"{alias}#{number}" for number in range(hash_tags)]
     return [f"doc:{{{tag}}}:{build}:" for tag in tags]
 
@@ -30,14 +47,13 @@ def lock_key(alias: str) -> str:
 
 def rows_key(version: str) -> str:
     """Returns the key that counts the documents a build has surely sent."""
-    alias, _, build = version.rpartition(":")
+    alias, build = _parts(version)
     return f"twotower:{{{alias}}}:rows:{build}"
 
 
 def patterns(version: str) -> list[str]:
     """Returns the glob patterns that match all document keys of a build, spread or not."""
-    alias, _, build = version.rpartition(":")
-    alias, build = _literal(alias), _literal(build)
+    alias, build = map(_literal, _parts(version))
     return [f"doc:{{{alias}}}:{build}:*", f"doc:{{{alias}#*}}:{build}:*"]
 
 

@@ -16,7 +16,7 @@ import redis
 from twotower.errors import UserError
 from twotower.index.base import BuildPausedError
 from twotower.index.redis_connection import LOST, connect, require_search, scrub, without_credentials
-from twotower.index.redis_keys import lock_key, patterns, rows_key, slot_tag
+from twotower.index.redis_keys import is_version, lock_key, patterns, rows_key, slot_tag
 from twotower.runs.host import host_facts, is_alive
 
 log = logging.getLogger(__name__)
@@ -123,14 +123,17 @@ class Session:
 
     def sent(self, version: str) -> int | None:
         """Returns how many documents of a build Redis surely has, None where there is no such build."""
-        if version not in self.versions(version.rpartition(":")[0]):
+        if version not in self.indexes():
             return None
         return int(self.client.get(rows_key(version)) or 0)
 
     def versions(self, alias: str) -> list[str]:
         """Returns the names of all builds under an alias, finished or not."""
-        names = (name.decode("utf-8", "replace") for name in self.client.execute_command("FT._LIST"))
-        return [name for name in names if name.startswith(f"{alias}:")]
+        return [name for name in self.indexes() if is_version(name, alias)]
+
+    def indexes(self) -> list[str]:
+        """Returns the names of all indexes of the server."""
+        return [name.decode("utf-8", "replace") for name in self.client.execute_command("FT._LIST")]
 
     def drop(self, version: str) -> None:
         """Deletes an index and its hashes, in batches, since one long command would keep the server from answering."""

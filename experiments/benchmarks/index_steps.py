@@ -1,0 +1,179 @@
+"""The steps of indexes.py, each run in a process of its own: build, search, compare.
+
+Legend: N documents, D dimension, Q queries, K ranks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+USERS, DIM, K, BATCH = 758_553, 256, 10, 100
+
+
+def machine() -> dict[str, Any]:
+    """Names processor, cores and versions."""
+    from importlib.metadata import version
+
+    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0))
+    facts = {"cpu": names[0] if names else platform.machine(), "cores": cores, "python": platform.python_version()}
+    facts |= {package: version(package) for package in ("torch", "faiss-cpu", "redis", "numpy")}
+    packages = ", ".join(f"{package} {facts[package]}" for package in ("torch", "faiss-cpu", "redis"))
+    return {**facts, "line": f"{facts['cpu']}, {cores} cores, {packages}"}
+
+
+def prepare(base: Path, count: int) -> None:
+    """Draws the vectors if they are not there."""
+    from drawn import folder_for
+
+    folder_for(base, count)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs one step, `verb:name`, and keeps what it measured."""
+    verb, _, name = options.step.partition(":")
+    folder = options.folder / f"vectors-{options.count}"
+    if verb == "compare":
+        import compare
+
+        facts = {"exact": compare.exact, "path": compare.path}[name](options.folder, folder, options.count)
+        name = f"compare_{name}"
+    elif verb == "build":
+        facts = build(name, folder, options.overrides)
+    else:
+        facts = search(name, folder, options.started)
+    result = {"name": name, **facts}
+    path = options.folder / f"result-{options.count}-{name}-{verb}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result), flush=True)
+
+
+def identity(count: int) -> dict[str, Any]:
+    """Returns what the manifest of these indexes carries."""
+    from twotower.index.manifest import identity_of
+
+    given = {"checkpoint": "drawn", "checkpoint_sha256": "0" * 64, "vocabulary_hash": "0", "documents_hash": "0"}
+    return identity_of(documents_count=count, **given)
+
+
+class Memory(threading.Thread):
+    """Watches this process's memory every 20 ms; `anonymous` and `resident` are the peaks in MB above the start."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.before = self._read()
+        self.anonymous = self.resident = 0.0
+        self.start()
+
+    def _read(self) -> tuple[float, float]:
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return tuple(int(lines[key].split()[0]) / 1024 for key in ("RssAnon", "VmRSS"))  # type: ignore[return-value]
+
+    def run(self) -> None:
+        """Reads until the process ends."""
+        while True:
+            anonymous, resident = self._read()
+            self.anonymous = max(self.anonymous, anonymous - self.before[0])
+            self.resident = max(self.resident, resident - self.before[1])
+            time.sleep(0.02)
+
+
+def config_of(name: str, overrides: list[str]) -> dict[str, Any]:
+    """Returns the index config of a benchmark's choice: those of conf/index and some variations."""
+    from twotower.index.choices import compose
+
+    base, _, variation = name.partition("_") if name.startswith(("exact", "redis")) else (name, "", "")
+    mine = [item for item in overrides if item.startswith((f"{name}.", f"{base}."))]
+    config = compose([base], [f"{base}.{item.partition('.')[2]}" for item in mine])
+    if variation:
+        config[base]["dtype" if base == "exact" else "algorithm"] = variation
+    return {name: config[base]}
+
+
+def build(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """Builds one index as training does; the seconds of a build that was stopped are added up in a file."""
+    from drawn import shards
+
+    from twotower.index.export import export
+
+    spent = folder / f"{name}.seconds"
+    if (folder / "index" / name / "manifest.json").is_file():
+        raise SystemExit(0)
+    before = float(spent.read_text()) if spent.is_file() and (folder / "index" / f".{name}.part").is_dir() else 0.0
+    memory, started, told = Memory(), time.perf_counter(), 0.0
+
+    def progress(stage: str, done: int, total: int) -> None:
+        nonlocal told
+        now = time.perf_counter()
+        if now - told > 1 or done == total:
+            told = now
+            spent.write_text(str(before + now - started))
+            print(f"\r{stage} {done}/{total} {before + now - started:.0f} s   ", end="", flush=True)
+
+    vectors, query_QD = shards(folder), np.load(folder / "queries.npy")
+    count = vectors.shape[0]
+    ids = [str(number) for number in range(count)]
+    parts = {"identity": identity(count), "run_dir": folder, "progress": progress}
+    facts = export(config_of(name, overrides), vectors, ids, query_QD=query_QD[:200], **parts)[name]
+    seconds = before + time.perf_counter() - started
+    print()
+    originals = facts["files"].get("vectors.npy", {}).get("bytes", 0) if name.startswith("faiss_ivfpq") else 0
+    return {
+        "build_seconds": round(seconds, 1),
+        "sessions": "one" if not before else "several",
+        "peak_anonymous_mb": round(memory.anonymous),
+        "peak_resident_mb": round(memory.resident),
+        "bytes_on_disk": facts["bytes"],
+        "originals_bytes": originals,
+        "bytes_per_vector": round((facts["bytes"] - originals) / count, 2),
+        "settings": facts["settings"],
+        "notes": facts["notes"],
+        "config": facts["config"],
+        "load": os.getloadavg()[0],
+    }
+
+
+def search(name: str, folder: Path, process_started: float) -> dict[str, Any]:
+    """Opens an index in this fresh process, then times single queries and batches of 100."""
+    from twotower.index.export import open_index
+
+    imported = time.time()
+    query_QD, count = np.load(folder / "queries.npy"), sum(1 for _ in ())
+    manifest = json.loads((folder / "index" / name / "manifest.json").read_text())
+    count = manifest["count"]
+    started = time.perf_counter()
+    index, _ = open_index(folder / "index" / name, identity(count))
+    opened = time.perf_counter() - started
+    index.search(query_QD[:1], K)
+    start_s = time.time() - process_started
+    first = time.perf_counter() - started - opened
+    index.search(query_QD[:200], K)  # pages of the file are in memory from here on
+    slow = index.search(query_QD[200:BATCH + 200], K) is not None and _seconds(lambda: index.search(query_QD[:1], K)) > 0.02
+    singles = [_seconds(lambda q=q: index.search(query_QD[q : q + 1], K)) for q in range(300 if slow else len(query_QD))]
+    starts = [(i * BATCH) % (len(query_QD) - BATCH + 1) for i in range(30)]
+    batches = [_seconds(lambda s=s: index.search(query_QD[s : s + BATCH], K)) for s in starts]
+    _, rows_QK = index.search(query_QD, K)
+    truth_QK = np.load(folder / "truth_rows.npy")
+    recall = float((rows_QK[:, :, None] == truth_QK[:, None, :]).any(axis=2).mean())
+    parts: dict[str, Any] = {"recall_at_10": round(recall, 4), "open_ms": round(1000 * opened, 1)}
+    parts |= {"first_query_ms": round(1000 * first, 1), "start_s": round(start_s, 2)}
+    parts |= {"import_s": round(imported - process_started, 2), "load_average": os.getloadavg()[0]}
+    for label, seconds in (("one", singles), ("batch", batches)):
+        for point in (50, 95, 99):
+            parts[f"{label}_p{point}_ms"] = round(1000 * float(np.percentile(seconds, point)), 3)
+    return parts
+
+
+def _seconds(action: Any) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
