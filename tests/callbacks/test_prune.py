@@ -3,9 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from twotower.callbacks.prune import MedianPruning, best_until, median_of
 from twotower.errors import UserError
 from twotower.runs.run import Run
-from twotower.callbacks.prune import MedianPruning, best_until, median_of
 
 
 def history(*values):

@@ -40,6 +40,7 @@ def test_killed_sweeps_come_to_the_same_results(place, tmp_path_factory, tiny_be
     assert not list(place.folder.glob("multirun/*/*/*/.*.tmp")), "a temporary file was left behind"
 
 
+@pytest.mark.slow
 def test_a_finished_job_is_never_trained_again(place, wait_for):
     process = place.start("data.path=x", *JOBS, STUB_SECONDS="0.15")
     wait_for(lambda: [record["status"] for record in place.records().values()].count("finished") == 2)

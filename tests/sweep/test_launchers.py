@@ -25,6 +25,7 @@ def test_joblib_runs_jobs_in_several_processes(place):
     assert place.stub(*FOUR, "hydra/launcher=processes", "hydra.launcher.n_jobs=2").count("skipped") == 4
 
 
+@pytest.mark.slow
 def test_joblib_goes_on_after_a_failure(place):
     output = place.stub(*FOUR, "hydra/launcher=processes", "hydra.launcher.n_jobs=2", code=1, STUB_FAIL="loss=triplet")
     assert output.count("told to fail at epoch 1") >= 2
@@ -44,7 +45,7 @@ def test_ray_runs_jobs_on_a_local_cluster(place):
     all_finished(place, output)
 
 
-@pytest.mark.parametrize("sweeper", ["optuna_tpe", "optuna_random"])
+@pytest.mark.parametrize("sweeper", ["optuna_tpe", pytest.param("optuna_random", marks=pytest.mark.slow)])
 def test_optuna_finds_the_better_end_and_goes_on_where_it_was(place, sweeper):
     space = ["optimizer.lr=interval(0.1,1.0)", "model=gru,mlp", "trainer.max_epochs=2"]
     search = ("-m", f"hydra/sweeper={sweeper}", *space)
@@ -61,6 +62,7 @@ def test_optuna_finds_the_better_end_and_goes_on_where_it_was(place, sweeper):
     assert math.isclose(float(results.read_text().split("best_value:")[1]), best)
 
 
+@pytest.mark.slow
 def test_optuna_goes_on_after_failures(place):
     search = ("-m", "hydra/sweeper=optuna_random", "optimizer.lr=interval(0.1,1.0)", "model=gru,mlp")
     output = place.stub(*search, "hydra.sweeper.n_trials=8", code=1, STUB_FAIL="model=gru")

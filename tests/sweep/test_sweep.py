@@ -78,7 +78,7 @@ def test_a_dry_run_lists_the_jobs_and_writes_nothing(place):
     assert "2 to train: about" in output
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stopped_sweep_goes_on_where_it_was(place, wait_for, how):
     process = place.start("data.path=x", *FOUR, STUB_SECONDS="0.3")
     wait_for(lambda: len(list(place.folder.glob("multirun/*/*/*/checkpoints/last.ckpt"))) == 2)
