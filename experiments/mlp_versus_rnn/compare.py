@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from twotower.evaluation.statistics import bootstrap_interval
 from twotower.files import write_json
@@ -20,7 +21,7 @@ from twotower.runs.compare import differences
 from twotower.runs.ledger import load
 from twotower.runs.per_query import Paired, pair
 from twotower.runs.plots.queries import pair_scores
-from twotower.runs.plots.style import GREY, PALETTE, new_figure
+from twotower.runs.plots.style import GREY, PALETTE, new_figure, styled
 
 METRIC = "full/mrr_10"
 CONDITIONS = {"gru_pad_step": "GRU read at a\npad step", "gru": "GRU read\nproperly", "mlp": "MLP"}
@@ -80,7 +81,7 @@ def main() -> None:
         )
     result |= {"bm25": round(conditions[0].bm25, 4), "chance": round(conditions[0].chance, 4)}
     write_json(options.out / "result.json", result)
-    draw(conditions, result, options.out / "picture.png")
+    draw(conditions, result).savefig(options.out / "picture.png", dpi=110)
     for line in [*result["conditions"], *result["differences"]]:
         print(line)
 
@@ -113,42 +114,43 @@ def _together(series: list[list[tuple[str, np.ndarray]]]) -> list[tuple[str, np.
     return [(parts[0][0], np.concatenate([values for _, values in parts])) for parts in zip(*series, strict=True)]
 
 
-def draw(conditions: list[Condition], result: dict[str, Any], path: Path) -> None:
+@styled
+def draw(conditions: list[Condition], result: dict[str, Any]) -> Figure:
     """Draws what each condition reaches (left) and how it scores relevant and random documents (right)."""
     figure, axes = new_figure(1, 2, width=10.5, height=4.2)
     left, right = axes[0]
     for at, (condition, entry) in enumerate(zip(conditions, result["conditions"], strict=True)):
-        colour = PALETTE[at]
-        left.errorbar(
-            at,
-            entry["mean"],
-            yerr=[[entry["mean"] - entry["low"]], [entry["high"] - entry["mean"]]],
-            fmt="o",
-            ms=9,
-            capsize=6,
-            lw=2,
-            color=colour,
-        )
-        left.scatter(np.full(len(condition.means_S), at + 0.16), condition.means_S, s=18, color=colour, alpha=0.6)
+        ends = [[entry["mean"] - entry["low"]], [entry["high"] - entry["mean"]]]
+        left.errorbar(at, entry["mean"], yerr=ends, fmt="o", ms=9, capsize=6, lw=2, color=PALETTE[at])
+        left.scatter(np.full(len(condition.means_S), at + 0.14), condition.means_S, s=16, color=PALETTE[at], alpha=0.6)
         left.annotate(
-            f"{entry['mean']:.3f}", (at, entry["mean"]), xytext=(-14, 0), textcoords="offset points", ha="right"
+            f"{entry['mean']:.3f}", (at, entry["mean"]), xytext=(-12, 4), textcoords="offset points", ha="right"
         )
-        spread = right.violinplot(
-            [scores for _, scores in condition.scores], positions=[at - 0.18, at + 0.18], widths=0.32, showmedians=True
-        )
-        for body, shade in zip(spread["bodies"], (PALETTE[2], GREY), strict=True):
-            body.set(facecolor=shade, alpha=0.7)
-        for part in ("cmins", "cmaxes", "cbars", "cmedians"):
-            spread[part].set(color="#5F6368", linewidth=1)
-    for level, name in ((conditions[0].bm25, "BM25"), (conditions[0].chance, "chance")):
+        _violins(right, at, condition)
+    for level, name in ((result["bm25"], f"BM25 {result['bm25']:.2f}"), (result["chance"], "chance")):
         left.axhline(level, color=GREY, lw=1.2, ls="--")
-        left.annotate(name, (len(conditions) - 0.55, level), xytext=(0, 3), textcoords="offset points", color="#5F6368")
-    left.set(ylim=(-0.02, None), xlim=(-0.6, len(conditions) - 0.2), title="MRR@10, whole corpus (95 %, dots: seeds)")
-    right.set(ylabel="cosine similarity", title="Scores of relevant (green) and random (grey) documents")
+        left.annotate(name, (2.7, level), xytext=(0, 4), textcoords="offset points", ha="right", color="#5F6368")
+    left.set(ylim=(-0.03, None), xlim=(-0.6, 2.75), title="MRR@10 in the whole corpus")
+    left.set_xlabel("mean of three seeds with its 95 % interval; small dots: seeds")
+    right.set(ylabel="cosine similarity", title="Scores of relevant and of random documents")
     for panel in (left, right):
         panel.set_xticks(range(len(conditions)), [CONDITIONS[condition.name] for condition in conditions])
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+        panel.grid(axis="x", visible=False)
+    return figure
+
+
+def _violins(panel: Any, at: int, condition: Condition) -> None:
+    for side, shade, (name, scores) in zip((-0.18, 0.18), (PALETTE[2], GREY), condition.scores, strict=True):
+        if np.ptp(scores) < 0.05:
+            panel.hlines(float(np.median(scores)), at + side - 0.14, at + side + 0.14, color=shade, lw=5)
+        else:
+            drawn = panel.violinplot([scores], positions=[at + side], widths=0.34, showextrema=False, showmedians=True)
+            drawn["bodies"][0].set(facecolor=shade, alpha=0.75)
+            drawn["cmedians"].set(color="#202124", linewidth=1.4)
+        if at == 0:
+            word = name.split()[0]
+            where = (at + side, float(np.median(scores)))
+            panel.annotate(word, where, xytext=(0, -16), textcoords="offset points", ha="center", color=shade)
 
 
 if __name__ == "__main__":
