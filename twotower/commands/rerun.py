@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,7 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
     together = [*recorded.overrides, *overrides]
     write_start(run_dir, config, together, run)
     _log_into(run_dir)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the record says `interrupted`
     _train(recorded, config, choices, run_dir, together, list(overrides))
     return _compare(recorded, run_dir, varied=bool(overrides))
 
