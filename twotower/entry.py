@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from twotower.errors import RefusedError, UserError, nearest
+from twotower.index.addresses import refuse_passwords
 from twotower.sweep.names import job_folder, with_added
 
 CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
@@ -40,6 +41,7 @@ def run(main: Callable[[], Any]) -> None:
 
     message, code = "", 0
     try:
+        refuse_passwords(typed)
         sys.argv[1:] = with_added(typed)
         main()
     except (UserError, RefusedError) as error:

@@ -8,9 +8,10 @@ import pytest
 import redis
 
 from twotower.errors import UserError
+from twotower.index.addresses import without_credentials
 from twotower.index.export import check
 from twotower.index.redis import RedisIndex
-from twotower.index.redis_connection import connect, require_search, scrub, without_credentials
+from twotower.index.redis_connection import connect, require_search, scrub
 from twotower.index.redis_server import running
 
 IDS = [f"doc {number}" for number in range(3000)]

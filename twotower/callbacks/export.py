@@ -67,7 +67,8 @@ class Export(RunCallback):
 
     def _export_index(self) -> None:
         from twotower.data.documents import DocumentStore
-        from twotower.index.export import export
+        from twotower.index.bars import bars
+        from twotower.index.export import IndexExportError, export
         from twotower.index.manifest import identity_of
 
         context = self.context
@@ -84,19 +85,26 @@ class Export(RunCallback):
                 documents_hash=documents.hash,
                 documents_count=documents.count,
             )
-        manifests = export(
-            context.config["index"],
-            context.document_vectors,
-            context.data.collection.document_ids,
-            identity=identity,
-            run_dir=context.run_dir,
-            query_QD=context.query_vectors,
-            seed=context.config["seed"],
-            progress=None,
-        )
-        for name in manifests:
-            context.indexes.append(name)
-            context.record.add_artefact(f"index/{name}", "index")
+        manifests: dict[str, Any] = {}
+        try:
+            with bars() as progress:
+                manifests = export(
+                    context.config["index"],
+                    context.document_vectors,
+                    context.data.collection.document_ids,
+                    identity=identity,
+                    run_dir=context.run_dir,
+                    query_QD=context.query_vectors,
+                    seed=context.config["seed"],
+                    progress=progress,
+                )
+        except IndexExportError as error:
+            manifests = error.written  # the indexes that could be written are there to be used
+            raise
+        finally:
+            for name in manifests:
+                context.indexes.append(name)
+                context.record.add_artefact(f"index/{name}", "index")
 
     def _training_stats(self) -> dict[str, Any]:
         """Builds the history the exported model carries, with the customary names of its figures."""

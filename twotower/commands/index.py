@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -24,6 +22,7 @@ def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...],
 
     from rich.console import Console
 
+    from twotower.index.bars import bars
     from twotower.index.choices import compose
     from twotower.index.rebuild import rebuild
     from twotower.runs.paths import resolve_run
@@ -31,8 +30,7 @@ def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...],
     chosen = [name for part in names for name in part.strip("[] ").split(",") if name]
     config = compose(chosen, overrides)
     folder = resolve_run(run)
-    console = Console(stderr=True)
-    with _bars(console) as report:
+    with bars(Console(stderr=True)) as report:
         manifests = rebuild(folder, config, progress=report)
     if as_json:
         click.echo(json.dumps(manifests, indent=2, ensure_ascii=False))
@@ -66,19 +64,3 @@ def _size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return ""
-
-
-@contextmanager
-def _bars(console: Any) -> Iterator[Callable[[str, int, int], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=total)
-            progress.update(tasks[stage], completed=done)
-
-        yield report

@@ -201,7 +201,7 @@ def _facts(index: Index, config: Mapping[str, Any], recall: float, probe: Probe,
 def _without_secret(value: Any) -> Any:
     if not isinstance(value, str) or "://" not in value:
         return value
-    from twotower.index.redis_connection import without_credentials
+    from twotower.index.addresses import without_credentials
 
     return without_credentials(value)
 

@@ -1,4 +1,4 @@
-"""Redis with vector search: hashes `doc:{<alias>}:<build>:<doc_id>`, a vector index over them, an alias that is switched.
+"""Redis with vector search: hashes `doc:{<alias>}:<build>:<doc_id>`, a vector index over them, and an alias.
 
 Every build writes under a name of its own, `{<alias>}:<random>`, so readers of the one before notice nothing and a
 build that fails leaves it untouched; `publish` points the alias at the new one and deletes the old. Which keys share a
@@ -24,8 +24,9 @@ import redis
 
 from twotower.errors import UserError, nearest
 from twotower.files import read_json, write_json
+from twotower.index.addresses import refuse_password
 from twotower.index.base import Index, Probe, need
-from twotower.index.redis_connection import holds_password, pairs, resolve_url
+from twotower.index.redis_connection import pairs, resolve_url
 from twotower.index.redis_keys import new_version, prefixes, rows_key
 from twotower.index.redis_session import Session
 from twotower.index.vectors import Progress, Vectors, best_first, blocks
@@ -83,11 +84,8 @@ class RedisIndex(Index):
         need(retry_seconds >= 0, name, "retry_seconds", retry_seconds, "0 or more")
         plain_name = index_name is None or not any(c in "{}: \t\n" for c in index_name)
         need(plain_name and index_name != "", name, "index_name", index_name, "a name without braces, colons or spaces")
-        if url and holds_password(url):
-            raise UserError(
-                f"index.{name}.url holds a password, and the config is written down with the run: leave url out and "
-                "set the environment variable REDIS_URL to it."
-            )
+        if url:
+            refuse_password(f"index.{name}.url", url)
         self.given_url, self.alias, self.algorithm = url, index_name, algorithm
         self.m, self.ef_construction, self.ef_search = m, ef_construction, ef_search
         self.batch_size, self.hash_tags, self.retry_seconds = batch_size, hash_tags, retry_seconds
@@ -291,8 +289,8 @@ class RedisIndex(Index):
             for number, answer in enumerate(answers, start=start):
                 if any(fields is None for fields in answer[2::2]):
                     raise UserError(
-                        f"The Redis index {self.version} names documents that Redis cannot read: being replaced at this "
-                        f"moment, or spread over slots (hash_tags={self.hash_tags}) that this server does not search."
+                        f"The Redis index {self.version} names documents that Redis cannot read: it is being replaced, "
+                        f"or spread over slots (hash_tags={self.hash_tags}) that this server does not search."
                     )
                 hits = [pairs(fields) for fields in answer[2::2]]
                 scores_QK[number, : len(hits)] = [1.0 - float(hit["distance"]) for hit in hits]

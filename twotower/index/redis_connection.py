@@ -5,38 +5,23 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from twotower.errors import UserError
+from twotower.index.addresses import SCHEMES, SECRET, without_credentials
 
 DEFAULT_URL = "redis://127.0.0.1:6379"
-SCHEMES = ("redis", "rediss", "unix")
 LOST = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError)
 """What a server that went away, or is just coming back, raises."""
-
-_SECRET = ("username", "password", "ssl_keyfile", "ssl_password")
 
 
 def resolve_url(url: str | None) -> str:
     """Returns the address to use: the one given, else REDIS_URL, else this machine's default port."""
     return url or os.environ.get("REDIS_URL") or DEFAULT_URL
-
-
-def without_credentials(url: str) -> str:
-    """Returns a Redis URL without user name, password or secret query parameters."""
-    parts = urlsplit(url)
-    query = urlencode([(key, value) for key, value in parse_qsl(parts.query) if key not in _SECRET])
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{'?' + query if query else ''}"
-
-
-def holds_password(url: str) -> bool:
-    """Tells whether a URL carries a password."""
-    parts = urlsplit(url)
-    return bool(parts.password) or any(key in _SECRET for key, _ in parse_qsl(parts.query))
 
 
 def connect(url: str, *, retries: int = 3, timeout: float = 10.0) -> redis.Redis:
@@ -66,7 +51,7 @@ def connect(url: str, *, retries: int = 3, timeout: float = 10.0) -> redis.Redis
 def scrub(message: str, url: str) -> str:
     """Removes the credentials of a URL from a message of the library."""
     parts = urlsplit(url)
-    secrets = {parts.password, *(value for key, value in parse_qsl(parts.query) if key in _SECRET)}
+    secrets = {parts.password, *(value for key, value in parse_qsl(parts.query) if key in SECRET)}
     for secret in sorted((item for item in secrets if item), key=len, reverse=True):
         message = message.replace(secret, "***")
     return re.sub(r"://[^/@\s]*@", "://***@", message)

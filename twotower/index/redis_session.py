@@ -14,8 +14,9 @@ from typing import TypeVar
 import redis
 
 from twotower.errors import UserError
+from twotower.index.addresses import without_credentials
 from twotower.index.base import BuildPausedError
-from twotower.index.redis_connection import LOST, connect, require_search, scrub, without_credentials
+from twotower.index.redis_connection import LOST, connect, require_search, scrub
 from twotower.index.redis_keys import is_version, lock_key, patterns, rows_key, slot_tag
 from twotower.runs.host import host_facts, is_alive
 
