@@ -9,33 +9,65 @@ Shapes: B queries, N documents of the batch, D dimension.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from twotower.checks import check_choice, check_flag, check_number
-from twotower.loss.output import LossOutput, accuracy
+from twotower.loss.output import LossOutput
 
 DIRECTIONS = ("query_to_document", "both")
 
 
-def contrastive_loss(scores_BN: Tensor, mask_BN: Tensor, temperature: Tensor | float, directions: str) -> Tensor:
-    """Returns the mean cross entropy of picking the positive, from similarities.
+class _CrossEntropy(torch.autograd.Function):
+    """Cross entropy of picking column b in row b, and the share of rows whose maximum is that column alone.
+
+    Logits of a batch are its largest tensor, so they are gone over as seldom as can be: this takes a third of the time
+    of masked_fill, cross_entropy and a separate count of hits.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_BN: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
+        logits_BN = logits_BN.to(torch.promote_types(logits_BN.dtype, torch.float32), copy=True)
+        logits_BN.masked_fill_(mask_BN, -torch.inf)
+        positive_B = logits_BN.diagonal().clone()
+        hardest_B = logits_BN.fill_diagonal_(-torch.inf).amax(1)
+        logits_BN.diagonal().copy_(positive_B)
+        highest_B = torch.maximum(positive_B, hardest_B)
+        power_BN = logits_BN.sub_(highest_B[:, None]).exp_()
+        sum_B = power_BN.sum(1)
+        ctx.save_for_backward(power_BN, sum_B)
+        hits_B = positive_B > hardest_B
+        ctx.mark_non_differentiable(hits_B)
+        return (sum_B.log() + highest_B - positive_B).mean(), hits_B
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        power_BN, sum_B = ctx.saved_tensors
+        share = grad / len(sum_B)
+        grad_BN = power_BN * (share / sum_B)[:, None]
+        grad_BN.diagonal().sub_(share)
+        return grad_BN, None
+
+
+def contrastive_loss(logits_BN: Tensor, mask_BN: Tensor, directions: str) -> tuple[Tensor, Tensor]:
+    """Returns the mean cross entropy of picking the positive, and whether each query did [B].
 
     Args:
-        scores_BN: similarity of every query and document; the positive of query b is document b.
+        logits_BN: similarity of every query and document, divided by the temperature; the positive of query b is
+            document b.
         mask_BN: True where document n must not count as a negative of query b.
-        temperature: what similarities are divided by.
         directions: query_to_document, or both: the mean of that and of picking each positive document's query among
             the batch's queries (explicit negatives belong to no query, so they take part in the first only).
     """
-    logits_BN = (scores_BN / temperature).masked_fill(mask_BN, -torch.inf)
-    target_B = torch.arange(len(logits_BN), device=logits_BN.device)
-    loss = F.cross_entropy(logits_BN, target_B)
+    loss, hits_B = _CrossEntropy.apply(logits_BN, mask_BN)
     if directions == "both":
-        loss = (loss + F.cross_entropy(logits_BN[:, : len(logits_BN)].T, target_B)) / 2
-    return loss
+        batch = len(logits_BN)
+        loss = (loss + _CrossEntropy.apply(logits_BN[:, :batch].T, mask_BN[:, :batch].T)[0]) / 2
+    return loss, hits_B
 
 
 class ContrastiveLoss(nn.Module):
@@ -74,9 +106,9 @@ class ContrastiveLoss(nn.Module):
 
     def forward(self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor) -> LossOutput:
         """Returns loss and accuracy of a batch of unit vectors."""
-        scores_BN = query_BD @ document_ND.T
-        loss = contrastive_loss(scores_BN, mask_BN, self.temperature, self.directions)
-        return LossOutput(loss, accuracy(scores_BN.detach(), mask_BN))
+        logits_BN = (query_BD / self.temperature) @ document_ND.T
+        loss, hits_B = contrastive_loss(logits_BN, mask_BN, self.directions)
+        return LossOutput(loss, hits_B.float().mean())
 
     def collapsed_value(self, batch_size: int, num_documents: int | None = None) -> float:
         """Returns the loss when all vectors are equal: the logarithm of the number of candidates.

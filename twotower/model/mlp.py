@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twotower.model.bag import Dropout, distinct_words, kept, weighted_bag
 from twotower.model.pooling import row_lengths
 
 WORD_POOLINGS = ("mean", "weighted")
@@ -45,25 +46,25 @@ class WordPooling(nn.Module):
         else:
             ids_T, offsets_B1, counts_T = count_words(ids_T, offsets_B1, self.vocabulary_size)
             weight_T = counts_T.to(dtype).pow(self.count_power)
-        if self.weight is not None:
-            weight_T = weight_T * self.weight[ids_T]
         if self.training and self.word_dropout:
-            weight_T = weight_T * (torch.rand_like(weight_T) >= self.word_dropout)
-        table = embedding.weight
-        if torch.is_grad_enabled() and table.requires_grad:
-            # Through a small table of the batch's words the backward pass is several times faster, and a sparse
-            # gradient names each word once.
-            words_U, ids_T = torch.unique(ids_T, return_inverse=True)
-            table = F.embedding(words_U, table, sparse=embedding.sparse)
-        sum_BE = F.embedding_bag(
-            ids_T,
-            table,
-            offsets_B1,
-            mode="sum",
-            per_sample_weights=weight_T.to(dtype),
-            include_last_offset=True,
-        )
+            weight_T = weight_T * kept(weight_T.shape, self.word_dropout, weight_T.device)
+        sum_BE = self._sum(embedding, ids_T, offsets_B1, weight_T)
         return sum_BE * lengths_B.clamp_min(1).to(dtype).rsqrt()[:, None]
+
+    def _sum(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor, weight_T: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            if self.weight is not None:
+                weight_T = weight_T * self.weight[ids_T]
+            return F.embedding_bag(
+                ids_T, embedding.weight, offsets_B1, mode="sum", per_sample_weights=weight_T, include_last_offset=True
+            )
+        # A small table of the batch's words, each weighed once, takes all gradients: a word's weight gets its own from
+        # its row, not token by token, and a sparse gradient names each word once.
+        words_U, place_T = distinct_words(ids_T, self.vocabulary_size)
+        table_UE = F.embedding(words_U, embedding.weight, sparse=embedding.sparse)
+        if self.weight is not None:
+            table_UE = table_UE * self.weight.index_select(0, words_U)[:, None]
+        return weighted_bag(table_UE, place_T, offsets_B1, weight_T)
 
 
 def count_words(ids_T: Tensor, offsets_B1: Tensor, vocabulary_size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,7 +87,7 @@ class ResidualBlock(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.inner = nn.Linear(dim, hidden_dim)
         self.outer = nn.Linear(hidden_dim, dim, bias=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         nn.init.zeros_(self.outer.weight)
 
     def forward(self, input_BD: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ class MlpTower(nn.Module):
             if residual:
                 layers.append(ResidualBlock(dim=size, hidden_dim=hidden_dim, dropout=dropout))
             else:
-                layers += [nn.Linear(size, hidden_dim), nn.ReLU(), nn.Dropout(dropout)]
+                layers += [nn.Linear(size, hidden_dim), nn.ReLU(), Dropout(dropout)]
                 size = hidden_dim
         if size != output_dim or (num_layers and not residual):
             projection = nn.Linear(size, output_dim, bias=False)
