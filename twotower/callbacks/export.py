@@ -27,7 +27,8 @@ class Export(RunCallback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the files, each atomically, and notes them in the record."""
-        if not trainer.is_global_zero or self.context.evaluation is None:
+        evaluation = self.context.evaluation
+        if not trainer.is_global_zero or evaluation is None:
             return
         started = time.perf_counter()
         assert isinstance(pl_module, TwoTowerModule)
@@ -52,7 +53,7 @@ class Export(RunCallback):
             tokenizer=context.tokenizer,
             training_stats=stats,
             epoch=context.best_epoch,
-            eval_results=context.evaluation.to_dict(),
+            eval_results=evaluation.to_dict(),
             wandb_run_id=context.wandb_run_id,
         )
         record.add_artefact(context.exported, "checkpoint")
