@@ -23,7 +23,8 @@ def machine() -> dict[str, Any]:
     """Names processor, cores and versions."""
     from importlib.metadata import version
 
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0))
     facts = {"cpu": names[0] if names else platform.machine(), "cores": cores, "python": platform.python_version()}
     facts |= {package: version(package) for package in ("torch", "faiss-cpu", "redis", "numpy")}
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     verb, _, name = options.step.partition(":")
     folder = options.folder / f"vectors-{options.count}"
     if verb == "compare":
-        import compare
+        import index_compare as compare
 
         facts = {"exact": compare.exact, "path": compare.path}[name](options.folder, folder, options.count)
         name = f"compare_{name}"
@@ -147,7 +148,7 @@ def search(name: str, folder: Path, process_started: float) -> dict[str, Any]:
     from twotower.index.export import open_index
 
     imported = time.time()
-    query_QD, count = np.load(folder / "queries.npy"), sum(1 for _ in ())
+    query_QD = np.load(folder / "queries.npy")
     manifest = json.loads((folder / "index" / name / "manifest.json").read_text())
     count = manifest["count"]
     started = time.perf_counter()
@@ -157,8 +158,9 @@ def search(name: str, folder: Path, process_started: float) -> dict[str, Any]:
     start_s = time.time() - process_started
     first = time.perf_counter() - started - opened
     index.search(query_QD[:200], K)  # pages of the file are in memory from here on
-    slow = index.search(query_QD[200:BATCH + 200], K) is not None and _seconds(lambda: index.search(query_QD[:1], K)) > 0.02
-    singles = [_seconds(lambda q=q: index.search(query_QD[q : q + 1], K)) for q in range(300 if slow else len(query_QD))]
+    slow = _seconds(lambda: index.search(query_QD[:1], K)) > 0.02
+    alone = 300 if slow else len(query_QD)
+    singles = [_seconds(lambda q=q: index.search(query_QD[q : q + 1], K)) for q in range(alone)]
     starts = [(i * BATCH) % (len(query_QD) - BATCH + 1) for i in range(30)]
     batches = [_seconds(lambda s=s: index.search(query_QD[s : s + BATCH], K)) for s in starts]
     _, rows_QK = index.search(query_QD, K)

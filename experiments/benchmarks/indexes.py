@@ -28,18 +28,20 @@ import index_steps as steps
 
 CHOICES = ("exact", "exact_float16", "faiss_flat", "faiss_hnsw", "faiss_ivfpq", "redis_flat", "redis_hnsw", "auto")
 RESULTS = Path(__file__).resolve().parent / "results"
-NUMBERS = (("build s", "build_seconds", "{:.0f}"), ("anon MB", "peak_anonymous_mb", "{:.0f}"),
-           ("RSS MB", "peak_resident_mb", "{:.0f}"), ("B/vector", "bytes_per_vector", "{:.1f}"),
-           ("recall@10", "recall_at_10", "{:.3f}"), ("p50 ms", "one_p50_ms", "{:.3f}"), ("p95", "one_p95_ms", "{:.3f}"),
-           ("p99", "one_p99_ms", "{:.3f}"), ("100: p50 ms", "batch_p50_ms", "{:.1f}"), ("p95", "batch_p95_ms", "{:.1f}"),
-           ("p99", "batch_p99_ms", "{:.1f}"), ("open ms", "open_ms", "{:.0f}"), ("start s", "start_s", "{:.2f}"))  # fmt: skip
+NUMBERS = (
+    *(("build s", "build_seconds", "{:.0f}"), ("anon MB", "peak_anonymous_mb", "{:.0f}")),
+    *(("RSS MB", "peak_resident_mb", "{:.0f}"), ("B/vector", "bytes_per_vector", "{:.1f}")),
+    *(("recall@10", "recall_at_10", "{:.3f}"), ("p50 ms", "one_p50_ms", "{:.3f}"), ("p95", "one_p95_ms", "{:.3f}")),
+    *(("p99", "one_p99_ms", "{:.3f}"), ("100: p50 ms", "batch_p50_ms", "{:.1f}"), ("p95", "batch_p95_ms", "{:.1f}")),
+    *(("p99", "batch_p99_ms", "{:.1f}"), ("open ms", "open_ms", "{:.0f}"), ("start s", "start_s", "{:.2f}")),
+)
 
 
 def main() -> None:
     """Runs the steps asked for, each in its own process, and writes the table and results/indexes.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=steps.USERS)
-    parser.add_argument("--only", default=",".join(CHOICES[:5] + ("auto",)), help=f"of {', '.join(CHOICES)}")
+    parser.add_argument("--only", default=",".join((*CHOICES[:5], "auto")), help=f"of {', '.join(CHOICES)}")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/twotower-bench"))
     parser.add_argument("--compare", action="store_true", help="also exact against FAISS flat, and text in, text out")
     parser.add_argument("--table", action="store_true", help="only print what was measured before")

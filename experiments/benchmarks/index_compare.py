@@ -1,0 +1,183 @@
+"""Two comparisons for indexes.py: exact against FAISS flat in batches, and text in, text out against the bare index.
+
+Legend: N documents, D dimension, Q queries, K ranks.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from index_steps import BATCH, DIM, K, identity
+
+WORDS, LENGTH, REPEATS = 30_000, 56, 200
+
+
+def exact(base: Path, folder: Path, count: int) -> dict[str, Any]:
+    """Times batches of 100 in turn: `exact`, our FAISS flat, and FAISS flat as it comes, all over the same vectors."""
+    from twotower.index.export import open_index
+
+    query_QD = np.load(folder / "queries.npy")
+    sides = {name: open_index(folder / "index" / name, identity(count))[0] for name in ("exact", "faiss_flat")}
+    flat = sides["faiss_flat"]._index
+
+    def bare(threshold: int) -> Callable[[np.ndarray], Any]:
+        def run(part_QD: np.ndarray) -> Any:
+            before = faiss.cvar.distance_compute_blas_threshold
+            faiss.cvar.distance_compute_blas_threshold = threshold
+            try:
+                return flat.search(part_QD, K)
+            finally:
+                faiss.cvar.distance_compute_blas_threshold = before
+
+        return run
+
+    calls: dict[str, Callable[[np.ndarray], Any]] = {
+        "exact": lambda part_QD: sides["exact"].search(part_QD, K),
+        "faiss_flat": lambda part_QD: sides["faiss_flat"].search(part_QD, K),
+        "bare FAISS, BLAS from 20 queries": bare(20),
+        "bare FAISS as it comes": bare(128_000),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(8):
+        start = (number * BATCH) % (len(query_QD) - BATCH + 1)
+        for name, call in calls.items():
+            if number > 3 and "as it comes" in name:
+                continue
+            started = time.perf_counter()
+            call(query_QD[start : start + BATCH])
+            seconds[name].append(time.perf_counter() - started)
+    medians = {name: 1000 * statistics.median(values[1:]) for name, values in seconds.items()}
+    lines = [f"batch of {BATCH}: {name} {value:.1f} ms" for name, value in medians.items()]
+    ratio = medians["bare FAISS, BLAS from 20 queries"] / medians["exact"]
+    return {"lines": lines, "medians_ms": medians, "speed_against_best_faiss": round(ratio, 3)}
+
+
+def path(base: Path, folder: Path, count: int) -> dict[str, Any]:
+    """Times a whole search beside the bare call of the same index with the same query vector, in turn."""
+    from twotower.search.engine import SearchEngine
+
+    run_dir = _text_run(base, folder, count)
+    generator = np.random.default_rng(7)
+    texts = [" ".join(f"w{word}" for word in _words(generator, 6)) for _ in range(REPEATS)]
+    lines, found = [], {}
+    for name in ("exact", "faiss_flat", "faiss_hnsw", "faiss_ivfpq"):
+        if not (run_dir / "index" / name / "manifest.json").is_file():
+            continue
+        engine = SearchEngine.open(run_dir, name)
+        engine.search(texts[0], K)
+        repeats = REPEATS if name in ("faiss_hnsw", "faiss_ivfpq") else 30
+        whole, call, bare = [], [], []
+        stages: dict[str, list[float]] = {stage: [] for stage in ("tokenise_ms", "encode_ms", "search_ms", "fetch_ms")}
+        for text in texts[:repeats]:
+            started = time.perf_counter()
+            results = engine.search(text, K)
+            whole.append(time.perf_counter() - started)
+            for stage, values in stages.items():
+                values.append(getattr(results.timings, stage))
+            query_1D = _encode(engine, text)
+            started = time.perf_counter()
+            engine.index.search(query_1D, K)
+            call.append(time.perf_counter() - started)
+            if hasattr(engine.index, "_index"):
+                started = time.perf_counter()
+                engine.index._index.search(query_1D, K)
+                bare.append(time.perf_counter() - started)
+        medians = {"whole": whole, "index.search": call, "faiss alone": bare}
+        facts = {key: 1000 * statistics.median(values) for key, values in medians.items() if values}
+        facts |= {stage: statistics.median(values) for stage, values in stages.items()}
+        facts["ratio"] = facts["whole"] / facts["index.search"]
+        found[name] = {key: round(value, 3) for key, value in facts.items()}
+        lines.append(f"text in, text out, {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in facts.items()))
+        engine.close()
+    return {"lines": lines, "path": found}
+
+
+def _words(generator: np.random.Generator, count: int) -> np.ndarray:
+    """Draws word numbers as words are distributed: few of them often."""
+    return np.minimum((generator.pareto(1.0, count) * 3).astype(int), WORDS - 1)
+
+
+def _encode(engine: Any, text: str) -> np.ndarray:
+    import torch
+
+    tokens = engine.checkpoint.tokenizer.encode([text], engine.checkpoint.max_query_length).take(np.array([0]))
+    with torch.inference_mode():
+        return engine.checkpoint.model.encode_queries(tokens).numpy()
+
+
+def _text_run(base: Path, folder: Path, count: int) -> Path:
+    """Makes a run whose model is an untrained mlp tower, with 758,553 drawn passages of 56 words, around the indexes.
+
+    The indexes hold the drawn vectors, not vectors of these texts: which passages come back means nothing, how long
+    it takes does.
+    """
+    import torch
+
+    from twotower.data.documents import DocumentStore
+    from twotower.index import manifest
+    from twotower.model import checkpoint
+    from twotower.model.two_tower import TwoTower
+    from twotower.text.tokenizer import Tokenizer
+
+    run_dir = base / f"run-{count}"
+    config = {"kind": "words", "lowercase": True, "split_identifiers": True, "min_frequency": 1}
+    if not (run_dir / "documents.db").is_file():
+        words = {"[PAD]": 0, "[UNK]": 1, **{f"w{number}": number + 2 for number in range(WORDS)}}
+        torch.manual_seed(0)
+        model_config = {
+            "num_layers": 1,
+            "output_dim": DIM,
+            "hidden_dim": DIM,
+            "word_pooling": "weighted",
+            "dropout": 0.5,
+        }
+        sizes = {"vocabulary_size": len(words), "embedding_dim": DIM}
+        settings = {"seed": 0, "text": config, "model": model_config, "loss": {}, "optimizer": {"lr": 0.001}}
+        settings["data"] = {"name": "drawn", "max_query_length": 32, "max_document_length": 128, "batch_size": 8}
+        settings["data"] |= {"num_workers": 0}
+        settings |= {"trainer": {"max_epochs": 1}, "callbacks": {}}
+        stats = {"config": checkpoint.flat_config(settings, {})}
+        parts: dict[str, Any] = {"model": TwoTower(**sizes, **model_config), "model_config": {**model_config, **sizes}}
+        parts |= {"tokenizer": Tokenizer.from_vocabulary(words, config), "training_stats": stats, "epoch": 1}
+        (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+        target = run_dir / "checkpoints" / "two_tower_best_drawn_20260101_000000.pt"
+        checkpoint.save(target, **parts, eval_results={}, wandb_run_id=None)
+        DocumentStore.write(run_dir / "documents.db", _collection(count)).close()
+    with DocumentStore(run_dir / "documents.db") as documents:
+        loaded = checkpoint.load(checkpoint.find_checkpoint(run_dir))
+        same = manifest.run_identity(loaded, documents)
+    for built in (folder / "index").glob("[!.]*"):
+        into = run_dir / "index" / built.name
+        shutil.rmtree(into, ignore_errors=True)
+        shutil.copytree(built, into, copy_function=_link)
+        facts = manifest.read(built)
+        (into / manifest.FILE).unlink()
+        (into / manifest.FILE).write_text(json.dumps({**facts, **same}))
+    return run_dir
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).hardlink_to(source)
+
+
+def _collection(count: int) -> Any:
+    from twotower.data.collection import Collection
+
+    generator = np.random.default_rng(3)
+    names = np.array([f"w{number}" for number in range(WORDS)], dtype=object)
+    texts: list[str] = []
+    for start in range(0, count, 20_000):
+        rows = min(20_000, count - start)
+        texts += [" ".join(line) for line in names[_words(generator, rows * LENGTH)].reshape(rows, LENGTH)]
+    ids = [str(number) for number in range(count)]
+    return Collection(
+        name="drawn", document_ids=ids, titles=[""] * count, texts=texts, query_ids=[], query_texts=[], judgements={}
+    )
