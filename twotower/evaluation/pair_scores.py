@@ -10,7 +10,7 @@ import numpy as np
 from twotower.evaluation.pools import Pool
 from twotower.evaluation.relevance import Relevance
 
-_BLOCK = 65_536
+_BLOCK = 16_384
 
 
 def relevant_scores(query_PD: np.ndarray, document_ND: np.ndarray, relevance: Relevance) -> np.ndarray:
