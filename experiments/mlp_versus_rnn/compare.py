@@ -22,6 +22,7 @@ from twotower.runs.ledger import load
 from twotower.runs.per_query import Paired, pair
 from twotower.runs.plots.queries import pair_scores
 from twotower.runs.plots.style import GREY, PALETTE, new_figure, styled
+from twotower.runs.run import Run
 
 METRIC = "full/mrr_10"
 CONDITIONS = {"gru_pad_step": "GRU read at a\npad step", "gru": "GRU read\nproperly", "mlp": "MLP"}
@@ -36,6 +37,7 @@ class Condition:
     values_Q: np.ndarray
     bm25: float
     chance: float
+    untrained: float
     scores: list[tuple[str, np.ndarray]]
     seconds: float
 
@@ -64,6 +66,7 @@ def main() -> None:
                 "condition": condition.name,
                 "seeds": [round(float(mean), 4) for mean in condition.means_S],
                 **{key: round(float(getattr(interval, key)[0]), 4) for key in ("mean", "low", "high")},
+                "untrained": round(condition.untrained, 4),
                 "median_relevant_score": round(float(np.median(condition.scores[0][1])), 3),
                 "median_random_score": round(float(np.median(condition.scores[1][1])), 3),
                 "fit_seconds": round(condition.seconds, 1),
@@ -103,11 +106,17 @@ def read(sweep: str) -> tuple[list[Condition], Paired]:
                 values_Q=paired.values_RQ[mine].mean(axis=0),
                 bm25=float(figures.bm25 or 0),
                 chance=float(figures.chance or 0),
+                untrained=float(np.mean([_untrained(runs[at]) for at in mine])),
                 scores=_together([pair_scores(paired.tables[at]) for at in mine]),
                 seconds=float(np.mean([runs[at].record["timings"]["fit_seconds"] for at in mine])),
             )
         )
     return found, paired
+
+
+def _untrained(run: Run) -> float:
+    figures = run.final_score(METRIC)
+    return float("nan") if figures is None or figures.untrained is None else figures.untrained
 
 
 def _together(series: list[list[tuple[str, np.ndarray]]]) -> list[tuple[str, np.ndarray]]:
