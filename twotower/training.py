@@ -21,10 +21,12 @@ from twotower.config import config_hash, instantiate
 from twotower.data.collection import Collection
 from twotower.data.datamodule import RetrievalData, vocabulary_texts
 from twotower.data.report import make_report, report_table
+from twotower.distributed import SilentRecord, check_launch, rank
 from twotower.embedding.build import build as build_embedding
 from twotower.evaluation.report import evaluation_tables
 from twotower.index.export import check as check_indexes
 from twotower.model.module import TwoTowerModule
+from twotower.processor import faster_precision, prepare_process
 from twotower.runs.record import RunRecord
 from twotower.sweep.memory import remember, stamp
 from twotower.text.tokenizer import Tokenizer
@@ -32,6 +34,9 @@ from twotower.text.tokens import Tokens, concatenate, idf
 from twotower.tracking import build_loggers, close_loggers, log_artifacts, summarise, wandb_identity
 
 logger = logging.getLogger(__name__)
+
+OWN_KEYS = ("threads", "precision", "cache_chunk")
+"""Keys of `trainer` that are ours and not Lightning's."""
 
 
 def train(
@@ -63,7 +68,9 @@ def train(
         config["run_name"]
         or "-".join(str(choices.get(group)) for group in ("model", "loss", "data")) + f"-seed{config['seed']}"
     )
-    record = RunRecord.open(
+    check_launch(config["trainer"], sweep=bool((config.get("sweep") or {}).get("session")))
+    opened = RunRecord.open if rank() == 0 else SilentRecord
+    record = opened(
         run_dir,
         run_name=name,
         config=config,
@@ -78,14 +85,12 @@ def train(
     _quiet()
     try:
         pl.seed_everything(config["seed"], workers=True, verbose=False)
-        # Adam's moments of rare words shrink into denormal numbers, which a CPU multiplies ten times slower
-        torch.set_flush_denormal(True)
-        if config["trainer"].get("threads"):
-            torch.set_num_threads(int(config["trainer"]["threads"]))
+        prepare_process(config)
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
         check_indexes(config.get("index") or {}, dim=config["model"]["output_dim"])
         context = prepare(config, run_dir=run_dir, run_name=name, choices=choices, record=record)
-        loggers = build_loggers(config, run_name=name, wandb_run_id=record.data["wandb"]["run_id"])
+        if rank() == 0:
+            loggers = build_loggers(config, run_name=name, wandb_run_id=record.data["wandb"]["run_id"])
         identity = wandb_identity()
         context.wandb_run_id = identity["run_id"]
         record.update(wandb=identity)
@@ -99,7 +104,7 @@ def train(
     except BaseException as error:
         _end(record, loggers, "failed", error)
         raise
-    return finish(context, loggers, trainer)
+    return finish(context, loggers, trainer) if rank() == 0 else float("nan")
 
 
 def _quiet() -> None:
@@ -184,9 +189,11 @@ def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trai
             callback.context = context
     if config["trainer"].get("enable_progress_bar", True):
         callbacks.append(Progress(context=context))
-    settings = {key: value for key, value in config["trainer"].items() if key != "threads"}
+    precision = choose_precision(config, module, context.data)
+    context.record.update(precision=precision)
+    settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
     trainer = instantiate(
-        settings,
+        {**settings, "precision": precision},
         callbacks=callbacks,
         logger=loggers,
         default_root_dir=str(context.run_dir),
@@ -196,6 +203,26 @@ def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trai
     )
     trainer.fit(module, datamodule=context.data, ckpt_path=None if resume is None else str(resume), weights_only=True)
     return trainer
+
+
+def choose_precision(config: dict[str, Any], module: TwoTowerModule, data: RetrievalData) -> str:
+    """Returns what `trainer.precision` says, or for `auto` the quicker of float32 and bf16 on this processor."""
+    wanted = str(config["trainer"].get("precision", "32-true"))
+    if wanted != "auto":
+        return wanted
+    if config["trainer"].get("accelerator", "cpu") != "cpu":
+        return "bf16-mixed"
+
+    def step() -> None:
+        loader = data.train_dataloader()
+        batch = loader.assemble(np.arange(min(loader.batch_size, loader.pairs)), np.random.default_rng(0))
+        query_BD, document_ND = module.model.encode_queries(batch.query), module.model.encode_documents(batch.document)
+        module.loss(query_BD, document_ND, batch.mask_BN).loss.backward()
+        module.zero_grad(set_to_none=True)
+
+    sizes = {key: config["data"][key] for key in ("batch_size", "max_query_length", "max_document_length", "negatives")}
+    with torch.random.fork_rng(devices=[]):
+        return faster_precision(step, config["model"], config["loss"], module.model.embedding.embedding_dim, sizes)
 
 
 def finish(context: RunContext, loggers: list[Any], trainer: pl.Trainer) -> float:

@@ -93,13 +93,13 @@ class Evaluate(RunCallback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Goes back to the best epoch, evaluates it on every query with intervals and baselines, keeps all scores."""
-        if not trainer.is_global_zero:
-            return
         started = time.perf_counter()
         self.context.best_epoch = load_best(trainer, pl_module)
         data, config = self.context.data, self.context.config
         rows = data.eval_queries(None)
         query_QD, self.context.document_vectors = self._vectors(pl_module, rows)
+        if not trainer.is_global_zero:
+            return  # the others have only helped to encode
         self.context.query_vectors = query_QD
         self.context.evaluation = evaluate_vectors(
             query_QD,

@@ -28,7 +28,7 @@ class TrainBatch(NamedTuple):
     Attributes:
         query: tokens of B queries.
         document: tokens of N documents: the positive of query b is row b, its negative j row B + b * n + j.
-        mask_BN: bool [B, N]; True where document n must not be a negative of query b: it is relevant to b or to a query
+        mask_BN: bool [B, N] (of all processes together, see `assemble`); True where document n must not be a negative of query b: it is relevant to b or to a query
             of identical text, or identical in text to such a document. The positive itself (column b) is False.
     """
 
@@ -173,8 +173,9 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[TrainBatch]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(len(self.query))[self.rank : self.pairs * self.world_size : self.world_size]
-        starts = np.arange(len(self)) * self.batch_size
+        order = generator.permutation(len(self.query))[: self.pairs * self.world_size]
+        whole = self.batch_size * self.world_size
+        starts = np.arange(len(self)) * whole
         if self.bucket_by_length:
             order = self._bucket(order)
             generator.shuffle(starts)
@@ -183,12 +184,18 @@ class TrainLoader:
         for number in range(done, len(starts)):
             # a generator for each batch, so that a resumed epoch draws the same negatives
             batch_generator = np.random.default_rng([self.seed, self.epoch, number])
-            batch = self.assemble(order[starts[number] : starts[number] + self.batch_size], batch_generator)
+            batch = self.assemble(order[starts[number] : starts[number] + whole], batch_generator)
             self._given = number + 1
             yield batch
 
     def assemble(self, pairs_B: np.ndarray, generator: np.random.Generator) -> TrainBatch:
-        """Puts together the batch of these pairs, int [B], numbers into the split's positive judgements."""
+        """Puts together the batch of these pairs, int [B], numbers into the split's positive judgements.
+
+        With several processes these are the pairs of all of them, the tokens are those of this process's share, and the
+        mask is over everything, rows and columns in the order in which vectors are gathered: by rank.
+        """
+        world = self.world_size
+        pairs_B = np.concatenate([pairs_B[rank::world] for rank in range(world)])
         query_B, document_B = self.query[pairs_B], self.document[pairs_B]
         document_N, missing_N = document_B, np.zeros(len(document_B), dtype=bool)
         if self.negatives is not None:
@@ -198,11 +205,20 @@ class TrainLoader:
             document_N = np.concatenate([document_B, np.where(chosen < 0, document_B[:, None], chosen).ravel()])
         mask_BN = self.relevance.mask(query_B, document_N)
         mask_BN[:, missing_N] = True
+        if world > 1:
+            query_B, document_N = self._share(query_B), self._share(document_N, len(pairs_B))
         query, document = self.query_tokens.take(query_B), self.document_tokens.take(document_N)
         return TrainBatch(query, document, torch.from_numpy(mask_BN))
+
+    def _share(self, rows: np.ndarray, positives: int | None = None) -> np.ndarray:
+        """Returns this process's part of rows that are in the order of ranks; positives and negatives apart."""
+        if positives is not None and positives < len(rows):
+            return np.concatenate([self._share(rows[:positives]), self._share(rows[positives:])])
+        each = len(rows) // self.world_size
+        return rows[self.rank * each : (self.rank + 1) * each]
 
     def _bucket(self, order: np.ndarray) -> np.ndarray:
         """Sorts by document length within stretches of a random order; which stretch a pair is in stays random."""
         length = self.document_tokens.lengths[self.document[order]]
-        stretch = np.arange(len(order)) // (self.batch_size * BUCKET_BATCHES)
+        stretch = np.arange(len(order)) // (self.batch_size * self.world_size * BUCKET_BATCHES)
         return order[np.lexsort((length, stretch))]

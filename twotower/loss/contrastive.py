@@ -14,43 +14,46 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
-from twotower.checks import check_choice, check_flag, check_number
+from twotower.checks import check_choice, check_count, check_flag, check_number
 from twotower.loss.output import LossOutput
 
 DIRECTIONS = ("query_to_document", "both")
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Cross entropy of picking column b in row b, and the share of rows whose maximum is that column alone.
+    """Cross entropy of picking column first + b in row b, and which rows have their maximum there alone.
 
     Logits of a batch are its largest tensor, so they are gone over as seldom as can be: this takes a third of the time
     of masked_fill, cross_entropy and a separate count of hits.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits_BN: Tensor, mask_BN: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits_BN: Tensor, mask_BN: Tensor, first: int) -> tuple[Tensor, Tensor]:
         logits_BN = logits_BN.to(torch.promote_types(logits_BN.dtype, torch.float32), copy=True)
         logits_BN.masked_fill_(mask_BN, -torch.inf)
-        positive_B = logits_BN.diagonal().clone()
-        hardest_B = logits_BN.fill_diagonal_(-torch.inf).amax(1)
-        logits_BN.diagonal().copy_(positive_B)
+        positive_B = logits_BN.diagonal(first).clone()
+        logits_BN.diagonal(first).fill_(-torch.inf)
+        hardest_B = logits_BN.amax(1)
+        logits_BN.diagonal(first).copy_(positive_B)
         highest_B = torch.maximum(positive_B, hardest_B)
         power_BN = logits_BN.sub_(highest_B[:, None]).exp_()
         sum_B = power_BN.sum(1)
         ctx.save_for_backward(power_BN, sum_B)
+        ctx.first = first
         hits_B = positive_B > hardest_B
         ctx.mark_non_differentiable(hits_B)
         return (sum_B.log() + highest_B - positive_B).mean(), hits_B
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
         power_BN, sum_B = ctx.saved_tensors
         share = grad / len(sum_B)
         grad_BN = power_BN * (share / sum_B)[:, None]
-        grad_BN.diagonal().sub_(share)
-        return grad_BN, None
+        grad_BN.diagonal(ctx.first).sub_(share)
+        return grad_BN, None, None
 
 
 def contrastive_loss(logits_BN: Tensor, mask_BN: Tensor, directions: str) -> tuple[Tensor, Tensor]:
@@ -63,11 +66,29 @@ def contrastive_loss(logits_BN: Tensor, mask_BN: Tensor, directions: str) -> tup
         directions: query_to_document, or both: the mean of that and of picking each positive document's query among
             the batch's queries (explicit negatives belong to no query, so they take part in the first only).
     """
-    loss, hits_B = _CrossEntropy.apply(logits_BN, mask_BN)
+    loss, hits_B = _CrossEntropy.apply(logits_BN, mask_BN, 0)
     if directions == "both":
         batch = len(logits_BN)
-        loss = (loss + _CrossEntropy.apply(logits_BN[:, :batch].T, mask_BN[:, :batch].T)[0]) / 2
+        loss = (loss + _CrossEntropy.apply(logits_BN[:, :batch].T, mask_BN[:, :batch].T, 0)[0]) / 2
     return loss, hits_B
+
+
+def pick_in_chunks(query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+    """As `contrastive_loss` in one direction, with the logits of `chunk` queries in memory at a time.
+
+    The backward pass computes them again. Loss and gradients are those of the whole.
+    """
+
+    def part(rows_CD: Tensor, documents_ND: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        rows = slice(first, first + chunk)
+        loss, hits_C = _CrossEntropy.apply(rows_CD @ documents_ND.T, mask_BN[rows], first)
+        return loss * len(rows_CD), hits_C
+
+    parts = [
+        checkpoint(part, query_BD[first : first + chunk], document_ND, first, use_reentrant=False)
+        for first in range(0, len(query_BD), chunk)
+    ]
+    return torch.stack([loss for loss, _ in parts]).sum() / len(query_BD), torch.cat([hits_B for _, hits_B in parts])
 
 
 class ContrastiveLoss(nn.Module):
@@ -79,13 +100,19 @@ class ContrastiveLoss(nn.Module):
         temperature: similarities are divided by it; its start if it is learned.
         learn_temperature: whether it is trained (its logarithm is, kept between .01 and 1).
         directions: query_to_document or both.
+        chunk: queries whose similarities are in memory at a time, for very large batches; None for all.
 
     Raises:
         UserError: for a value out of range.
     """
 
     def __init__(
-        self, *, temperature: float = 0.05, learn_temperature: bool = False, directions: str = "query_to_document"
+        self,
+        *,
+        temperature: float = 0.05,
+        learn_temperature: bool = False,
+        directions: str = "query_to_document",
+        chunk: int | None = None,
     ) -> None:
         super().__init__()
         learned = check_flag("loss.learn_temperature", learn_temperature)
@@ -93,6 +120,7 @@ class ContrastiveLoss(nn.Module):
         if learned:
             check_number("loss.temperature", temperature, at_least=0.01, at_most=1)
         self.directions = check_choice("loss.directions", directions, DIRECTIONS)
+        self.chunk = None if chunk is None else check_count("loss.chunk", chunk)
         self.fixed = None if learned else float(temperature)
         if learned:
             self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
@@ -106,8 +134,18 @@ class ContrastiveLoss(nn.Module):
 
     def forward(self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor) -> LossOutput:
         """Returns loss and accuracy of a batch of unit vectors."""
-        logits_BN = (query_BD / self.temperature) @ document_ND.T
+        query_BD = query_BD / self.temperature
+        if self.chunk is not None and self.chunk < len(query_BD):
+            return self._in_chunks(query_BD, document_ND, mask_BN, self.chunk)
+        logits_BN = query_BD @ document_ND.T
         loss, hits_B = contrastive_loss(logits_BN, mask_BN, self.directions)
+        return LossOutput(loss, hits_B.float().mean())
+
+    def _in_chunks(self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor, chunk: int) -> LossOutput:
+        loss, hits_B = pick_in_chunks(query_BD, document_ND, mask_BN, chunk)
+        if self.directions == "both":
+            batch = len(query_BD)
+            loss = (loss + pick_in_chunks(document_ND[:batch], query_BD, mask_BN[:, :batch].T, chunk)[0]) / 2
         return LossOutput(loss, hits_B.float().mean())
 
     def collapsed_value(self, batch_size: int, num_documents: int | None = None) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from twotower.checks import check_choice, check_number
-from twotower.loss.output import DISTANCES, LossOutput, accuracy, distances, negative_mask
+from twotower.loss.output import DISTANCES, LossOutput, accuracy, distances, negative_mask, similarities
 
 
 def margin_loss(distance_BN: Tensor, allowed_BN: Tensor, margin: float) -> Tensor:
@@ -44,7 +44,7 @@ class MarginLoss(nn.Module):
 
     def forward(self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor) -> LossOutput:
         """Returns loss and accuracy of a batch of unit vectors."""
-        scores_BN = query_BD @ document_ND.T
+        scores_BN = similarities(query_BD, document_ND)
         loss = margin_loss(distances(scores_BN, self.distance), negative_mask(mask_BN), self.margin)
         return LossOutput(loss, accuracy(scores_BN.detach(), mask_BN))
 

@@ -26,6 +26,12 @@ class LossOutput(NamedTuple):
     accuracy: Tensor
 
 
+def similarities(query_BD: Tensor, document_ND: Tensor) -> Tensor:
+    """Returns scores_BN in full precision, also under autocast: bf16 has no digits for cosines that nearly agree."""
+    with torch.autocast(query_BD.device.type, enabled=False):
+        return query_BD @ document_ND.T
+
+
 def negative_mask(mask_BN: Tensor) -> Tensor:
     """Returns True where document n may serve as a negative of query b: not forbidden, and not its positive."""
     allowed_BN = ~mask_BN

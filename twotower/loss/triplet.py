@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from twotower.checks import check_choice, check_number
 from twotower.errors import UserError
-from twotower.loss.output import DISTANCES, LossOutput, accuracy, distances, negative_mask
+from twotower.loss.output import DISTANCES, LossOutput, accuracy, distances, negative_mask, similarities
 
 MININGS = ("semi_hard", "batch_hard", "random", "all", "explicit")
 
@@ -81,7 +81,7 @@ class TripletLoss(nn.Module):
 
     def forward(self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor) -> LossOutput:
         """Returns loss and accuracy of a batch of unit vectors."""
-        scores_BN = query_BD @ document_ND.T
+        scores_BN = similarities(query_BD, document_ND)
         distance_BN = distances(scores_BN, self.distance)
         chosen_BN = choose_negatives(distance_BN.detach(), negative_mask(mask_BN), self.mining)
         return LossOutput(triplet_loss(distance_BN, chosen_BN, self.margin), accuracy(scores_BN.detach(), mask_BN))

