@@ -1,5 +1,7 @@
+import sys
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,23 @@ def test_chunks_do_not_change_the_answer(vectors, queries, budget, k, monkeypatc
     expected = np.sort(queries @ vectors.T, axis=1)[:, ::-1][:, :k]
     np.testing.assert_allclose(scores, expected, atol=2e-6)
     np.testing.assert_allclose(np.take_along_axis(queries @ vectors.T, rows, axis=1), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_batches_with_and_without_faiss(installed, vectors, queries, truth, tmp_path, monkeypatch):
+    calls = []
+    real = faiss.knn
+    monkeypatch.setattr(faiss, "knn", lambda *given, **more: calls.append(1) or real(*given, **more))
+    if not installed:
+        monkeypatch.setitem(sys.modules, "faiss", None)
+    index = ExactIndex(device="cpu")
+    index.build(vectors, [""] * 3000, tmp_path)
+    before = faiss.cvar.distance_compute_blas_threshold
+    np.testing.assert_allclose(index.search(queries, 20)[0], truth[0], atol=2e-6)
+    assert len(calls) == installed
+    assert faiss.cvar.distance_compute_blas_threshold == before
+    index.search(queries[:5], 20)
+    assert len(calls) == installed
 
 
 def test_more_queries_than_one_batch(vectors):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from twotower.data.documents import DocumentStore
 from twotower.index.export import check, export
 from twotower.index.manifest import run_identity
+from twotower.index.resume import note_rows, part_folder, rows_done
 from twotower.index.vectors import Progress
 from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
 from twotower.model.encoding import encode
@@ -37,31 +36,40 @@ def rebuild(
     run_dir = Path(run_dir)
     checkpoint = load(find_checkpoint(run_dir))
     check(index_config, dim=checkpoint.model.output_dim)
-    with DocumentStore(run_dir / "documents.db") as documents, tempfile.TemporaryDirectory() as folder:
-        vectors_ND = encode_documents(checkpoint, documents, Path(folder) / "vectors.npy", progress)
-        return export(
-            index_config,
-            vectors_ND,
-            documents.ids(),
-            identity=run_identity(checkpoint, documents),
-            run_dir=run_dir,
-            query_QD=encode_queries(checkpoint, run_dir / "per_query.parquet"),
-            progress=progress,
-        )
+    with DocumentStore(run_dir / "documents.db") as documents:
+        identity = run_identity(checkpoint, documents)
+        with part_folder(run_dir / "index" / ".vectors.part", identity) as folder:
+            vectors_ND = encode_documents(checkpoint, documents, folder / "vectors.npy", progress)
+            return export(
+                index_config,
+                vectors_ND,
+                documents.ids(),
+                identity=identity,
+                run_dir=run_dir,
+                query_QD=encode_queries(checkpoint, run_dir / "per_query.parquet"),
+                progress=progress,
+            )
 
 
 def encode_documents(
     checkpoint: Checkpoint, documents: DocumentStore, path: Path, progress: Progress | None = None
 ) -> np.ndarray:
-    """Encodes a document store chunk by chunk into a memory-mapped .npy file and returns it, float32 [N, D]."""
+    """Encodes a document store chunk by chunk into a memory-mapped .npy file and returns it, float32 [N, D].
+
+    The rows that are done are noted beside the file, so an interrupted encoding of the same goes on where it was.
+    """
     shape = (documents.count, checkpoint.model.output_dim)
-    out_ND = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    stream = iter(documents)
-    for start in range(0, documents.count, CHUNK):
+    done = rows_done(path)
+    mode: Literal["r+", "w+"] = "r+" if done else "w+"
+    out_ND = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=shape)
+    for start in range(done, documents.count, CHUNK):
+        chunk = documents.fetch(range(start, min(start + CHUNK, documents.count)))
         # As in Collection.document_texts: what the tower read while it was trained.
-        texts = [f"{item.title} {item.text}" if item.title else item.text for item in islice(stream, CHUNK)]
+        texts = [f"{item.title} {item.text}" if item.title else item.text for item in chunk]
         tokens = checkpoint.tokenizer.encode(texts, checkpoint.max_document_length)
         out_ND[start : start + len(texts)] = encode(checkpoint.model, tokens, side="document")
+        out_ND.flush()
+        note_rows(path, start + len(texts))
         if progress:
             progress("encode", start + len(texts), documents.count)
     return out_ND
