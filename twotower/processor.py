@@ -63,10 +63,10 @@ def faster_precision(step: Callable[[], None], *described: Any, rounds: int = 3)
         *described: plain data on which the time depends (model, batch size).
         rounds: times each is measured, the quickest counts.
     """
-    key = content_key("precision 1", processor_name(), torch.__version__, torch.get_num_threads(), *described)
+    key = content_key("precision 1", processor_name(), torch.__version__, *described)
 
     def measure(folder: Path) -> None:
-        seconds = {False: [], True: []}  # type: dict[bool, list[float]]
+        seconds: dict[bool, list[float]] = {False: [], True: []}
         for number in range(rounds + 1):
             for low in (False, True):
                 with torch.autocast("cpu", torch.bfloat16, enabled=low):
@@ -89,7 +89,7 @@ def processor_name() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
-    wanted = {}
+    wanted: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
         wanted.setdefault(name.strip(), value.strip())

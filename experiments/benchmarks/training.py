@@ -49,8 +49,9 @@ def mrr(query_QD: np.ndarray, document_ND: np.ndarray, collection: Any, rows: np
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """Trains the mlp tower with the defaults of the configs, through Lightning."""
-    from twotower.entry import run  # noqa: F401  (registers the resolvers of the config)
     from hydra import compose, initialize_config_dir
+
+    from twotower.entry import run  # noqa: F401  (registers the resolvers of the config)
 
     overrides = [
         "data=beir", f"data.path={common.DATA / options.data}", f"data.batch_size={options.batch}", "text=wordpiece",
@@ -63,8 +64,9 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     from twotower.data.datamodule import RetrievalData
     from twotower.model.encoding import encode
     from twotower.model.module import TwoTowerModule
+    from twotower.processor import prepare_process
     from twotower.text.tokenizer import Tokenizer
-    from twotower.training import prepare_process
+    from twotower.training import OWN_KEYS, choose_precision
 
     config, collection = plain(composed), load(options.data)
     import pytorch_lightning as pl
@@ -74,13 +76,13 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     tokenizer = Tokenizer.train([], config["text"])
     data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=options.seed)
     module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=256)
-    settings = {key: value for key, value in config["trainer"].items() if key != "threads"}
-    settings |= {"enable_progress_bar": False}
+    settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
+    settings |= {"enable_progress_bar": False, "precision": choose_precision(config, module, data)}
     trainer = instantiate(settings, logger=False, enable_checkpointing=False, enable_model_summary=False)
     started, cpu_started = time.perf_counter(), time.process_time()
     data.__dict__["query_tokens"] = tokenizer.encode(collection.query_texts, 256)
     data.__dict__["document_tokens"] = tokenizer.encode(collection.document_texts(), 256)
-    tokenised = time.perf_counter() - started
+    tokenised = time.process_time() - cpu_started
     trainer.fit(module, datamodule=data)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
     rows = data.eval_queries(None)
@@ -93,7 +95,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
         "pairs_per_second": round(pairs / seconds),
         "seconds": round(seconds, 2),
         "cpu_seconds": round(cpu, 2),
-        "tokenising": round(tokenised, 2),
+        "tokenising_cpu": round(tokenised, 2),
     }
     return {**found, "mrr_10": mrr(*vectors, collection, rows)}
 
@@ -127,8 +129,8 @@ def theirs(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=folder, num_train_epochs=options.epochs, per_device_train_batch_size=options.batch,
-            learning_rate=options.lr or LEARNING_RATE["sentence-transformers"], warmup_ratio=0.1, seed=options.seed, use_cpu=True,
-            save_strategy="no", eval_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
+            learning_rate=options.lr or LEARNING_RATE["sentence-transformers"], warmup_ratio=0.1, seed=options.seed,
+            use_cpu=True, save_strategy="no", eval_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
         )  # fmt: skip
         trainer = SentenceTransformerTrainer(
             model=model,
@@ -183,12 +185,14 @@ def main() -> None:
         )
         speed = {side: common.median(rounds, "pairs_per_second") for side, rounds in found.items()}
         quality = {side: common.median(rounds, "mrr_10") for side, rounds in found.items()}
+        cpu = {side: common.median(rounds, "cpu_seconds") for side, rounds in found.items()}
         ratio = speed["twotower"] / speed["sentence-transformers"]
         better = quality["twotower"] >= quality["sentence-transformers"]
         common.report(
             options.json, f"training mlp, {name}", goal="4 x pairs/s of StaticEmbedding, MRR@10 no worse",
-            measured=f"{ratio:.1f} x, MRR@10 {quality['twotower']:.3f} against {quality['sentence-transformers']:.3f}",
-            met=ratio >= 4 and better, pairs_per_second=speed, mrr_10=quality, batch=options.batch, epochs=options.epochs,
+            measured=f"{ratio:.1f} x ({cpu['sentence-transformers'] / cpu['twotower']:.1f} x by processor time), MRR@10 {quality['twotower']:.3f} against {quality['sentence-transformers']:.3f}",
+            met=ratio >= 4 and better, pairs_per_second=speed, mrr_10=quality,
+            cpu_seconds=cpu, batch=options.batch, epochs=options.epochs,
         )  # fmt: skip
 
 

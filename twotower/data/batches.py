@@ -28,8 +28,9 @@ class TrainBatch(NamedTuple):
     Attributes:
         query: tokens of B queries.
         document: tokens of N documents: the positive of query b is row b, its negative j row B + b * n + j.
-        mask_BN: bool [B, N] (of all processes together, see `assemble`); True where document n must not be a negative of query b: it is relevant to b or to a query
-            of identical text, or identical in text to such a document. The positive itself (column b) is False.
+        mask_BN: bool [B, N] (of all processes together, see `TrainLoader.assemble`); True where document n must not be
+            a negative of query b: it is relevant to b or to a query of identical text, or identical in text to such a
+            document. The positive itself (column b) is False.
     """
 
     query: TokenBatch

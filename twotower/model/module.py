@@ -109,11 +109,11 @@ class TwoTowerModule(pl.LightningModule):
             if parameter.grad is not None
         ]
         if not any(grad.is_sparse for grad in grads):
-            self.clip_gradients(
-                optimizer,
-                gradient_clip_val=gradient_clip_val,
-                gradient_clip_algorithm=gradient_clip_algorithm or "norm",
-            )
+            if gradient_clip_algorithm == "value" or self.trainer.precision == "16-mixed":
+                self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            else:  # not Lightning's, which refuses fused optimizers for the sake of float16's scaler
+                every = [item for group in optimizer.param_groups for item in group["params"]]
+                torch.nn.utils.clip_grad_norm_(every, gradient_clip_val)
             return
         values = []
         for group in optimizer.param_groups:

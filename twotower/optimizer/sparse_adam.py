@@ -16,6 +16,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 
+BLOCK = 65_536
+"""Numbers updated at a time: a quarter of a megabyte in each of the tensors involved."""
+
+
 class SparseAdam(Optimizer):
     """Adam for dense gradients, and lazy Adam for sparse ones, in one optimizer.
 
@@ -91,21 +95,24 @@ def update_rows(
 ) -> None:
     """Applies one Adam step to some rows, in place; each row may be given once.
 
-    Changes are added, not copied, into the full tensors: torch adds rows several times faster than it copies them.
+    Changes are added, not copied, into the full tensors: torch adds rows several times faster than it copies them. A
+    few rows at a time stay in the processor's cache through all the steps.
     """
     beta1, beta2 = group["betas"]
-    mean_UD, square_UD = mean.index_select(0, rows_U), square.index_select(0, rows_U)
-    change_UD = gradient_UD.sub(mean_UD).mul_(1 - beta1)
-    mean.index_add_(0, rows_U, change_UD)
-    mean_UD.add_(change_UD)
-    change_UD = torch.addcmul(-square_UD, gradient_UD, gradient_UD).mul_(1 - beta2)
-    square.index_add_(0, rows_U, change_UD)
-    square_UD.add_(change_UD)
     size, root = bias_corrections(state, group)
-    change_UD = mean_UD.div_(square_UD.sqrt_().div_(root).add_(group["eps"])).mul_(-size)
-    if group["weight_decay"]:
-        change_UD.sub_(parameter.index_select(0, rows_U), alpha=group["lr"] * group["weight_decay"])
-    parameter.index_add_(0, rows_U, change_UD)
+    block = max(1, BLOCK // max(1, parameter[0].numel()))
+    for rows_C, gradient_CD in zip(rows_U.split(block), gradient_UD.split(block), strict=True):
+        mean_CD, square_CD = mean.index_select(0, rows_C), square.index_select(0, rows_C)
+        change_CD = gradient_CD.sub(mean_CD).mul_(1 - beta1)
+        mean.index_add_(0, rows_C, change_CD)
+        mean_CD.add_(change_CD)
+        torch.mul(gradient_CD, gradient_CD, out=change_CD).sub_(square_CD).mul_(1 - beta2)
+        square.index_add_(0, rows_C, change_CD)
+        square_CD.add_(change_CD)
+        change_CD = mean_CD.div_(square_CD.sqrt_().div_(root).add_(group["eps"])).mul_(-size)
+        if group["weight_decay"]:
+            change_CD.sub_(parameter.index_select(0, rows_C), alpha=group["lr"] * group["weight_decay"])
+        parameter.index_add_(0, rows_C, change_CD)
 
 
 def adam_update(
