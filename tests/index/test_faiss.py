@@ -1,5 +1,8 @@
+import json
 import logging
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import faiss
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 
 from twotower.errors import UserError
+from twotower.index.export import export
 from twotower.index.faiss import FaissIndex, rescore
 from twotower.index.faiss_factory import fit, make, search_parameter
 from twotower.index.recall import make_probe, measure
@@ -204,3 +208,17 @@ def test_search_parameter_is_found_behind_transforms():
     assert search_parameter(make("OPQ8,IVF16,PQ8x4", 32, "x")) == "nprobe"
     assert search_parameter(make("PCA16,HNSW16", 32, "x")) == "efSearch"
     assert search_parameter(make("Flat", 32, "x")) is None
+
+
+def test_opening_an_index_imports_no_torch(vectors, identity, tmp_path):
+    """A search process is up quickly: importing torch takes longer than opening and searching an index of any size."""
+    config = {"faiss_hnsw": {"_target_": "twotower.index.faiss.FaissIndex", "factory": "HNSW16"}}
+    export(config, vectors, IDS, identity=identity(), run_dir=tmp_path)
+    np.save(tmp_path / "q.npy", vectors[:1])
+    code = (
+        "import sys, json, numpy as np; from pathlib import Path; from twotower.index.export import open_index;"
+        "index, _ = open_index(Path(sys.argv[1]) / 'index' / 'faiss_hnsw', json.loads(sys.argv[2]));"
+        "print(index.search(np.load(Path(sys.argv[1]) / 'q.npy'), 1)[1][0, 0], 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), json.dumps(identity())]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["0", "False"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from twotower.index.base import Index, Probe
-from twotower.index.exact import true_scores
 from twotower.index.vectors import Progress, Vectors, normalise, sample_rows, take
 
 TOLERANCE = 1e-5
@@ -34,6 +33,8 @@ def make_probe(
         seed: chooses them.
         progress: told how many documents were compared.
     """
+    from twotower.index.exact import true_scores  # torch, which a process that only searches can do without
+
     source = "documents" if query_QD is None or len(query_QD) == 0 else "queries"
     if source == "queries":
         assert query_QD is not None
