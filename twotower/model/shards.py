@@ -1,0 +1,212 @@
+"""Texts of any number from a file to vectors on disk: a shard at a time, in constant memory, going on after a stop.
+
+A folder holds `vectors-00000.npy` (one row a text, float16 or float32, to be memory-mapped), `ids-00000.txt` (a text's
+id a line) for every shard, and `manifest.json`. Which texts are in a shard depends on the file and the shard's size
+alone, so several processes, each taking every n-th shard, write together what one would have written.
+
+Shapes: C texts of a shard, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twotower.checks import check_choice, check_count
+from twotower.data.lines import read_lines, read_objects
+from twotower.errors import UserError
+from twotower.files import atomic_path, read_json, write_json, write_text
+from twotower.model.checkpoint import Checkpoint
+from twotower.model.encoding import SIDES, encode
+
+DTYPES = ("float16", "float32")
+SHARD_ROWS = 65_536
+"""Texts of a shard unless told otherwise: 32 MiB of float16 at 256 dimensions."""
+
+Text = tuple[str, str]
+"""A text's id and the text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is encoded, how, and into which folder.
+
+    Attributes:
+        source: .jsonl (`_id` or `id`; `title` and `text`, or `query`), .txt (a text a line, its id the line's number,
+            counted from 0), either gzipped, or a folder in BEIR layout.
+        folder: where the shards go.
+        side: query or document.
+        dtype: float16 or float32.
+        shard_rows: texts of a shard.
+    """
+
+    source: Path
+    folder: Path
+    side: str = "document"
+    dtype: str = "float16"
+    shard_rows: int = SHARD_ROWS
+
+    def __post_init__(self) -> None:
+        """Checks the choices.
+
+        Raises:
+            UserError: for one that does not exist.
+        """
+        check_choice("--side", self.side, SIDES)
+        check_choice("--dtype", self.dtype, DTYPES)
+        check_count("--shard-rows", self.shard_rows)
+
+    @property
+    def file(self) -> Path:
+        """The file that is read."""
+        if not self.source.is_dir():
+            return self.source
+        return self.source / ("queries.jsonl" if self.side == "query" else "corpus.jsonl")
+
+    def vectors(self, shard: int) -> Path:
+        """The vectors of a shard."""
+        return self.folder / f"vectors-{shard:05d}.npy"
+
+    def ids(self, shard: int) -> Path:
+        """The ids of a shard's texts; written last, so where it is the shard is whole."""
+        return self.folder / f"ids-{shard:05d}.txt"
+
+
+def read_texts(file: Path) -> Iterator[Text]:
+    """Yields every text of a file with its id.
+
+    Raises:
+        UserError: for a missing file or a line that is not as expected, naming it.
+    """
+    if not file.is_file():
+        raise UserError(f"No file {file} to encode.")
+    if ".jsonl" not in file.name and ".json" not in file.name:
+        for (_, number), line in read_lines(file):
+            yield str(number - 1), line
+        return
+    for (path, number), item in read_objects(file):
+        parts = [str(item[key]) for key in ("title", "text", "query") if item.get(key)]
+        identity = item.get("_id", item.get("id", number - 1))
+        if not any(key in item for key in ("text", "query")):
+            raise UserError(f"{path}:{number}: neither 'text' nor 'query' is given; there are: {', '.join(item)}.")
+        yield str(identity).replace("\n", " "), " ".join(parts)
+
+
+def encode_shards(
+    checkpoint: Checkpoint,
+    plan: Plan,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Encodes the shards that fall to this process and that are not there yet.
+
+    Args:
+        checkpoint: the model.
+        plan: what and where to.
+        rank: this process's number.
+        world_size: number of processes.
+        progress: called with the number of texts just done, or found done or left to others.
+
+    Returns:
+        Number of texts of the whole file.
+
+    Raises:
+        UserError: as `read_texts`, or if the folder holds shards of something else.
+    """
+    claim(checkpoint, plan)
+    texts, rows, shard = read_texts(plan.file), 0, 0
+    while part := list(islice(texts, plan.shard_rows)):
+        if shard % world_size == rank and not plan.ids(shard).is_file():
+            write_shard(checkpoint, plan, shard, part, progress)
+        elif progress is not None:
+            progress(len(part))
+        rows, shard = rows + len(part), shard + 1
+    return rows
+
+
+def write_shard(
+    checkpoint: Checkpoint, plan: Plan, shard: int, part: list[Text], progress: Callable[[int], None] | None = None
+) -> None:
+    """Encodes one shard and writes it, the vectors before the ids."""
+    longest = checkpoint.max_query_length if plan.side == "query" else checkpoint.max_document_length
+    tokens = checkpoint.tokenizer.encode([text for _, text in part], longest)
+    vectors_CD = encode(checkpoint.model, tokens, side=plan.side, progress=progress)
+    with atomic_path(plan.vectors(shard)) as temporary, open(temporary, "wb") as file:
+        np.save(file, vectors_CD.astype(plan.dtype, copy=False))
+    write_text(plan.ids(shard), "".join(f"{identity}\n" for identity, _ in part))
+
+
+def claim(checkpoint: Checkpoint, plan: Plan) -> None:
+    """Notes in the folder what is being encoded; refuses one that holds something else.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    path, wanted = plan.folder / "manifest.json", identity(checkpoint, plan)
+    if not path.is_file():
+        if any(plan.folder.glob("*.npy")):
+            raise UserError(f"{plan.folder} holds vectors but no manifest.json: choose another --out.")
+        write_json(path, {**wanted, "complete": False})
+        return
+    found = read_json(path)
+    differ = [key for key, value in wanted.items() if found.get(key) != value]
+    if differ:
+        told = ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in differ)
+        raise UserError(f"{plan.folder} holds vectors of something else ({told}): choose another --out or remove it.")
+
+
+def identity(checkpoint: Checkpoint, plan: Plan) -> dict[str, Any]:
+    """Returns what decides the content of the shards, plain data."""
+    if not plan.file.is_file():
+        raise UserError(f"No file {plan.file} to encode.")
+    state = plan.file.stat()
+    return {
+        "schema": 1,
+        "checkpoint": checkpoint.path.name,
+        "checkpoint_sha256": checkpoint.sha256,
+        "source": plan.file.name,
+        "source_bytes": state.st_size,
+        "source_changed": state.st_mtime_ns,
+        "side": plan.side,
+        "dtype": plan.dtype,
+        "dimensions": checkpoint.model.output_dim,
+        "shard_rows": plan.shard_rows,
+    }
+
+
+def complete(checkpoint: Checkpoint, plan: Plan, rows: int) -> list[Path]:
+    """Writes the final manifest once every shard is there, and returns the shards' vector files in order.
+
+    Raises:
+        UserError: if a shard is missing.
+    """
+    count = -(-rows // plan.shard_rows)
+    missing = [shard for shard in range(count) if not plan.ids(shard).is_file()]
+    if missing:
+        raise UserError(f"{plan.folder}: shards {missing[:5]} are missing; the same command goes on where it stopped.")
+    paths = [plan.vectors(shard) for shard in range(count)]
+    manifest = {**identity(checkpoint, plan), "complete": True, "rows": rows, "shards": [path.name for path in paths]}
+    write_json(plan.folder / "manifest.json", manifest)
+    return paths
+
+
+def open_shards(folder: Path) -> tuple[list[np.ndarray], list[str]]:
+    """Returns the memory-mapped shards of a complete folder, in order, and the ids of all their rows.
+
+    Raises:
+        UserError: if the folder is not complete.
+    """
+    path = folder / "manifest.json"
+    manifest = read_json(path) if path.is_file() else {}
+    if not manifest.get("complete"):
+        raise UserError(f"{folder} does not hold a complete set of vectors; `twotower encode` writes and completes it.")
+    parts = [np.load(folder / name, mmap_mode="r") for name in manifest["shards"]]
+    names = [name.replace("vectors", "ids").replace(".npy", ".txt") for name in manifest["shards"]]
+    return parts, [line for name in names for line in (folder / name).read_text(encoding="utf-8").split("\n")[:-1]]
