@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from twotower.cache import cached_folder, content_key
 from twotower.files import read_json, write_json
 from twotower.text import pipeline
+from twotower.text.memo import WordMemo
 from twotower.text.tokens import Tokens, TokenStatistics, concatenate, to_offsets
 
 PAD, UNKNOWN = pipeline.PAD, pipeline.UNKNOWN
@@ -120,10 +120,16 @@ class Tokenizer:
             for word, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
         ]
 
+    @cached_property
+    def _memo(self) -> WordMemo:
+        wordpiece = self.config["kind"] == "wordpiece"
+        return WordMemo(self._rust_ids, wordpiece=wordpiece, whole_identifiers=not self.config["split_identifiers"])
+
+    def _rust_ids(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
+
     def _encode_chunk(self, texts: list[str], max_length: int | None) -> Tokens:
-        ids = [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
-        full_N = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-        ids_T = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(full_N.sum()))
+        ids_T, full_N = self._memo.encode(texts)
         kept_N = full_N if max_length is None else np.minimum(full_N, max_length)
         statistics = TokenStatistics(
             texts=len(texts),
