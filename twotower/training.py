@@ -141,7 +141,13 @@ def prepare(
             [source, split, text],
             lambda: Tokenizer.train_cached(vocabulary_texts(collection, split), text),
         )
-        data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=config["seed"])
+        data = RetrievalData(
+            collection=collection,
+            tokenizer=tokenizer,
+            config=config["data"],
+            seed=config["seed"],
+            recurrent={config["model"]["query_tower"], config["model"]["document_tower"]} != {"mlp"},
+        )
     report = remember("report", [source, text, config["data"]], lambda: make_report(data))
     console.print(report_table(report))
     record.update(

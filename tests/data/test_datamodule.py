@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from twotower.data import beir
 from twotower.data.datamodule import RetrievalData, check_config, vocabulary_texts
 from twotower.errors import UserError
 from twotower.text.tokenizer import Tokenizer
@@ -60,3 +61,16 @@ def test_wrong_settings_are_named(config, message):
 def test_missing_splits_are_named_at_once(collection):
     with pytest.raises(UserError, match="no split 'test'; there are: dev, train"):
         make(collection, eval_split="test")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "recurrent", "expected"),
+    [("auto", True, True), ("auto", False, False), (True, False, True), (False, True, False)],
+)
+def test_like_lengths_go_together_where_a_tower_pads(tiny_beir, chosen, recurrent, expected):
+    collection = beir.load(path=str(tiny_beir))
+    tokenizer = Tokenizer.train(vocabulary_texts(collection, "train"), {"kind": "words"})
+    data = RetrievalData(
+        collection=collection, tokenizer=tokenizer, config={"bucket_by_length": chosen}, recurrent=recurrent
+    )
+    assert data.train_dataloader().bucket_by_length is expected

@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {
     "num_workers": 0,
     "max_query_length": 32,
     "max_document_length": 256,
-    "bucket_by_length": False,
+    "bucket_by_length": "auto",
     "negatives": {"kind": "in_batch", "count": 0},
     "allow_leak": False,
     "path": None,
@@ -39,15 +39,26 @@ class RetrievalData(pl.LightningDataModule):
         tokenizer: turns their texts into ids.
         config: the `data` part of the config, plain data.
         seed: of the order of training and the choice of queries to evaluate.
+        recurrent: whether a tower pads its batches, so that `bucket_by_length: auto` puts like lengths together.
 
     Raises:
         UserError: for a split that does not exist or is empty, or a setting out of range.
     """
 
-    def __init__(self, *, collection: Collection, tokenizer: Tokenizer, config: dict[str, Any], seed: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        collection: Collection,
+        tokenizer: Tokenizer,
+        config: dict[str, Any],
+        seed: int = 0,
+        recurrent: bool = False,
+    ) -> None:
         super().__init__()
         self.collection, self.tokenizer, self.seed = collection, tokenizer, seed
         self.config = check_config(config)
+        chosen = self.config["bucket_by_length"]
+        self.bucket_by_length = recurrent if chosen == "auto" else chosen
         collection.split(self.config["train_split"])
         collection.split(self.config["eval_split"])
 
@@ -77,7 +88,7 @@ class RetrievalData(pl.LightningDataModule):
             batch_size=self.config["batch_size"],
             seed=self.seed,
             negatives=self.negatives,
-            bucket_by_length=self.config["bucket_by_length"],
+            bucket_by_length=self.bucket_by_length,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
@@ -121,6 +132,7 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
             raise UserError(f"data.{key}={value} must be a whole number of at least {lowest}.")
     for key in ("bucket_by_length", "allow_leak"):
-        if not isinstance(full[key], bool):
-            raise UserError(f"data.{key}={full[key]} must be true or false.")
+        if not (isinstance(full[key], bool) or (key == "bucket_by_length" and full[key] == "auto")):
+            also = ", or auto" if key == "bucket_by_length" else ""
+            raise UserError(f"data.{key}={full[key]} must be true or false{also}.")
     return full
