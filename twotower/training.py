@@ -195,7 +195,7 @@ def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trai
             callback.context = context
     if config["trainer"].get("enable_progress_bar", True):
         callbacks.append(Progress(context=context))
-    precision = choose_precision(config, module, context.data)
+    precision = choose_precision(config, module, context.data, before=earlier_precision(context.record.data))
     context.record.update(precision=precision)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
     trainer = instantiate(
@@ -211,11 +211,23 @@ def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trai
     return trainer
 
 
-def choose_precision(config: dict[str, Any], module: TwoTowerModule, data: RetrievalData) -> str:
-    """Returns what `trainer.precision` says, or for `auto` the quicker of float32 and bf16 on this processor."""
+def earlier_precision(record: dict[str, Any]) -> str | None:
+    """Returns the precision that a resumed run, or the run that this one repeats, was trained with."""
+    return record.get("precision") or (record.get("rerun_of") or {}).get("precision")
+
+
+def choose_precision(
+    config: dict[str, Any], module: TwoTowerModule, data: RetrievalData, before: str | None = None
+) -> str:
+    """Returns what `trainer.precision` says, or for `auto` the quicker of float32 and bf16 on this processor.
+
+    What was chosen `before` is kept, since speeds measured again may choose otherwise.
+    """
     wanted = str(config["trainer"].get("precision", "32-true"))
     if wanted != "auto":
         return wanted
+    if before is not None:
+        return before
     if config["trainer"].get("accelerator", "cpu") != "cpu":
         return "bf16-mixed"
 

@@ -147,6 +147,7 @@ def _train(
         "path": str(recorded.source),
         "config_hash": recorded.facts.get("config_hash"),
         "overrides": overrides,
+        "precision": recorded.facts.get("precision"),
     }
     train(config, run_dir=run_dir, overrides=together, choices=choices, rerun_of=origin)
 

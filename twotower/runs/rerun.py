@@ -17,7 +17,7 @@ from twotower.runs.masking import MASK
 from twotower.runs.run import Run
 from twotower.runs.variation import flat_keys, relocated, vary
 
-PROVENANCE = ("config_hash", "data", "vocabulary", "versions", "host", "threads", "device", "git")
+PROVENANCE = ("config_hash", "data", "vocabulary", "versions", "host", "threads", "precision", "device", "git")
 """What of a record an exported model carries too, so that it can be run again without its folder."""
 
 
@@ -155,8 +155,8 @@ def differing_metrics(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tu
 def differing_facts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Returns (name, old, new) of what is known to decide a run's numbers and is not the same in two records.
 
-    Looks at data, vocabulary, package versions, machine, threads, device and commit; what the older record lacks is
-    not held against the newer one.
+    Looks at data, vocabulary, package versions, machine, threads, precision, device and commit; what the older record
+    lacks is not held against the newer one.
     """
     found: list[tuple[str, Any, Any]] = []
 
@@ -172,6 +172,7 @@ def differing_facts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tupl
     for key, words in (("platform", "platform"), ("name", "machine"), ("cpus", "number of CPUs")):
         look(words, (old.get("host") or {}).get(key), (new.get("host") or {}).get(key))
     look("threads", old.get("threads"), new.get("threads"))
+    look("precision", old.get("precision"), new.get("precision"))
     look("device", old.get("device"), new.get("device"))
     look("commit", _commit(old), _commit(new))
     return found
