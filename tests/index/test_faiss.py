@@ -222,3 +222,14 @@ def test_opening_an_index_imports_no_torch(vectors, identity, tmp_path):
     )
     command = [sys.executable, "-c", code, str(tmp_path), json.dumps(identity())]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["0", "False"]
+
+
+def test_target_out_of_reach_does_not_visit_everything(vectors, queries, tmp_path):
+    index = FaissIndex(factory="IVF64,PQ8x4", rerank=12, target_recall=0.999)
+    index.build(vectors, IDS, tmp_path, probe=make_probe(vectors, queries))
+    facts = index.describe()
+    assert "stays below target_recall=0.999" in facts["notes"][0]
+    assert facts["settings"]["nprobe"] < 64
+    chosen = measure(index, vectors, make_probe(vectors, queries))
+    index._set("nprobe", 64)
+    assert chosen >= measure(index, vectors, make_probe(vectors, queries)) - 0.03
