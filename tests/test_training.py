@@ -265,3 +265,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(tiny_beir, tmp_path, overrides, m
     assert len(lines) == 1, lines
     for path in tmp_path.glob("outputs/*/*/run.json"):
         assert json.loads(path.read_text())["status"] == "failed"
+
+
+def test_precision_auto_stays_what_it_was_for_a_resumed_or_repeated_run():
+    from twotower.training import choose_precision, earlier_precision
+
+    assert earlier_precision({}) is None
+    assert earlier_precision({"precision": "32-true", "rerun_of": {"precision": "bf16-mixed"}}) == "32-true"
+    assert earlier_precision({"rerun_of": {"precision": "bf16-mixed"}}) == "bf16-mixed"
+    for wanted, chosen in (("auto", "bf16-mixed"), ("32-true", "32-true")):
+        config = {"trainer": {"precision": wanted}}
+        assert choose_precision(config, None, None, before="bf16-mixed") == chosen

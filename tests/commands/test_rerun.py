@@ -78,6 +78,7 @@ def test_a_run_folder_gives_the_same_weights_and_metrics_again(trained):
     assert after["rerun_of"]["path"] == str(run)
     assert after["config_hash"] == before["config_hash"] == after["rerun_of"]["config_hash"]
     assert after["overrides"] == before["overrides"]
+    assert after["precision"] == before["precision"] == after["rerun_of"]["precision"]
     assert after["evaluation"] == before["evaluation"]
     assert Path(after["config"]["paths"]["run"]) == new.resolve()
     assert {"config.yaml", "overrides.yaml"} <= {path.name for path in (new / ".hydra").iterdir()}
