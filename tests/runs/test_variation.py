@@ -39,6 +39,14 @@ def test_keys_written_in_terms_of_another_follow_it():
     assert "early_stopping" not in varied("~callbacks.early_stopping", "evaluation.objective=full/map")["callbacks"]
 
 
+def test_what_follows_keeps_its_kind():
+    config = {**CONFIG, "trainer": {"cache_chunk": None}, "loss": {"chunk": None}}
+    changed, _ = vary(config, CHOICES, ["trainer.cache_chunk=64"])
+    assert changed["loss"]["chunk"] == 64
+    swapped, _ = vary(config, CHOICES, ["trainer.cache_chunk=64", "loss=contrastive"])
+    assert swapped["loss"]["chunk"] == 64
+
+
 def test_the_followers_are_all_there_are_in_conf():
     found = set()
     for path in (ROOT / "conf").rglob("*.yaml"):

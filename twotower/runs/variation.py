@@ -19,6 +19,7 @@ FOLLOWERS: dict[str, tuple[tuple[str, str], ...]] = {
         ("callbacks.checkpoint.monitor", "eval_{}"),
         ("callbacks.early_stopping.monitor", "eval_{}"),
     ),
+    "trainer.cache_chunk": (("loss.chunk", "{}"),),
 }
 """Keys that conf/ defines by another: (key, how it is written in terms of the other)."""
 
@@ -114,7 +115,7 @@ def _group(group: str, choice: Any, config: Mapping[str, Any]) -> Any:
     if not folder.is_dir():
         raise UserError(f"{group}={choice}: groups can be swapped in a checkout only; there is no {folder}.")
     written = f"[{','.join(choice)}]" if isinstance(choice, list) else choice
-    own = [f"++{key}={_quoted(_find(config, key))}" for key in ("paths.run", "data.path", "evaluation.objective")]
+    own = [f"++{key}={_quoted(_find(config, key))}" for key in ("paths.run", *FOLLOWERS)]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
@@ -129,8 +130,8 @@ def _group(group: str, choice: Any, config: Mapping[str, Any]) -> Any:
 
 
 def _quoted(value: Any) -> str:
-    if value is None:
-        return "null"
+    if value is None or isinstance(value, (int, float)):
+        return "null" if value is None else str(value)
     return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
@@ -156,7 +157,7 @@ def _apply(config: dict[str, Any], item: Any) -> None:
         raise UserError(f"{key}={value}: {key} is a group of keys; set one of: {', '.join(node[name])}.")
     node[name] = deepcopy(value)
     for follower, form in FOLLOWERS.get(key, ()):
-        _follow(config, follower, None if value is None else form.format(value))
+        _follow(config, follower, value if value is None or form == "{}" else form.format(value))
 
 
 def _follow(config: dict[str, Any], key: str, value: Any) -> None:
