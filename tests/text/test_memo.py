@@ -11,9 +11,11 @@ from twotower.text import memo
 from twotower.text.tokenizer import Tokenizer
 
 PIECES = [
-    "git", "log", "HTTPServer", "batchNorm2d", "np.linalg.inv", "snake_case-name", "don't", "café", "naïve", "cafe\u0301", "Ünïcode",
-    "東京", "ひらがな", "ไทย", "e\u200bf", "a\u00adb", "x\u00a0y", "½", "ﬁne", "ＡＢＣ", "Σίσυφος", "ΣΑΣ", "İstanbul", "¨", "…", "—", "“q”", "\u2028",
-    "a\tb", "c\nd", "\x07", "\x85", "é", "\u0301", "😀", "👩‍💻", "1.5e-3", "__init__", "--flag", "a" * 120, "C++", "[PAD]", "[UNK]", "##ing", "...", "\ufeff",
+    "git", "log", "HTTPServer", "batchNorm2d", "np.linalg.inv", "snake_case-name", "don't", "café", "naïve",
+    "cafe\u0301", "Ünïcode", "東京", "ひらがな", "ไทย", "e\u200bf", "a\u00adb", "x\u00a0y", "½", "ﬁne", "ＡＢＣ",
+    "Σίσυφος", "ΣΑΣ", "İstanbul", "¨", "…", "—", "“q”", "\u2028", "a\tb", "c\nd", "\x07", "\x85", "é", "\u0301", "😀",
+    "👩‍💻",
+    "1.5e-3", "__init__", "--flag", "a" * 120, "C++", "[PAD]", "[UNK]", "##ing", "...", "\ufeff",
 ]  # fmt: skip
 
 

@@ -196,11 +196,12 @@ class TrainLoader:
         mask is over everything, rows and columns in the order in which vectors are gathered: by rank.
         """
         world = self.world_size
-        pairs_B = np.concatenate([pairs_B[rank::world] for rank in range(world)])
+        by_rank = np.concatenate([np.arange(rank, len(pairs_B), world) for rank in range(world)])
+        chosen = None if self.negatives is None else self.negatives(self.query[pairs_B], generator)[by_rank]
+        pairs_B = pairs_B[by_rank]
         query_B, document_B = self.query[pairs_B], self.document[pairs_B]
         document_N, missing_N = document_B, np.zeros(len(document_B), dtype=bool)
-        if self.negatives is not None:
-            chosen = self.negatives(query_B, generator)
+        if chosen is not None:
             missing_N = np.concatenate([missing_N, chosen.ravel() < 0])
             # a place without a negative repeats the positive, and is masked for every query so that it adds no weight
             document_N = np.concatenate([document_B, np.where(chosen < 0, document_B[:, None], chosen).ravel()])

@@ -1,0 +1,194 @@
+"""Triplets a second of the gru tower, end to end, against the same network written the usual way.
+
+    python experiments/benchmarks/gru.py [--data squad-mini] [--triplets 2048] [--repeats 2]
+
+Both: two bidirectional gru layers of 256 on word vectors of 256, mean over the words, triplet loss with margin .2 and
+one random negative a query, Adam, batches of 32, the same vocabulary, texts of at most 128 words. The usual way: a
+Dataset that tokenizes every text in Python whenever it is asked for, pads to 128, packs, and runs query, positive and
+negative one after the other. Ours: token ids in ragged arrays, documents of like length together, positives and
+negatives in one pass, no packing, sparse updates, bf16 where it is measured to be faster. The clock starts with raw
+text. Both are judged on the same held-out triplets, not trained on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from collections import Counter
+from typing import Any
+
+import common
+import numpy as np
+from training import load
+
+LENGTH, BATCH, HELD_OUT, MARGIN, RATE = 128, 32, 512, 0.2, 1e-3
+WORD = re.compile(r"\w+")
+
+
+def draw(collection: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns triplets (query, positive, negative rows) to train on and to be judged by; seeded."""
+    judged = collection.split("train")
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(judged.query))[: count + HELD_OUT]
+    negative = rng.integers(0, len(collection.document_ids), len(chosen))
+    triplets = np.stack([judged.query[chosen], judged.document[chosen], negative], axis=1)
+    return triplets[:count], triplets[count:]
+
+
+def ours(collection: Any, train: np.ndarray, held: np.ndarray) -> tuple[float, float, list[float]]:
+    """The towers, losses and optimizer of the package; returns (seconds, processor seconds, losses)."""
+    import torch
+
+    from twotower.loss.triplet import TripletLoss
+    from twotower.model.two_tower import TwoTower
+    from twotower.optimizer.sparse_adam import SparseAdam
+    from twotower.processor import faster_precision, prepare_process
+    from twotower.text.tokenizer import Tokenizer
+
+    prepare_process({"trainer": {}})
+    torch.manual_seed(0)
+    started, cpu = time.perf_counter(), time.process_time()
+    documents = collection.document_texts()
+    tokenizer = Tokenizer.train([*documents, *collection.query_texts], {"min_frequency": 2})
+    query_tokens = tokenizer.encode(collection.query_texts, LENGTH)
+    document_tokens = tokenizer.encode(documents, LENGTH)
+    towers = {"query_tower": "gru", "document_tower": "gru", "num_layers": 2, "pooling": "mean"}
+    model = TwoTower(vocabulary_size=tokenizer.size, embedding_dim=256, sparse_gradients=True, **towers)
+    loss = TripletLoss(margin=MARGIN, mining="explicit")
+    optimizer = SparseAdam(model.parameters(), lr=RATE)
+    # documents of like length together within stretches of 32 batches; the order of batches is random
+    lengths = document_tokens.lengths
+    longest = np.maximum(lengths[train[:, 1]], lengths[train[:, 2]])
+    order = np.lexsort((longest, np.arange(len(train)) // (BATCH * 32)))
+    batches = np.random.default_rng(0).permutation(order.reshape(-1, BATCH))
+
+    def run(rows: np.ndarray) -> torch.Tensor:
+        query, positive, negative = rows.T
+        mask = torch.zeros(len(rows), 2 * len(rows), dtype=torch.bool)
+        documents = np.concatenate([positive, negative])
+        vectors = (
+            model.encode_queries(query_tokens.take(query)),
+            model.encode_documents(document_tokens.take(documents)),
+        )
+        return loss(*vectors, mask).loss
+
+    def probe() -> None:
+        run(train[batches[0]]).backward()
+        model.zero_grad(set_to_none=True)
+
+    low = faster_precision(probe, "gru benchmark", LENGTH, BATCH, rounds=1) == "bf16-mixed"
+    losses = []
+    for rows in batches:
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            value = run(train[rows])
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        losses.append(float(value.detach()))
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    with torch.inference_mode():
+        losses.append(float(np.mean([float(run(part)) for part in held.reshape(-1, BATCH, 3)])))
+    return seconds, cpu, losses
+
+
+def theirs(collection: Any, train: np.ndarray, held: np.ndarray) -> tuple[float, float, list[float]]:
+    """Packed sequences, one text at a time through Python; returns (seconds, processor seconds, losses)."""
+    import torch
+    import torch.nn.functional as F
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+    started, cpu = time.perf_counter(), time.process_time()
+    documents = collection.document_texts()
+    counts = Counter(word for text in [*documents, *collection.query_texts] for word in WORD.findall(text.lower()))
+    index = {word: at + 2 for at, word in enumerate(word for word, count in counts.items() if count > 1)}
+
+    class Triplets(torch.utils.data.Dataset):
+        def __init__(self, rows: np.ndarray) -> None:
+            self.rows = rows
+
+        def __len__(self) -> int:
+            return len(self.rows)
+
+        def ids(self, text: str) -> tuple[torch.Tensor, int]:
+            found = [index.get(word, 1) for word in WORD.findall(text.lower())][:LENGTH] or [1]
+            return torch.tensor(found + [0] * (LENGTH - len(found))), len(found)
+
+        def __getitem__(self, at: int) -> tuple[tuple[torch.Tensor, int], ...]:
+            query, positive, negative = self.rows[at]
+            texts = collection.query_texts[query], documents[positive], documents[negative]
+            return tuple(self.ids(text) for text in texts)
+
+    class Tower(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(len(index) + 2, 256, padding_idx=0)
+            torch.nn.init.normal_(self.embedding.weight, std=1 / 16)
+            self.gru = torch.nn.GRU(256, 256, num_layers=2, bidirectional=True, batch_first=True)
+            self.project = torch.nn.Linear(512, 256)
+
+        def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            packed = pack_padded_sequence(self.embedding(ids), lengths, batch_first=True, enforce_sorted=False)
+            states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
+            return F.normalize(self.project(states.sum(1) / lengths[:, None]), dim=-1)
+
+    tower = Tower()
+    optimizer = torch.optim.Adam(tower.parameters(), lr=RATE)
+
+    def run(batch: Any) -> torch.Tensor:
+        query, positive, negative = (tower(ids, lengths) for ids, lengths in batch)
+        return F.relu((query * negative).sum(1) - (query * positive).sum(1) + MARGIN).mean()
+
+    losses = []
+    for batch in torch.utils.data.DataLoader(Triplets(train), batch_size=BATCH, shuffle=True):
+        value = run(batch)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        losses.append(float(value.detach()))
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    with torch.inference_mode():
+        rest = torch.utils.data.DataLoader(Triplets(held), batch_size=BATCH)
+        losses.append(float(np.mean([float(run(batch)) for batch in rest])))
+    return seconds, cpu, losses
+
+
+def main() -> None:
+    """Runs the sides in turn."""
+    parser = common.parser(__doc__, repeats=2)
+    parser.add_argument("--data", default="squad-mini")
+    parser.add_argument("--triplets", type=int, default=2048)
+    options: argparse.Namespace = parser.parse_args()
+    if options.side:
+        collection = load(options.data)
+        train, held = draw(collection, options.triplets // BATCH * BATCH)
+        side = {"twotower": ours, "usual": theirs}[options.side]
+        seconds, cpu, losses = side(collection, train, held)
+        curve = [round(float(part.mean()), 4) for part in np.array_split(np.array(losses[:-1]), 4)]
+        speed = {"triplets_per_second": round(len(train) / seconds, 1), "cpu_seconds": round(cpu, 2)}
+        print(json.dumps({**speed, "held_out_loss": round(losses[-1], 4), "curve": curve}))
+        return
+    arguments = ["--data", options.data, "--triplets", str(options.triplets)]
+    found = common.alternate(
+        __file__, ["twotower", "usual"], arguments, repeats=options.repeats, threads=options.threads
+    )
+    middle = {
+        key: {side: common.median(rounds, key) for side, rounds in found.items()}
+        for key in ("triplets_per_second", "cpu_seconds", "held_out_loss")
+    }
+    speed, loss, cpu = middle["triplets_per_second"], middle["held_out_loss"], middle["cpu_seconds"]
+    ratio, by_cpu = speed["twotower"] / speed["usual"], cpu["usual"] / cpu["twotower"]
+    same = loss["twotower"] <= loss["usual"] * 1.05
+    common.report(
+        options.json, f"training gru, {options.data}", goal="10 x triplets/s of the usual way at an equal loss curve",
+        measured=f"{ratio:.1f} x ({by_cpu:.1f} x by processor time), "
+        f"held-out loss {loss['twotower']:.3f} against {loss['usual']:.3f}", met=ratio >= 10 and same, **middle,
+        curves={side: rounds[0]["curve"] for side, rounds in found.items()},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
