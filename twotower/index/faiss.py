@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from twotower.errors import UserError
 from twotower.files import atomic_path, read_json, write_json
 from twotower.index.base import Index, Probe, need
 from twotower.index.faiss_factory import fit, largest, list_count, make, prepare, search_parameter
+from twotower.index.faiss_search import rescore, smallest_enough, threads_for
 from twotower.index.recall import recall_of_scores
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, sample_rows, take, write_npy
 
@@ -35,15 +35,8 @@ PARTIAL = "partial.faiss"
 SAVE_SECONDS = 60.0
 """A long build writes down what it has this often, or as seldom as keeps that under a twentieth of the time."""
 
-NEARLY = 0.01
-"""Recall given up for speed where the target is out of reach."""
-
 TRAIN_PER_CENTROID = 64
-"""Vectors to train on per IVF list: four times quicker than FAISS's 256, with no loss of recall that was measurable."""
-
-RERANK_BYTES = 64 << 20
-SINGLE_THREAD_WORK = 1 << 26
-"""Products (queries x documents x dimensions) that one thread does before another could have been woken up."""
+"""Vectors to train on per IVF list: a quarter of FAISS's 256 and of its time, above the 39 it asks for."""
 
 # From this many queries on FAISS multiplies matrices; its own default (128,000) never does and is ten times slower.
 faiss.cvar.distance_compute_blas_threshold = 20
@@ -200,20 +193,9 @@ class FaissIndex(Index):
             return
         k = probe.scores_QK.shape[1]
         value = min(most, 16 if parameter == "efSearch" else max(1, most // 256))
-        recall = self._recall_at(parameter, value, probe)
-        while recall < self.target_recall and value < most:
-            value = min(most, value * 2)
-            recall = self._recall_at(parameter, value, probe)
-        # Where visiting everything is not enough, almost as good is as good, and much quicker.
-        enough = self.target_recall if recall >= self.target_recall else recall - NEARLY
-        low = value // 2 if recall >= self.target_recall else 0
-        while value - low > max(1, value // 8):  # the smallest that is enough, to an eighth
-            middle = (low + value) // 2
-            found = self._recall_at(parameter, middle, probe)
-            if found >= enough:
-                value, recall = middle, found
-            else:
-                low = middle
+        value, recall = smallest_enough(
+            lambda tried: self._recall_at(parameter, tried, probe), start=value, most=most, target=self.target_recall
+        )
         self._set(parameter, value)
         log.info("index.%s: %s=%d reaches recall@%d %.3f", self.name, parameter, value, k, recall)
         if recall < self.target_recall:
@@ -289,7 +271,7 @@ class FaissIndex(Index):
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._index is not None, "search before load"
         wanted = min(self.count, max(k, self.rerank))
-        with _threads(len(query_QD) * self._visited(wanted) * self.dim):
+        with threads_for(len(query_QD) * self._visited(wanted) * self.dim):
             scores_QC, rows_QC = self._index.search(query_QD, wanted)
         if self._originals_ND is not None:
             scores_QC = rescore(query_QD, rows_QC, self._originals_ND)
@@ -307,27 +289,3 @@ class FaissIndex(Index):
         """Names the search parameter in use and what was changed to fit the data."""
         parameter = search_parameter(self._cpu_view()) if self._index is not None else None
         return {"settings": {parameter: self.value} if parameter else {}, "notes": list(self.notes), "bytes": 0}
-
-
-@contextmanager
-def _threads(work: int) -> Iterator[None]:
-    """Keeps small searches on one thread: on a busy machine waiting for the others takes 50 times the search itself."""
-    before = faiss.omp_get_max_threads()
-    if work <= SINGLE_THREAD_WORK:
-        faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
-
-
-def rescore(query_QD: np.ndarray, rows_QC: np.ndarray, vectors_ND: np.ndarray) -> np.ndarray:
-    """Returns the exact similarity [Q, C] of chosen rows, reading only those; a row of -1 gets an arbitrary score."""
-    scores_QC = np.empty(rows_QC.shape, np.float32)
-    step = max(1, RERANK_BYTES // (4 * vectors_ND.shape[1] * max(1, rows_QC.shape[1])))
-    for start in range(0, len(rows_QC), step):
-        part = slice(start, start + step)
-        needed, where = np.unique(np.maximum(rows_QC[part], 0), return_inverse=True)
-        chosen_QCD = np.asarray(vectors_ND[needed], dtype=np.float32)[where.reshape(rows_QC[part].shape)]
-        scores_QC[part] = np.einsum("qd,qcd->qc", query_QD[part], chosen_QCD)
-    return scores_QC

@@ -26,6 +26,7 @@ from twotower.errors import UserError, nearest
 from twotower.files import read_json, write_json
 from twotower.index.addresses import refuse_password
 from twotower.index.base import Index, Probe, need
+from twotower.index.redis_commands import create_command, search_command
 from twotower.index.redis_connection import pairs, resolve_url
 from twotower.index.redis_keys import new_version, prefixes, rows_key
 from twotower.index.redis_session import Session
@@ -145,7 +146,10 @@ class RedisIndex(Index):
                 return done
         self.version = new_version(self.alias)
         write_json(note, {"alias": self.alias, "version": self.version})
-        self.session.client.execute_command(*self._create_command())
+        graph = {"M": self.m, "EF_CONSTRUCTION": self.ef_construction, "EF_RUNTIME": self.ef_search}
+        settings = graph if self.algorithm == "HNSW" else {}
+        command = create_command(self.version, self.algorithm, settings, self.dim, self.count, self.hash_tags)
+        self.session.client.execute_command(*command)
         return 0
 
     def _upload(self, vectors: Vectors, document_ids: Sequence[str], done: int, progress: Progress | None) -> None:
@@ -177,17 +181,6 @@ class RedisIndex(Index):
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-
-    def _create_command(self) -> list[Any]:
-        options: list[Any] = ["TYPE", "FLOAT32", "DIM", self.dim, "DISTANCE_METRIC", "COSINE"]
-        if self.algorithm == "HNSW":
-            options += ["M", self.m, "EF_CONSTRUCTION", self.ef_construction, "EF_RUNTIME", self.ef_search]
-        options += ["INITIAL_CAP", self.count]
-        return [
-            *("FT.CREATE", self.version, "ON", "HASH", "PREFIX", self.hash_tags),
-            *(*prefixes(self.version, self.hash_tags), "SCHEMA"),
-            *("vector", "VECTOR", self.algorithm, len(options), *options),
-        ]  # fmt: skip
 
     def _send(self, keys: list[str], start: int, block_BD: np.ndarray, sure: int) -> None:
         pipeline = self.session.client.pipeline(transaction=False)
@@ -280,10 +273,11 @@ class RedisIndex(Index):
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores_QK = np.full((len(query_QD), k), -np.inf, np.float32)
         rows_QK = np.full((len(query_QD), k), -1, np.int64)
+        ef = max(k, self.ef_search) if self.algorithm == "HNSW" else None
         for start in range(0, len(query_QD), SEARCHES_PER_PIPELINE):
             pipeline = self.session.client.pipeline(transaction=False)
             for query_D in query_QD[start : start + SEARCHES_PER_PIPELINE]:
-                pipeline.execute_command(*self._search_command(query_D, k))
+                pipeline.execute_command(*search_command(self.version, query_D, k, ef))
             with self.session.errors_named():
                 answers = pipeline.execute()
             for number, answer in enumerate(answers, start=start):
@@ -296,14 +290,6 @@ class RedisIndex(Index):
                 scores_QK[number, : len(hits)] = [1.0 - float(hit["distance"]) for hit in hits]
                 rows_QK[number, : len(hits)] = [int(hit["row"]) for hit in hits]
         return best_first(np.nan_to_num(scores_QK, nan=0.0, neginf=-np.inf), rows_QK, k)
-
-    def _search_command(self, query_D: np.ndarray, k: int) -> list[Any]:
-        deep = f" EF_RUNTIME {max(k, self.ef_search)}" if self.algorithm == "HNSW" else ""
-        return [
-            *("FT.SEARCH", self.version, f"*=>[KNN {k} @vector $query{deep} AS distance]"),
-            *("PARAMS", 2, "query", query_D.tobytes(), "RETURN", 2, "row", "distance"),
-            *("SORTBY", "distance", "LIMIT", 0, k, "DIALECT", 2),
-        ]  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
         """Names where the index lives and how much memory Redis gives it."""
