@@ -74,6 +74,7 @@ def by_evaluator(query_QD: np.ndarray, document_ND: np.ndarray) -> Callable[[], 
     evaluator = InformationRetrievalEvaluator(
         queries, corpus, {query: {"0"} for query in queries}, mrr_at_k=[10], ndcg_at_k=[10], map_at_k=[K],
         accuracy_at_k=[1], precision_recall_at_k=[K], show_progress_bar=False,
+        score_functions={"dot": lambda one, two: one @ two.T}, main_score_function="dot",
     )  # fmt: skip
     vectors = torch.from_numpy(query_QD), torch.from_numpy(document_ND)
 

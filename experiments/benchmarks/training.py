@@ -56,7 +56,8 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     overrides = [
         "data=beir", f"data.path={common.DATA / options.data}", f"data.batch_size={options.batch}", "text=wordpiece",
         f"text.vocabulary_file={vocabulary()}", "embedding=random", f"trainer.max_epochs={options.epochs}",
-        "data.max_query_length=256", f"optimizer.lr={options.lr or LEARNING_RATE['twotower']}", "paths.run=unused", *options.overrides,
+        "data.max_query_length=256", f"optimizer.lr={options.lr or LEARNING_RATE['twotower']}",
+        "paths.run=unused", "optimizer=sparse_adam", *options.overrides,
     ]  # fmt: skip
     with initialize_config_dir(str(common.ROOT / "conf"), version_base="1.3"):
         composed = compose("train", overrides=overrides)
@@ -130,7 +131,8 @@ def theirs(options: argparse.Namespace) -> dict[str, Any]:
         arguments = SentenceTransformerTrainingArguments(
             output_dir=folder, num_train_epochs=options.epochs, per_device_train_batch_size=options.batch,
             learning_rate=options.lr or LEARNING_RATE["sentence-transformers"], warmup_ratio=0.1, seed=options.seed,
-            use_cpu=True, save_strategy="no", eval_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
+            use_cpu=True,
+            save_strategy="no", eval_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
         )  # fmt: skip
         trainer = SentenceTransformerTrainer(
             model=model,
@@ -190,7 +192,8 @@ def main() -> None:
         better = quality["twotower"] >= quality["sentence-transformers"]
         common.report(
             options.json, f"training mlp, {name}", goal="4 x pairs/s of StaticEmbedding, MRR@10 no worse",
-            measured=f"{ratio:.1f} x ({cpu['sentence-transformers'] / cpu['twotower']:.1f} x by processor time), MRR@10 {quality['twotower']:.3f} against {quality['sentence-transformers']:.3f}",
+            measured=f"{ratio:.1f} x ({cpu['sentence-transformers'] / cpu['twotower']:.1f} x by processor time), "
+            f"MRR@10 {quality['twotower']:.3f} against {quality['sentence-transformers']:.3f}",
             met=ratio >= 4 and better, pairs_per_second=speed, mrr_10=quality,
             cpu_seconds=cpu, batch=options.batch, epochs=options.epochs,
         )  # fmt: skip
