@@ -138,6 +138,7 @@ def test_a_variation_changes_what_is_asked_and_nothing_else(trained):
         (["model.droput=.2"], "'model.dropout'"),
         (["model=grru"], "'gru'"),
         (["model.dropout=.1,.2"], "train.py -m"),
+        (["++trainer.strategy=ddp"], "python train.py"),
         (["model.dropout=2"], None),
     ],
 )

@@ -32,7 +32,8 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
     from twotower.runs.rerun import new_config, new_folder, write_start
 
     recorded = _recorded(run)
-    new_config(recorded, list(overrides), Path("outputs"))  # an override that can't be used leaves no folder behind
+    config, _ = new_config(recorded, list(overrides), Path("outputs"))  # a bad override leaves no folder behind
+    _one_process(config, [*recorded.overrides, *overrides])
     notes = _check(recorded, list(overrides), anyway=anyway)
     for note in notes:
         click.secho(f"Note: {note}", fg="yellow", err=True)
@@ -48,6 +49,16 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the record says `interrupted`
     _train(recorded, config, choices, run_dir, together, list(overrides))
     return _compare(recorded, run_dir, varied=bool(overrides))
+
+
+def _one_process(config: dict[str, Any], together: list[str]) -> None:
+    from twotower.errors import UserError
+
+    if str(config["trainer"].get("strategy", "auto")).startswith("ddp"):
+        raise UserError(
+            "The run trains in several processes (trainer.strategy=ddp), which start by repeating the command line of "
+            f"train.py; repeat it with: python train.py {' '.join(together)}"
+        )
 
 
 def _recorded(text: str) -> Recorded:
