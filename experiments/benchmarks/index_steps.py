@@ -163,16 +163,42 @@ def search(name: str, folder: Path, process_started: float) -> dict[str, Any]:
     singles = [_seconds(lambda q=q: index.search(query_QD[q : q + 1], K)) for q in range(alone)]
     starts = [(i * BATCH) % (len(query_QD) - BATCH + 1) for i in range(30)]
     batches = [_seconds(lambda s=s: index.search(query_QD[s : s + BATCH], K)) for s in starts]
-    _, rows_QK = index.search(query_QD, K)
     truth_QK = np.load(folder / "truth_rows.npy")
-    recall = float((rows_QK[:, :, None] == truth_QK[:, None, :]).any(axis=2).mean())
-    parts: dict[str, Any] = {"recall_at_10": round(recall, 4), "open_ms": round(1000 * opened, 1)}
+    parts: dict[str, Any] = {"recall_at_10": _recall(index, query_QD, truth_QK), "open_ms": round(1000 * opened, 1)}
+    parts["one_cpu_p50_ms"] = _cpu_ms(index, query_QD[: 20 if slow else 200])
+    parts["curve"] = _curve(index, query_QD[:500], truth_QK[:500])
     parts |= {"first_query_ms": round(1000 * first, 1), "start_s": round(start_s, 2)}
     parts |= {"import_s": round(imported - process_started, 2), "load_average": os.getloadavg()[0]}
     for label, seconds in (("one", singles), ("batch", batches)):
         for point in (50, 95, 99):
             parts[f"{label}_p{point}_ms"] = round(1000 * float(np.percentile(seconds, point)), 3)
     return parts
+
+
+def _recall(index: Any, query_QD: np.ndarray, truth_QK: np.ndarray) -> float:
+    _, rows_QK = index.search(query_QD, K)
+    return round(float((rows_QK[:, :, None] == truth_QK[:, None, :]).any(axis=2).mean()), 4)
+
+
+def _cpu_ms(index: Any, query_QD: np.ndarray) -> float:
+    """Median processor milliseconds of one query: what it takes where nothing else runs, if it runs on one thread."""
+    spent = []
+    for query_D in query_QD:
+        started = time.process_time()
+        index.search(query_D, K)
+        spent.append(time.process_time() - started)
+    return round(1000 * float(np.median(spent)), 3)
+
+
+def _curve(index: Any, query_QD: np.ndarray, truth_QK: np.ndarray) -> list[dict[str, Any]]:
+    """Recall and processor time of one query at several values of efSearch or nprobe, where the index has either."""
+    value, parameter = getattr(index, "value", None), getattr(index, "_parameter", "")
+    points = []
+    for factor in (16, 8, 6, 4, 3, 2, 1) if value else ():
+        index._set(parameter, max(1, value // factor))
+        facts = {"recall_at_10": _recall(index, query_QD, truth_QK), "cpu_p50_ms": _cpu_ms(index, query_QD[:100])}
+        points.append({parameter: index.value, **facts})
+    return points
 
 
 def _seconds(action: Any) -> float:
