@@ -12,7 +12,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from rich.text import Text
 
 from twotower.callbacks.base import RunCallback, RunContext
 from twotower.callbacks.checkpoint import AtomicCheckpoints
@@ -23,7 +22,7 @@ from twotower.data.datamodule import RetrievalData, vocabulary_texts
 from twotower.data.report import make_report, report_table
 from twotower.distributed import SilentRecord, check_launch, rank
 from twotower.embedding.build import build as build_embedding
-from twotower.evaluation.report import evaluation_tables
+from twotower.ending import finish
 from twotower.index.export import check as check_indexes
 from twotower.model.module import TwoTowerModule
 from twotower.processor import faster_precision, prepare_process
@@ -31,7 +30,7 @@ from twotower.runs.record import RunRecord
 from twotower.sweep.memory import remember, stamp
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens, concatenate, idf
-from twotower.tracking import build_loggers, close_loggers, log_artifacts, summarise, wandb_identity
+from twotower.tracking import build_loggers, close_loggers, wandb_identity
 
 logger = logging.getLogger(__name__)
 
@@ -64,23 +63,8 @@ def train(
     Raises:
         UserError: for a mistake in config or data; the record then says `failed`.
     """
-    name = (
-        config["run_name"]
-        or "-".join(str(choices.get(group)) for group in ("model", "loss", "data")) + f"-seed{config['seed']}"
-    )
     check_launch(config["trainer"], sweep=bool((config.get("sweep") or {}).get("session")))
-    opened = RunRecord.open if rank() == 0 else SilentRecord
-    record = opened(
-        run_dir,
-        run_name=name,
-        config=config,
-        config_hash=config_hash(config),
-        overrides=overrides,
-        choices=choices,
-        seed=config["seed"],
-    )
-    if sweep := (config.get("sweep") or {}).get("name"):
-        record.update(sweep={"name": sweep, "job": f"{run_dir.parent.name}/{run_dir.name}"})
+    record = open_record(config, run_dir=run_dir, overrides=overrides, choices=choices)
     loggers: list[Any] = []
     _quiet()
     try:
@@ -88,13 +72,14 @@ def train(
         prepare_process(config)
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
         check_indexes(config.get("index") or {}, dim=config["model"]["output_dim"])
-        context = prepare(config, run_dir=run_dir, run_name=name, choices=choices, record=record)
+        context = prepare(config, run_dir=run_dir, choices=choices, record=record)
         if rank() == 0:
-            loggers = build_loggers(config, run_name=name, wandb_run_id=record.data["wandb"]["run_id"])
+            loggers = build_loggers(config, run_name=context.run_name, wandb_run_id=record.data["wandb"]["run_id"])
         identity = wandb_identity()
         context.wandb_run_id = identity["run_id"]
         record.update(wandb=identity)
-        trainer = fit(context, loggers, resume)
+        fit(context, loggers, resume)
+        return finish(context, loggers) if rank() == 0 else float("nan")
     except KeyboardInterrupt:
         _end(record, loggers, "interrupted", "stopped by the user")
         raise
@@ -104,7 +89,23 @@ def train(
     except BaseException as error:
         _end(record, loggers, "failed", error)
         raise
-    return finish(context, loggers, trainer) if rank() == 0 else float("nan")
+
+
+def open_record(config: dict[str, Any], *, run_dir: Path, overrides: list[str], choices: dict[str, Any]) -> RunRecord:
+    """Starts run.json, in the first of several processes; the others get a record that writes nothing."""
+    parts = "-".join(str(choices.get(group)) for group in ("model", "loss", "data"))
+    record = (RunRecord.open if rank() == 0 else SilentRecord)(
+        run_dir,
+        run_name=config["run_name"] or f"{parts}-seed{config['seed']}",
+        config=config,
+        config_hash=config_hash(config),
+        overrides=overrides,
+        choices=choices,
+        seed=config["seed"],
+    )
+    if sweep := (config.get("sweep") or {}).get("name"):
+        record.update(sweep={"name": sweep, "job": f"{run_dir.parent.name}/{run_dir.name}"})
+    return record
 
 
 def _quiet() -> None:
@@ -125,9 +126,7 @@ def _end(record: RunRecord, loggers: list[Any], status: str, error: BaseExceptio
     close_loggers(loggers, failed=True)
 
 
-def prepare(
-    config: dict[str, Any], *, run_dir: Path, run_name: str, choices: dict[str, Any], record: RunRecord
-) -> RunContext:
+def prepare(config: dict[str, Any], *, run_dir: Path, choices: dict[str, Any], record: RunRecord) -> RunContext:
     """Loads the collection, makes tokens, and reports on both before any training."""
     started = time.perf_counter()
     console = Console()
@@ -157,7 +156,7 @@ def prepare(
     )
     return RunContext(
         run_dir=run_dir,
-        run_name=run_name,
+        run_name=record.data["run_name"],
         config=config,
         choices=choices,
         record=record,
@@ -241,65 +240,3 @@ def choose_precision(
     sizes = {key: config["data"][key] for key in ("batch_size", "max_query_length", "max_document_length", "negatives")}
     with torch.random.fork_rng(devices=[]):
         return faster_precision(step, config["model"], config["loss"], module.model.embedding.embedding_dim, sizes)
-
-
-def finish(context: RunContext, loggers: list[Any], trainer: pl.Trainer) -> float:
-    """Closes the record and the loggers, and shows what came of the run."""
-    record = context.record
-    evaluation = context.evaluation
-    if evaluation is None:
-        record.close("finished")
-        close_loggers(loggers, failed=False)
-        return float("nan")
-    numbers = evaluation.to_dict()
-    verdict = numbers[context.objective.partition("/")[0]]["verdict"]
-    objective = record.data["objective"]
-    summary = {
-        f"best/{name}/{key}": figure["value"]
-        for name, part in numbers.items()
-        if isinstance(part, dict)
-        for key, figure in part["metrics"].items()
-    }
-    summary |= {"best_epoch": context.best_epoch, "verdict": verdict["label"], "objective": objective["value"]}
-    summarise(loggers, summary, history=record.data["history"])
-    log_artifacts(
-        loggers,
-        context.config,
-        run_dir=context.run_dir,
-        checkpoint=context.exported,
-        document_ids=context.data.collection.document_ids,
-        document_ND=context.document_vectors,
-    )
-    status = "collapsed" if context.unhealthy else "at_chance" if verdict["label"] == "AT CHANCE" else "finished"
-    record.close(status)
-    close_loggers(loggers, failed=False)
-    show(context)
-    return float(objective["value"])
-
-
-def show(context: RunContext) -> None:
-    """Prints the tables, the verdict, what was written and the command to search it."""
-    assert context.evaluation is not None
-    console = Console()
-    for table in evaluation_tables(context.evaluation):
-        console.print(table)
-    for fault in context.unhealthy:
-        console.print(Text(f"COLLAPSED: {fault}", style="bold red"))
-    folder = _short(context.run_dir)
-    console.print(Text.assemble("Run folder  ", (folder, "bold")))
-    if context.exported:
-        console.print(Text.assemble("Model       ", (_short(context.exported), "bold")), soft_wrap=True)
-    if context.indexes:
-        question = context.data.collection.query_texts[int(context.data.eval_queries(1)[0])]
-        quoted = question.replace('"', "'").replace("$", "").replace("`", "")
-        console.print(
-            Text.assemble("Search it   ", (f'.venv/bin/twotower search "{quoted}" --run {folder}', "bold cyan")),
-            soft_wrap=True,
-        )
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
