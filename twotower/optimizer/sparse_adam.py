@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-
 BLOCK = 65_536
 """Numbers updated at a time: a quarter of a megabyte in each of the tensors involved."""
 

@@ -59,7 +59,7 @@ class WordMemo:
         for kind in range(3):
             rows = np.flatnonzero(kind_N == kind)
             if len(rows):
-                chosen = [texts[row] for row in rows]
+                chosen = [texts[row] for row in rows.tolist()]
                 if kind == 2:
                     ids_T, lengths_N[rows] = _flatten(self._encode(chosen))
                 else:
