@@ -172,7 +172,8 @@ def build_module(context: RunContext) -> TwoTowerModule:
     matrix_VD = build_embedding(config["embedding"], tokenizer.index_to_word, tokens, seed=config["seed"])
     module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
     module.model.load_embedding(matrix_VD)
-    module.model.set_word_weights(idf(tokens, tokenizer.size))
+    weights_of = [context.data.collection.fingerprint, tokenizer.hash, config["data"]]
+    module.model.set_word_weights(remember("word_weights", weights_of, lambda: idf(tokens, tokenizer.size)))
     return module
 
 

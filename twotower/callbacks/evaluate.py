@@ -42,6 +42,7 @@ class Evaluate(RunCallback):
         self.rankings: dict[str, Ranking] = {}
         self.sample_ND: np.ndarray | None = None
         self.seconds = 0.0
+        self.seconds_in_epochs = 0.0
         self.documents_per_second: float | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -62,7 +63,9 @@ class Evaluate(RunCallback):
         last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         if (trainer.current_epoch + 1) % self.every_n_epochs and not last:
             return
+        before = self.seconds
         means = self._means(pl_module, self.context.data.eval_queries(self.max_queries))
+        self.seconds_in_epochs += self.seconds - before
         flat = {f"{protocol}/{name}": value for protocol, metrics in means.items() for name, value in metrics.items()}
         self.context.epoch_metrics = flat
         pl_module.log_dict(

@@ -16,6 +16,7 @@ class Record(RunCallback):
 
     def __init__(self) -> None:
         self._epoch_started = time.perf_counter()
+        self._evaluated = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drops epochs a resumed run will train again (here Lightning knows where it goes on)."""
@@ -28,17 +29,24 @@ class Record(RunCallback):
         self._epoch_started = time.perf_counter()
         self.context.epoch_metrics = {}
 
+    def _evaluate(self, trainer: pl.Trainer) -> Evaluate | None:
+        return next((item for item in trainer.callbacks if isinstance(item, Evaluate)), None)  # type: ignore[attr-defined]
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the epoch down."""
         assert isinstance(pl_module, TwoTowerModule)
         means = pl_module.epoch_means()
         pl_module.log_dict({**means, "epoch": float(trainer.current_epoch + 1)}, rank_zero_only=True)
         if trainer.is_global_zero:
+            evaluate = self._evaluate(trainer)
+            evaluated = evaluate.seconds_in_epochs if evaluate else 0.0
+            seconds = time.perf_counter() - self._epoch_started - (evaluated - self._evaluated)
+            self._evaluated = evaluated
             self.context.record.add_epoch(
                 {
                     "epoch": trainer.current_epoch + 1,
                     **means,
-                    "seconds": round(time.perf_counter() - self._epoch_started, 3),
+                    "seconds": round(seconds, 3),
                     "metrics": dict(self.context.epoch_metrics),
                 }
             )
@@ -49,7 +57,7 @@ class Record(RunCallback):
         if not trainer.is_global_zero or evaluation is None:
             return
         record = self.context.record
-        evaluate = next((item for item in trainer.callbacks if isinstance(item, Evaluate)), None)  # type: ignore[attr-defined]
+        evaluate = self._evaluate(trainer)
         evaluate_seconds = evaluate.seconds if evaluate else 0.0
         speed = evaluate.documents_per_second if evaluate else None
         protocol, _, metric = self.context.objective.partition("/")
