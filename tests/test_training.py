@@ -252,6 +252,13 @@ def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen) -> None:
         (["data.path=/nowhere"], "/nowhere"),
         (["callbacks.evaluate.every_n_epochs=0"], "callbacks.evaluate.every_n_epochs"),
         (["loss._target_=os.system"], "not allowed"),
+        (["trainer.max_epochs=0"], "trainer.max_epochs"),
+        (["trainer.gradient_clip_val=-1"], "trainer.gradient_clip_val"),
+        (["evaluation.confidence=2"], "evaluation.confidence"),
+        (["seed=-1"], "seed"),
+        (["+foo=3"], "foo"),
+        (["~callbacks.record"], "callbacks.record"),
+        (["evaluation.protocols=rerank"], "evaluation.objective=rerank/mrr_10"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(tiny_beir, tmp_path, overrides, message):
@@ -276,3 +283,24 @@ def test_precision_auto_stays_what_it_was_for_a_resumed_or_repeated_run():
     for wanted, chosen in (("auto", "bf16-mixed"), ("32-true", "32-true")):
         config = {"trainer": {"precision": wanted}}
         assert choose_precision(config, None, None, before="bf16-mixed") == chosen
+
+
+def test_a_foreign_or_unfitting_checkpoint_is_one_line(finished, tiny_beir, tmp_path):
+    from twotower.errors import UserError
+    from twotower.model.checkpoint import check_resume, read
+
+    _, run = finished
+    last = run / "checkpoints" / "last.ckpt"
+    config = json.loads((run / "run.json").read_text())["config"]
+    check_resume(last, config)
+    with pytest.raises(UserError, match=r"optimizer\.lr=0\.01, not 0\.5"):
+        check_resume(last, {**config, "optimizer": {**config["optimizer"], "lr": 0.5}})
+    (tmp_path / "half.ckpt").write_bytes(last.read_bytes()[:5000])
+    (tmp_path / "empty.pt").write_bytes(b"")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    torch.save({"model": Path}, tmp_path / "code.ckpt")
+    for name, message in (("half.ckpt", "cut short"), ("other.ckpt", "no training state"), ("code.ckpt", "refused")):
+        with pytest.raises(UserError, match=message):
+            check_resume(tmp_path / name, config)
+    with pytest.raises(UserError, match="cut short"):
+        read(tmp_path / "empty.pt")

@@ -71,7 +71,7 @@ def instantiate(config: Mapping[str, Any], **kwargs: Any) -> Any:
             raise UserError(f"{data.get('_target_')}: {cause}") from error
         if cause is not None:
             raise cause from None
-        raise UserError(str(error).splitlines()[0]) from error
+        raise UserError(" ".join(str(error).split())[:300]) from error
 
 
 def check_targets(data: Any, key: str = "") -> None:

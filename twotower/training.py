@@ -24,9 +24,11 @@ from twotower.distributed import SilentRecord, check_launch, rank
 from twotower.embedding.build import build as build_embedding
 from twotower.ending import finish
 from twotower.index.export import check as check_indexes
+from twotower.model.checkpoint import check_resume
 from twotower.model.module import TwoTowerModule
 from twotower.processor import faster_precision, prepare_process
 from twotower.runs.record import RunRecord
+from twotower.settings import check_settings
 from twotower.sweep.memory import remember, stamp
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens, concatenate, idf
@@ -68,6 +70,9 @@ def train(
     loggers: list[Any] = []
     _quiet()
     try:
+        check_settings(config)
+        if resume is not None:
+            check_resume(resume, config)
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         prepare_process(config)
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))

@@ -69,7 +69,7 @@ class Health(RunCallback):
         self._stuck_steps = torch.where(
             near, self._stuck_steps.to(near.device) + 1, torch.zeros((), device=near.device)
         )
-        if (batch_idx + 1) % 10 == 0 and float(self._stuck_steps) >= self.patience_steps:
+        if (trainer.global_step + 1) % 10 == 0 and float(self._stuck_steps) >= self.patience_steps:
             self._report(
                 trainer,
                 "stuck",

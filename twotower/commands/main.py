@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 import click
 
 from twotower.errors import UserError, nearest
+
+CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+"""Errors of the file system that the user can mend; others are ours and keep their traceback."""
 
 
 class _Lazy(click.Group):
@@ -46,11 +50,16 @@ def main() -> None:
     except UserError as error:
         click.secho(f"twotower: {error}", fg="red", err=True)
         sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in CLOSED_TO_US or error.filename is None:
+            raise
+        click.secho(f"twotower: cannot write {error.filename}: {error.strerror}.", fg="red", err=True)
+        sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Stopped.", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)

@@ -84,7 +84,7 @@ def flat_config(config: dict[str, Any], choices: dict[str, Any]) -> dict[str, An
         "hidden_dim": model["hidden_dim"],
         "num_layers": model["num_layers"],
         "dropout": model["dropout"],
-        "patience": callbacks.get("early_stopping", {}).get("patience"),
+        "patience": (callbacks.get("early_stopping") or {}).get("patience"),
         "grad_clip": trainer.get("gradient_clip_val"),
         "eval_every_epoch": callbacks.get("evaluate", {}).get("every_n_epochs"),
         "eval_max_queries": callbacks.get("evaluate", {}).get("max_queries"),
@@ -138,22 +138,58 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: when the file is missing, cut short, holds anything but plain data and tensors, or isn't ours.
     """
-    if not path.is_file():
-        raise UserError(f"No checkpoint at {path}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is refused: it holds more than plain data and tensors, so loading it could run code."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} can't be read as a checkpoint; it may be cut short ({str(error).splitlines()[0]})."
-        ) from error
+    content = _load(path)
     lacking = [key for key in KEYS if not isinstance(content, dict) or key not in content]
     if lacking:
         raise UserError(f"{path} is not a checkpoint exported by twotower: it lacks {', '.join(lacking)}.")
     return content
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise UserError(f"No checkpoint at {path}.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is refused: it holds more than plain data and tensors, so loading it could run code."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(f"{path} can't be read as a checkpoint; it may be cut short, or of another kind.") from error
+
+
+def read_training_state(path: Path) -> dict[str, Any]:
+    """Reads a Lightning checkpoint to go on from, without running any code in it.
+
+    Raises:
+        UserError: when it is missing, cut short, holds more than plain data, or is no training state.
+    """
+    content = _load(path)
+    for key in ("pytorch-lightning_version", "state_dict", "optimizer_states", "epoch"):
+        if not isinstance(content, dict) or key not in content:
+            raise UserError(f"ckpt_path={path} holds no training state to go on from (it lacks {key}).")
+    return content
+
+
+def check_resume(path: Path, config: dict[str, Any]) -> None:
+    """Refuses to go on from a training state that a config would not fit, or would silently not change.
+
+    Args:
+        path: a Lightning checkpoint.
+        config: the full resolved config of the run to come.
+
+    Raises:
+        UserError: as `read_training_state`, or naming the first setting that differs.
+    """
+    earlier = read_training_state(path).get("hyper_parameters", {}).get("config", {})
+    for group in ("model", "embedding", "text", "loss", "optimizer"):
+        before, now = earlier.get(group) or {}, config[group]
+        for key in (*before, *now):
+            if before.get(key) != now.get(key):
+                raise UserError(
+                    f"ckpt_path={path} was trained with {group}.{key}={before.get(key)}, not {now.get(key)}; "
+                    f"a run goes on with the settings it began with (`twotower rerun` starts a variation)."
+                )
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -171,7 +207,7 @@ def load(path: str | Path) -> Checkpoint:
         tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
     except (RuntimeError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: its weights and its config don't fit together ({str(error).splitlines()[0]})."
+            f"{path}: its weights and its config don't fit together ({' '.join(str(error).split())[:200]})."
         ) from error
     return Checkpoint(
         path=path,

@@ -47,6 +47,7 @@ class TwoTowerModule(pl.LightningModule):
         self.loss = instantiate(config["loss"])
         self.epoch_sums: dict[str, Tensor] = {}
         self.steps_in_epoch = 0
+        self.epoch_rate = 0.0
         self.last_loss: Tensor | None = None
         self.last_batch = (0, 0)
 
@@ -66,15 +67,15 @@ class TwoTowerModule(pl.LightningModule):
         return output.loss
 
     def on_train_epoch_start(self) -> None:
-        """Forgets the sums of the epoch before."""
+        """Forgets the sums of the epoch before, and notes the learning rate this one starts with."""
         self.epoch_sums, self.steps_in_epoch = {}, 0
+        self.epoch_rate = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
     def epoch_means(self) -> dict[str, float]:
-        """Returns train_loss, train_accuracy and learning_rate of the epoch so far."""
+        """Returns train_loss and train_accuracy of the epoch so far, and the learning_rate it started with."""
         steps = max(self.steps_in_epoch, 1)
         means = {f"train_{name}": float(value) / steps for name, value in self.epoch_sums.items()}
-        optimizer = self.optimizers()
-        means["learning_rate"] = float(optimizer.param_groups[0]["lr"])  # type: ignore[union-attr]
+        means["learning_rate"] = self.epoch_rate
         return means
 
     def configure_optimizers(self) -> Any:

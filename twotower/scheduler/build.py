@@ -119,7 +119,6 @@ def _plateau(settings: Mapping[str, Any], optimizer: Optimizer, monitor: str) ->
         "interval": "epoch",
         "frequency": 1,
         "monitor": settings["monitor"] or monitor,
-        "strict": False,  # epochs that are not evaluated do not count
         "strict": False,
     }
 

@@ -98,7 +98,7 @@ class SearchEngine:
         with torch.inference_mode():
             query_1D = self.checkpoint.model.encode_queries(tokens).float().cpu().numpy()
         clock.append(time.perf_counter())
-        scores_1K, rows_1K = self.index.search(query_1D, k)
+        scores_1K, rows_1K = self.index.search(query_1D, min(k, self.documents.count))
         clock.append(time.perf_counter())
         found = rows_1K[0] >= 0  # -1 means there is no further hit, never the last document
         documents = self.documents.fetch([int(row) for row in rows_1K[0][found]])
