@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKER = Path(__file__).with_name("distributed_worker.py")
 LEFT_BY_LIGHTNING = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "RANK")
 
+pytestmark = pytest.mark.slow
+"""Two gloo processes now and then never meet on a busy machine; `make test-slow` runs them alone."""
+
 
 def environment() -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if key not in LEFT_BY_LIGHTNING}
