@@ -70,6 +70,12 @@ def train(
     loggers: list[Any] = []
     _quiet()
     try:
+        if rank() == 0:  # first of all, so that W&B shows a run that fails at once as crashed
+            loggers = build_loggers(
+                config, run_name=record.data["run_name"], wandb_run_id=record.data["wandb"]["run_id"]
+            )
+        identity = wandb_identity()
+        record.update(wandb=identity)
         check_settings(config)
         if resume is not None:
             check_resume(resume, config)
@@ -78,11 +84,7 @@ def train(
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
         check_indexes(config.get("index") or {}, dim=config["model"]["output_dim"])
         context = prepare(config, run_dir=run_dir, choices=choices, record=record)
-        if rank() == 0:
-            loggers = build_loggers(config, run_name=context.run_name, wandb_run_id=record.data["wandb"]["run_id"])
-        identity = wandb_identity()
         context.wandb_run_id = identity["run_id"]
-        record.update(wandb=identity)
         fit(context, loggers, resume)
         return finish(context, loggers) if rank() == 0 else float("nan")
     except KeyboardInterrupt:
