@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twotower.dense import pack, product
+
 
 class Vectors:
     """Rows of vectors in an array, a memory-mapped file or a tensor, read in blocks as float32 tensors.
@@ -90,9 +92,10 @@ def nominate(
     rows_QW = torch.full((len(queries), width), -1)
     for start in range(0, len(documents), along):
         block_CD = documents.block(start, start + along)
+        packed = pack(block_CD, across)
         for first in range(0, len(queries), across):
             part = slice(first, first + across)
-            scores_BC = queries.block(first, first + across) @ block_CD.T
+            scores_BC = product(queries.block(first, first + across), packed)
             values, columns = _beating(scores_BC, scores_QW[part, -1].to(scores_BC.device), width)
             if start == 0 and values.shape[1] == width:  # nothing to merge with yet
                 scores_QW[part], rows_QW[part] = values.cpu(), columns.cpu()

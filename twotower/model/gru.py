@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from twotower.model.dense import pack, product
+from twotower.dense import pack, product
 
 INWARD, OUTWARD = [2, 0, 1], [1, 2, 0]
 """Order of the gates inside (n, r, z: what reaches the state's product lies together), and back."""

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twotower.dense import dense
 from twotower.model.bag import distinct_words, weighted_bag
-from twotower.model.dense import dense
 from twotower.model.gru import gru_steps
 from twotower.model.pooling import Pooling, pad_positions, reverse, reverse_positions
 
