@@ -6,6 +6,7 @@ python distributed_worker.py DATA OUT RANK WORLD_SIZE RENDEZVOUS KIND NEGATIVES
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from twotower.distributed import gather_documents, gather_rows, merge_rows, own_
 from twotower.loss.contrastive import ContrastiveLoss
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer
+
+NOT_MET = 75
 
 
 class Step(torch.nn.Module):
@@ -36,12 +39,24 @@ class Step(torch.nn.Module):
         return self.loss(gather_rows(query), gather_documents(document, len(query)), batch.mask_BN).loss
 
 
+def meet(rendezvous: str, rank: int, world: int) -> None:
+    """Connects the processes; ends with NOT_MET where they can't find each other in time."""
+    try:
+        dist.init_process_group(
+            "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world, timeout=timedelta(seconds=60)
+        )
+        dist.barrier()
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        sys.exit(NOT_MET)
+
+
 def main() -> None:
     data, out, rank, world, rendezvous, kind, count = sys.argv[1:]
     rank, world = int(rank), int(world)
     torch.set_num_threads(1)
     if world > 1:
-        dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+        meet(rendezvous, rank, world)
     collection = load(path=data)
     texts = [*collection.document_texts(), *collection.query_texts]
     tokenizer = Tokenizer.train(texts, {"min_frequency": 1})

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKER = Path(__file__).with_name("distributed_worker.py")
 LEFT_BY_LIGHTNING = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "RANK")
 
-pytestmark = pytest.mark.slow
-"""Two gloo processes now and then never meet on a busy machine; `make test-slow` runs them alone."""
+NOT_MET = 75
+"""What the worker ends with where the processes could not connect: on a busy machine gloo now and then fails to."""
 
 
 def environment() -> dict[str, str]:
@@ -29,14 +29,20 @@ def run(tiny_beir: Path, folder: Path, world: int, kind: str, negatives: int) ->
     folder.mkdir()
     shared = [str(tiny_beir), str(folder / "out.pt")]
     command = [sys.executable, str(WORKER), *shared]
-    rest = [str(world), str(folder / "meet"), kind, str(negatives)]
-    started = [subprocess.Popen([*command, str(rank), *rest], env=environment()) for rank in range(world)]
-    codes = [process.wait(timeout=240) for process in started]
+    for attempt in range(3):
+        rest = [str(world), str(folder / f"meet{attempt}"), kind, str(negatives)]
+        started = [subprocess.Popen([*command, str(rank), *rest], env=environment()) for rank in range(world)]
+        codes = [process.wait(timeout=240) for process in started]
+        if NOT_MET not in codes:
+            break
     assert codes == [0] * world
     return torch.load(folder / "out.pt")
 
 
-@pytest.mark.parametrize(("kind", "negatives"), [("mlp", 0), ("mlp", 2), ("gru", 0)])
+@pytest.mark.parametrize(
+    ("kind", "negatives"),
+    [pytest.param("mlp", 0, marks=pytest.mark.slow), ("mlp", 2), pytest.param("gru", 0, marks=pytest.mark.slow)],
+)
 def test_two_processes_have_the_loss_and_gradients_of_one(tiny_beir, tmp_path, kind, negatives):
     one = run(tiny_beir, tmp_path / "one", 1, kind, negatives)
     two = run(tiny_beir, tmp_path / "two", 2, kind, negatives)
@@ -62,6 +68,7 @@ def history(folder: Path, tiny_beir: Path, *overrides: str) -> tuple[dict, str]:
     return json.loads(path.read_text()), done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_in_two_processes_as_in_one(tiny_beir, tmp_path):
     one, _ = history(tmp_path / "one", tiny_beir, "data.batch_size=24")
     two, shown = history(tmp_path / "two", tiny_beir, "data.batch_size=12", "trainer=ddp")
@@ -75,6 +82,7 @@ def test_the_command_line_trains_in_two_processes_as_in_one(tiny_beir, tmp_path)
     assert shown.count("Run folder") == 1
 
 
+@pytest.mark.slow
 def test_a_sweep_of_several_processes_is_refused(tiny_beir, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), "-m", "trainer=ddp", "model=mlp,gru", "data=beir"]
     command += [f"data.path={tiny_beir}", "hydra.sweep.dir=here"]
