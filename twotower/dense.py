@@ -47,24 +47,37 @@ def product(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -
 
 class _Dense(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
+    def forward(ctx: Any, input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
         ctx.save_for_backward(input_NI, weight_OI)
         return product(input_NI, weight_OI, bias_O)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # type: ignore[override]
         input_NI, weight_OI = ctx.saved_tensors
+        input_wanted, weight_wanted, bias_wanted = ctx.needs_input_grad
         rows_NO = grad_NO.contiguous()
-        grad_NI = product(rows_NO, weight_OI.t().contiguous()) if ctx.needs_input_grad[0] else None
-        return grad_NI, rows_NO.t() @ input_NI, rows_NO.sum(0)
+        return (
+            product(rows_NO, weight_OI.t().contiguous()) if input_wanted else None,
+            rows_NO.t() @ input_NI if weight_wanted else None,
+            rows_NO.sum(0) if bias_wanted else None,
+        )
 
 
-def dense(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor) -> Tensor:
+def dense(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
     """Returns input x weight^T + bias [N, O], as `torch.nn.functional.linear` does; bfloat16 under autocast."""
-    if not fits(input_NI):
+    if not fits(input_NI) or input_NI.dtype != weight_OI.dtype:
         return F.linear(input_NI, weight_OI, bias_O)
     if torch.is_autocast_enabled("cpu"):
         low = torch.get_autocast_dtype("cpu")
-        input_NI, weight_OI, bias_O = input_NI.to(low), weight_OI.to(low), bias_O.to(low)
-    return _Dense.apply(input_NI, weight_OI, bias_O)  # type: ignore[no-any-return]
+        input_NI, weight_OI = input_NI.to(low), weight_OI.to(low)
+        bias_O = None if bias_O is None else bias_O.to(low)
+    return _Dense.apply(input_NI.contiguous(), weight_OI.contiguous(), bias_O)  # type: ignore[no-any-return]
+
+
+class Linear(torch.nn.Linear):
+    """`torch.nn.Linear` for inputs with two axes, its products through `dense`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Returns output [N, O] of input [N, I]."""
+        return dense(input, self.weight, self.bias)

@@ -21,7 +21,7 @@ from typing import Any
 import common
 import numpy as np
 
-LEARNING_RATE = {"twotower": 0.005, "sentence-transformers": 0.1}
+LEARNING_RATE = {"twotower": 0.004, "sentence-transformers": 0.1}
 
 
 def vocabulary() -> Path:

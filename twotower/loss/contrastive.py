@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from twotower.checks import check_choice, check_count, check_flag, check_number
-from twotower.loss.output import LossOutput
+from twotower.loss.output import LossOutput, similarities
 
 DIRECTIONS = ("query_to_document", "both")
 
@@ -81,7 +81,7 @@ def pick_in_chunks(query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor, chunk
 
     def part(rows_CD: Tensor, documents_ND: Tensor, first: int) -> tuple[Tensor, Tensor]:
         rows = slice(first, first + chunk)
-        loss, hits_C = _CrossEntropy.apply(rows_CD @ documents_ND.T, mask_BN[rows], first)
+        loss, hits_C = _CrossEntropy.apply(similarities(rows_CD, documents_ND), mask_BN[rows], first)
         return loss * len(rows_CD), hits_C
 
     parts = [
@@ -137,7 +137,7 @@ class ContrastiveLoss(nn.Module):
         query_BD = query_BD / self.temperature
         if self.chunk is not None and self.chunk < len(query_BD):
             return self._in_chunks(query_BD, document_ND, mask_BN, self.chunk)
-        logits_BN = query_BD @ document_ND.T
+        logits_BN = similarities(query_BD, document_ND)
         loss, hits_B = contrastive_loss(logits_BN, mask_BN, self.directions)
         return LossOutput(loss, hits_B.float().mean())
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from twotower.checks import check_choice
+from twotower.dense import dense
 
 DISTANCES = ("cosine", "euclidean")
 
@@ -29,7 +30,7 @@ class LossOutput(NamedTuple):
 def similarities(query_BD: Tensor, document_ND: Tensor) -> Tensor:
     """Returns scores_BN in full precision, also under autocast: bf16 has no digits for cosines that nearly agree."""
     with torch.autocast(query_BD.device.type, enabled=False):
-        return query_BD @ document_ND.T
+        return dense(query_BD, document_ND)
 
 
 def negative_mask(mask_BN: Tensor) -> Tensor:

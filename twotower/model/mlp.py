@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twotower.dense import Linear
 from twotower.model.bag import Dropout, distinct_words, kept, weighted_bag
 from twotower.model.pooling import row_lengths
 
@@ -85,8 +86,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, *, dim: int, hidden_dim: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.inner = nn.Linear(dim, hidden_dim)
-        self.outer = nn.Linear(hidden_dim, dim, bias=False)
+        self.inner = Linear(dim, hidden_dim)
+        self.outer = Linear(hidden_dim, dim, bias=False)
         self.dropout = Dropout(dropout)
         nn.init.zeros_(self.outer.weight)
 
@@ -138,10 +139,10 @@ class MlpTower(nn.Module):
             if residual:
                 layers.append(ResidualBlock(dim=size, hidden_dim=hidden_dim, dropout=dropout))
             else:
-                layers += [nn.Linear(size, hidden_dim), nn.ReLU(), Dropout(dropout)]
+                layers += [Linear(size, hidden_dim), nn.ReLU(), Dropout(dropout)]
                 size = hidden_dim
         if size != output_dim or (num_layers and not residual):
-            projection = nn.Linear(size, output_dim, bias=False)
+            projection = Linear(size, output_dim, bias=False)
             nn.init.orthogonal_(projection.weight)
             layers.append(projection)
         self.layers = nn.ModuleList(layers)

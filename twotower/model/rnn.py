@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from twotower.dense import dense
+from twotower.dense import Linear, dense
 from twotower.model.bag import distinct_words, weighted_bag
 from twotower.model.gru import gru_steps
 from twotower.model.pooling import Pooling, pad_positions, reverse, reverse_positions
@@ -68,7 +68,7 @@ class RecurrentTower(nn.Module):
             size = embedding_dim if number == 0 else width
             layers += [RECURRENT[kind](size, hidden_dim) for _ in range(self.directions)]
         layers.append(Pooling(kind=pooling, dim=width, bidirectional=bidirectional))
-        layers.append(nn.Linear(width, output_dim))
+        layers.append(Linear(width, output_dim))
         self.layers = nn.ModuleList(layers)
 
     def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
