@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 
 from twotower.errors import RefusedError, UserError
 from twotower.sweep import session as sessions
+from twotower.sweep.composed import compose_once
+from twotower.sweep.plan import config_loader
 from twotower.sweep.session import Session
 
 CURRENT: list[Session] = []
@@ -24,6 +26,7 @@ class SweepStart(Callback):
         Hydra turns a callback's exceptions into warnings, so a user's mistake leaves as one that ends the program.
         """
         try:
+            compose_once(config_loader())
             CURRENT.append(sessions.start(config))
         except UserError as error:
             raise RefusedError(str(error)) from error
