@@ -133,3 +133,15 @@ def test_a_folder_that_cannot_be_written_stops_the_sweep_before_it_starts(place)
     output = place.stub(*FOUR, code=2)
     assert "Cannot write" in output
     assert "Traceback" not in output
+
+
+def test_one_job_s_closed_folder_is_refused_and_the_others_train(place):
+    place.stub(*FOUR[:2], "trainer.max_epochs=1")
+    (sweep,) = place.folder.glob("multirun/*")
+    closed = sweep / "model=mlp" / "seed=1"
+    for name in ("train.log", ".job.lock"):  # what nobody can open for writing, the superuser included
+        (closed / name).mkdir(parents=True)
+    output = place.stub(*FOUR[:2], "trainer.max_epochs=1", "sweep.seeds=2", code=1)
+    assert sorted(place.records()) == ["model=gru/seed=0", "model=gru/seed=1", "model=mlp/seed=0"]
+    assert f"refused  model=mlp/seed=1: {closed.resolve() / '.job.lock'}: Is a directory" in output
+    assert "Traceback" not in output
