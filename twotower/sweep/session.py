@@ -123,7 +123,11 @@ def end(session: Session, typed: Sequence[str], *, stopped: bool = False) -> int
     session.journal.close()
     if stopped:
         command = shlex.join(["python", "train.py", *typed])
-        console.print(Text(f"Stopped. The same command goes on from here: {command}"), soft_wrap=True)
+        done = sum(item.outcome in ("finished", "skipped") for item in outcomes)
+        of_all = f"{done} of {session.progress.total} jobs" if session.progress.total else f"{done} jobs"
+        console.print(
+            Text(f"Stopped with {of_all} done. The same command goes on from here: {command}"), soft_wrap=True
+        )
         return 130
     return 1 if any(item.outcome in TROUBLE for item in outcomes) else 0
 
