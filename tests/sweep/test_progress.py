@@ -93,9 +93,7 @@ def test_a_stop_reaches_every_process_of_the_session_only(journal, tmp_path):
     assert Journal(tmp_path, "s2").stopped() is None
 
 
-def test_the_time_left_counts_down_while_a_job_runs_and_never_below_what_the_others_need(
-    journal, tmp_path, monkeypatch
-):
+def test_the_time_left_counts_down_but_never_below_what_the_others_need(journal, tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])
     shown = progress(journal)
