@@ -26,7 +26,8 @@ class SweepStart(Callback):
         Hydra turns a callback's exceptions into warnings, so a user's mistake leaves as one that ends the program.
         """
         try:
-            compose_once(config_loader())
+            if str(config.hydra.launcher.get("_target_")).endswith(".BasicLauncher"):
+                compose_once(config_loader())  # other launchers send the loader away, and compose where the job runs
             CURRENT.append(sessions.start(config))
         except UserError as error:
             raise RefusedError(str(error)) from error

@@ -6,6 +6,7 @@ Imports no torch.
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -33,7 +34,8 @@ def compose_once(loader: Any) -> None:
             return config
         config = compose(master_config, sweep_overrides)
         if len(waiting) < KEPT:
-            waiting[key] = pickle.dumps(config)
+            with suppress(pickle.PicklingError):  # of a plugin's class that was loaded twice
+                waiting[key] = pickle.dumps(config)
         return config
 
     loader.load_sweep_config = load_sweep_config
