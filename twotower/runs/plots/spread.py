@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from twotower.runs import text
 from twotower.runs.ledger import Ledger
@@ -140,13 +140,14 @@ def _cost(axes: Axes, points: list[Point], front: list[Point], numbers: dict[str
             str(numbers[run.group]), (value, quality), ha="center", va="center", fontsize=8, color="white", zorder=5
         )
     low, high = min(p[0] for p in points), max(p[0] for p in points)
-    if high > 20 * low:
-        axes.set_xscale("log")
-        return
     axes.margins(x=0.12, y=0.12)
-    if high - low < 0.01 * high:  # all the same but for a few bytes
+    wide = high > 20 * low
+    if wide:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif high - low < 0.01 * high:  # all the same but for a few bytes
         axes.set_xlim(0.9 * low, 1.1 * high)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)) if wide else MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
