@@ -92,3 +92,15 @@ def test_entries_and_clear(tmp_path, monkeypatch):
     assert [entry.kind for entry in cache.entries()] == ["vectors"]
     cache.clear()
     assert cache.entries() == []
+
+
+def test_a_cache_closed_to_us_is_read_and_names_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path))
+    kept = cache.cached_folder("kind", "a", lambda folder: None)
+    (tmp_path / "kind" / "a.lock").unlink(missing_ok=True)
+    for key in ("a", "b"):
+        (tmp_path / "kind" / f"{key}.lock").mkdir()  # closed to the superuser too
+    assert cache.cached_folder("kind", "a", lambda folder: None) == kept
+    with pytest.raises(UserError, match="TWOTOWER_CACHE"):
+        cache.cached_folder("kind", "b", lambda folder: None)
+    assert not (tmp_path / "kind" / "b").exists()

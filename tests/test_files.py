@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from twotower.errors import UserError
-from twotower.files import atomic_path, read_json, sha256_file, write_json, write_text
+from twotower.files import atomic_path, read_json, sha256_file, write_json, write_link, write_text
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
@@ -78,3 +79,19 @@ def test_a_folder_s_hash_depends_on_names_and_content(tmp_path):
     second = sha256_file(folder)
     (folder / "b").write_text("2")
     assert len({first, second, sha256_file(folder)}) == 3
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name_outlives_what_replaces_the_first(tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    write_text(tmp_path / "best", "one")
+    write_text(tmp_path / "last", "older")
+    write_link(tmp_path / "best", tmp_path / "last")
+    assert (tmp_path / "best").samefile(tmp_path / "last") == links
+    write_text(tmp_path / "best", "two")
+    assert (tmp_path / "last").read_text() == "one"
+    assert sorted(os.listdir(tmp_path)) == ["best", "last"]

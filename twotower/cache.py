@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def cached_folder(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     final = cache_root() / kind / key
     if not final.is_dir():
         _make(final.parent)
-        with FileLock(str(final) + ".lock"):
+        with _locked(final):
             if not final.is_dir():
                 with atomic_path(final) as temporary:
                     temporary.mkdir()
@@ -95,9 +95,26 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"Cannot create the cache folder {folder}: {error.strerror}. Set TWOTOWER_CACHE to a folder you can write."
-        ) from error
+        raise _closed("create", folder, error) from error
+
+
+@contextmanager
+def _locked(final: Path) -> Iterator[None]:
+    lock = FileLock(str(final) + ".lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise _closed("write into", final.parent, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _closed(what: str, folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"Cannot {what} the cache folder {folder}: {error.strerror}. Set TWOTOWER_CACHE to a folder you can write."
+    )
 
 
 def entries() -> list[Entry]:

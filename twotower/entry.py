@@ -49,10 +49,10 @@ def run(main: Callable[[], Any]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         message, code = explain(error), 2
     except OSError as error:
-        if error.errno not in CLOSED_TO_US or error.filename is None:
+        if not (message := closed_to_us(error) or ""):
             _end_sweep(typed, stopped)
             raise
-        message, code = f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write.", 2
+        code = 2
     except KeyboardInterrupt:
         message, code, stopped = "stopped; `ckpt_path=last` goes on from the last finished epoch", 130, True
     except Exception as error:
@@ -137,6 +137,17 @@ def job(config: DictConfig) -> float | None:
         return _single(config)
     except UserError as error:
         raise RefusedError(str(error)) from error
+    except OSError as error:
+        if message := closed_to_us(error):
+            raise RefusedError(message) from error
+        raise
+
+
+def closed_to_us(error: OSError) -> str | None:
+    """Returns an error of the file system that the user can mend as one line; None for others."""
+    if error.errno not in CLOSED_TO_US or error.filename is None:
+        return None
+    return f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write."
 
 
 def _single(config: DictConfig) -> float:

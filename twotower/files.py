@@ -73,6 +73,18 @@ def _replace(temporary: Path, final: Path) -> None:
         os.close(descriptor)
 
 
+def write_link(source: str | Path, path: str | Path) -> None:
+    """Gives a file a second name, atomically; where the file system knows no hard links, a copy is made.
+
+    For files that are only ever replaced as a whole: what is written into one shows in the other.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
 def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     """Writes bytes atomically."""
     with atomic_path(path) as temporary:

@@ -175,11 +175,16 @@ def prepare(config: dict[str, Any], *, run_dir: Path, choices: dict[str, Any], r
 def build_module(context: RunContext) -> TwoTowerModule:
     """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
     config, tokenizer = context.config, context.tokenizer
-    tokens = training_tokens(context.data)
-    matrix_VD = build_embedding(config["embedding"], tokenizer.index_to_word, tokens, seed=config["seed"])
+    words = tokenizer.index_to_word
+    weights_of = [context.data.collection.fingerprint, tokenizer.hash, config["data"]]
+    tokens = remember("training_tokens", weights_of, lambda: training_tokens(context.data))
+    matrix_VD = remember(
+        "word_vectors",
+        [*weights_of, config["embedding"], stamp(config["embedding"].get("path")), config["seed"]],
+        lambda: build_embedding(config["embedding"], words, tokens, seed=config["seed"]),
+    )
     module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
     module.model.load_embedding(matrix_VD)
-    weights_of = [context.data.collection.fingerprint, tokenizer.hash, config["data"]]
     module.model.set_word_weights(remember("word_weights", weights_of, lambda: idf(tokens, tokenizer.size)))
     return module
 

@@ -22,7 +22,7 @@ import common
 
 HERE = Path(__file__).parent
 RESULTS, TABLE = HERE / "results" / "speed.json", HERE / "README.md"
-SCRIPTS = ("startup", "training", "gru", "gradcache", "encode")
+SCRIPTS = ("startup", "training", "gru", "gradcache", "encode", "sweep")
 PACKAGES = ("torch", "numpy", "tokenizers", "pytorch-lightning", "sentence-transformers", "model2vec", "transformers")
 
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 
+from twotower import training
 from twotower.callbacks.checkpoint import AtomicCheckpoints
 from twotower.config import plain
 
@@ -41,31 +42,54 @@ def test_no_room_is_one_clear_line_and_keeps_the_checkpoint_before(tmp_path):
     assert os.listdir(tmp_path) == ["x.ckpt"]
 
 
-@pytest.mark.parametrize("scheduler", ["cosine", "reduce_on_plateau"])
-def test_every_epoch_is_the_last_whether_it_was_evaluated_or_not(tiny_beir, tmp_path, scheduler):
-    conf = Path(__file__).resolve().parents[2] / "conf"
-    settings = ["data=beir", f"data.path={tiny_beir}", "embedding=random", "embedding.dim=16", "index=none"]
-    settings += ["model.hidden_dim=16", "model.output_dim=16", "data.batch_size=24", f"scheduler={scheduler}"]
-    settings += ["callbacks.evaluate.every_n_epochs=3", "trainer.max_epochs=8", "trainer.enable_progress_bar=false"]
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        config = compose("train", overrides=[*settings, f"paths.run={tmp_path}"])
-    seen = []
+@pytest.fixture
+def watched(tiny_beir, tmp_path, monkeypatch):
+    """Trains with a look at the checkpoints before every epoch, and returns what was seen and the record."""
 
-    class Watch(pl.Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            path = tmp_path / "checkpoints" / "last.ckpt"
-            seen.append(torch.load(path, weights_only=True)["epoch"] if path.is_file() else None)
+    def train(look, *settings):
+        conf = Path(__file__).resolve().parents[2] / "conf"
+        tiny = ["data=beir", f"data.path={tiny_beir}", "embedding=random", "embedding.dim=16", "index=none"]
+        tiny += ["model.hidden_dim=16", "model.output_dim=16", "data.batch_size=24", f"paths.run={tmp_path}"]
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            config = compose("train", overrides=[*tiny, *settings])
+        seen = []
 
-    from twotower import training
+        class Watch(pl.Callback):
+            def on_train_epoch_start(self, trainer, pl_module):
+                seen.append(look(tmp_path / "checkpoints"))
 
-    whole = training.Progress
-    config.trainer.enable_progress_bar = True
-    try:
-        training.Progress = lambda context: Watch()
+        monkeypatch.setattr(training, "Progress", lambda context: Watch())
         training.train(plain(config), run_dir=tmp_path, overrides=[], choices={})
-    finally:
-        training.Progress = whole
-    record = json.loads((tmp_path / "run.json").read_text())
+        return seen, json.loads((tmp_path / "run.json").read_text())
+
+    return train
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "reduce_on_plateau"])
+def test_every_epoch_is_the_last_whether_it_was_evaluated_or_not(watched, scheduler):
+    def look(folder):
+        path = folder / "last.ckpt"
+        return torch.load(path, weights_only=True)["epoch"] if path.is_file() else None
+
+    settings = [f"scheduler={scheduler}", "callbacks.evaluate.every_n_epochs=3", "trainer.max_epochs=8"]
+    seen, record = watched(look, *settings)
     assert seen == [None, 0, 1, 2, 3, 4, 5, 6]
     assert [entry["epoch"] for entry in record["history"] if entry["metrics"]] == [3, 6, 8]
     assert record["best_epoch"] in (3, 6, 8)
+
+
+def test_a_new_best_is_written_once_under_both_names(watched):
+    def look(folder):
+        if not (folder / "best.ckpt").exists():
+            return None
+        content = {name: torch.load(folder / f"{name}.ckpt", weights_only=True) for name in ("best", "last")}
+        same_file = (folder / "best.ckpt").samefile(folder / "last.ckpt")
+        return content["best"]["epoch"], content["last"]["epoch"], same_file
+
+    # the rate is absurd from the second epoch on, so that a later epoch is not the best
+    seen, record = watched(look, "optimizer.lr=5", "scheduler=none", "trainer.max_epochs=6")
+    assert seen[:2] == [None, (0, 0, True)]
+    assert [last for _, last, _ in seen[1:]] == [0, 1, 2, 3, 4]
+    assert all(same_file == (best == last) for best, last, same_file in seen[1:])
+    assert {same_file for _, _, same_file in seen[1:]} == {True, False}
+    assert record["timings"]["checkpoint_seconds"] > 0

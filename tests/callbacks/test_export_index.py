@@ -1,14 +1,17 @@
 """What training writes down of its indexes when one of them fails."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from twotower.callbacks.export import Export
+from twotower.callbacks.export import Export, write_documents
 from twotower.data.collection import Collection
+from twotower.data.documents import DocumentStore
 from twotower.index.exact import ExactIndex
 from twotower.index.export import IndexExportError
+from twotower.sweep.memory import keeping
 
 TARGETS = {"exact": "twotower.index.exact.ExactIndex", "faiss_flat": "twotower.index.faiss.FaissIndex"}
 
@@ -30,7 +33,11 @@ def callback(tmp_path):
         document_vectors=np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32),
         query_vectors=None,
         tokenizer=SimpleNamespace(hash="v"),
-        config={"seed": 0, "index": {name: {"_target_": target} for name, target in TARGETS.items()}},
+        config={
+            "seed": 0,
+            "data": {"source": None, "path": None},
+            "index": {name: {"_target_": target} for name, target in TARGETS.items()},
+        },
         indexes=[],
     )
     return made, noted
@@ -50,3 +57,30 @@ def test_those_written_are_recorded_when_another_fails(callback, monkeypatch):
         made._export_index()
     assert made.context.indexes == ["faiss_flat"]
     assert noted[1:] == [("index/faiss_flat", "index")]
+
+
+def texts(path):
+    with DocumentStore(path) as store:
+        return [document.text for document in store]
+
+
+def test_jobs_of_a_sweep_copy_the_document_store_of_the_one_before(callback, tmp_path, monkeypatch):
+    context = callback[0].context
+    written, write = [], DocumentStore.write
+    monkeypatch.setattr(DocumentStore, "write", lambda *given: written.append(given[0]) or write(*given))
+    paths = [tmp_path / f"{number}.db" for number in range(6)]
+    with keeping():
+        for path in paths[:3]:
+            write_documents(path, context)
+        assert written == paths[:1]
+        assert paths[2].read_bytes() == paths[0].read_bytes()
+        assert not paths[2].samefile(paths[0])
+        paths[2].unlink()  # removed meanwhile by whoever
+        write_documents(paths[3], context)
+        paths[3].write_bytes(b"changed meanwhile")
+        write_documents(paths[4], context)
+        assert written == [paths[0], paths[3], paths[4]]
+        context.data.collection = dataclasses.replace(context.data.collection, texts=["other"] * 50)
+        write_documents(paths[5], context)
+    assert texts(paths[4]) == [f"d{number}" for number in range(50)]
+    assert texts(paths[5]) == ["other"] * 50

@@ -142,3 +142,9 @@ def test_runs_best_and_compare_start_without_torch(at_home):
             "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
         )
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=at_home).returncode == 0
+
+
+def test_the_module_is_a_program_too(at_home):
+    command = [sys.executable, "-m", "twotower.commands.main", "runs"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("finished") == 12

@@ -108,3 +108,20 @@ def test_keep_two_and_unknown_kind(root):
     assert plan(load(root), kinds=KINDS, keep=2).removals == []
     with pytest.raises(UserError, match="lightning, index"):
         plan(load(root), kinds=["everything"])
+
+
+def test_a_checkpoint_of_two_names_is_counted_once(root):
+    def sizes():
+        decided = plan(load(root), kinds=("lightning",))
+        (poor,) = (run for run in load(root) if run.path.name == "poor")
+        return [item.bytes for item in decided.removals], decided.bytes, poor.bytes
+
+    folder = root / "poor" / "checkpoints"
+    before = sizes()
+    best = (folder / "best.ckpt").stat().st_size
+    (folder / "last.ckpt").unlink()
+    (folder / "last.ckpt").hardlink_to(folder / "best.ckpt")
+    after = sizes()
+    assert sorted(after[0]) == [0, best]
+    assert after[1] == best
+    assert after[2] == before[2] - (before[1] - best)

@@ -44,3 +44,13 @@ def test_unreadable_folders_and_levels(sweep, tmp_path):
     (line,) = levels(load(sweep), "full/mrr_10")
     assert "BM25" in line
     assert "chance" in line
+
+
+def test_the_interval_stays_beside_the_figure_when_there_is_no_room_for_all_settings(fake, tmp_path):
+    for number in range(3):
+        fake.make_run(tmp_path / str(number), **{f"setting_{at}": number for at in range(30)})
+    runs = load(tmp_path, sort="mrr_10")
+    lines = show(runs_table(runs, metric="full/mrr_10", width=100), 100).splitlines()
+    assert "95 %" in lines[0]
+    assert "setting_0" in lines[0]
+    assert "setting_29" not in lines[0]

@@ -1,8 +1,10 @@
 # ruff: noqa: NPY002 - the global generator is what is tested
+import gc
 import logging
 import os
 import random
 import sys
+import weakref
 
 import numpy as np
 import torch
@@ -10,7 +12,9 @@ import torch
 from twotower.sweep.isolation import isolated, output_to, share_threads
 
 
-def test_a_job_leaves_the_process_as_it_found_it():
+def test_a_job_leaves_the_process_as_it_found_it(monkeypatch):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    torch.use_deterministic_algorithms(False)  # another test may have trained in this process
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     expected = (random.random(), np.random.rand(), torch.rand(1).item())
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
@@ -85,3 +89,38 @@ def test_cores_are_shared_out_but_what_the_user_set_stays(monkeypatch):
         torch.set_num_threads(before)
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
             os.environ.pop(name, None)
+
+
+class Node:
+    """Something only the collector can free."""
+
+    def __init__(self):
+        self.itself = self
+
+
+def test_what_a_job_leaves_is_freed_also_after_the_collector_was_told_to_skip_what_was_there():
+    gc.unfreeze()
+    try:
+        for _ in range(3):
+            with isolated():
+                left = weakref.ref(Node())
+            assert left() is None
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+def test_after_a_failure_nothing_is_set_aside():
+    gc.unfreeze()
+    try:
+        with isolated():
+            node = Node()
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        assert gc.get_freeze_count() == 0
+    left = weakref.ref(node)
+    del node
+    with isolated():
+        pass
+    assert left() is None
+    gc.unfreeze()

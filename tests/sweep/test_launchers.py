@@ -72,6 +72,13 @@ def test_optuna_goes_on_after_failures(place):
     assert "told to fail" in output
 
 
+def test_optuna_shares_its_jobs_out_among_processes(place):
+    search = ("-m", "hydra/sweeper=optuna_random", "optimizer.lr=interval(0.1,1.0)", "trainer.max_epochs=2")
+    two = ("hydra/launcher=processes", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
+    all_finished(place, place.stub(*search, *two, STUB_SECONDS="0.5"))
+    assert len(workers(place)) == 2
+
+
 def test_optuna_with_nothing_but_failures_ends_without_a_traceback(place):
     search = ("-m", "hydra/sweeper=optuna_random", "optimizer.lr=interval(0.1,1.0)", "hydra.sweeper.n_trials=2")
     output = place.stub(*search, code=1, STUB_FAIL="optimizer.lr")

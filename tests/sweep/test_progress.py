@@ -91,3 +91,18 @@ def test_a_stop_reaches_every_process_of_the_session_only(journal, tmp_path):
     journal.stop("one failed")
     assert Journal(tmp_path, "s1").stopped() == "one failed"
     assert Journal(tmp_path, "s2").stopped() is None
+
+
+def test_the_time_left_counts_down_but_never_below_what_the_others_need(journal, tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    shown = progress(journal)
+    clock[0] += 10
+    journal.note(tmp_path / "a=1", "finished", value=0.25, seconds=10.0)
+    left = []
+    for seconds in (0, 4, 6, 50):
+        clock[0] += seconds
+        left.append(shown.seconds_left(journal.outcomes()))
+    assert left == [30, 26, 20, 20]
+    journal.note(tmp_path / "a=2", "finished", value=0.25, seconds=60.0)
+    assert shown.seconds_left(journal.outcomes()) == pytest.approx(2 * 70 / 2)

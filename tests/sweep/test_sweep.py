@@ -74,7 +74,7 @@ def test_a_dry_run_lists_the_jobs_and_writes_nothing(place):
     output = place.stub("-m", "model=gru", "trainer.max_epochs=1,2,3,4", "sweep.name=mine", "sweep.dry_run=true")
     assert sorted(place.folder.rglob("*")) == before
     lines = [line for line in output.splitlines() if "trainer.max_epochs=" in line]
-    assert [line.split()[4] for line in lines] == ["skip", "skip", "run", "run"]
+    assert [line.split()[2] for line in lines] == ["skip", "skip", "run", "run"]
     assert "2 to train: about" in output
 
 
@@ -133,3 +133,24 @@ def test_a_folder_that_cannot_be_written_stops_the_sweep_before_it_starts(place)
     output = place.stub(*FOUR, code=2)
     assert "Cannot write" in output
     assert "Traceback" not in output
+
+
+def test_one_job_s_closed_folder_is_refused_and_the_others_train(place):
+    place.stub(*FOUR[:2], "trainer.max_epochs=1")
+    (sweep,) = place.folder.glob("multirun/*")
+    closed = sweep / "model=mlp" / "seed=1"
+    for name in ("train.log", ".job.lock"):  # what nobody can open for writing, the superuser included
+        (closed / name).mkdir(parents=True)
+    output = place.stub(*FOUR[:2], "trainer.max_epochs=1", "sweep.seeds=2", code=1)
+    assert sorted(place.records()) == ["model=gru/seed=0", "model=gru/seed=1", "model=mlp/seed=0"]
+    assert f"refused  model=mlp/seed=1: {closed.resolve() / '.job.lock'}: Is a directory" in output
+    assert "Traceback" not in output
+
+
+def test_a_dry_run_names_what_differs_and_what_failed_before(place):
+    two = ("-m", "model=gru,mlp", "loss=triplet", "trainer.max_epochs=1")
+    place.stub(*two, code=1, STUB_FAIL="model=mlp")
+    lines = place.stub(*two, "sweep.dry_run=true").splitlines()
+    jobs = [line.split()[1:4] for line in lines if line[:1].isdigit() and "jobs," not in line]
+    assert jobs == [["model=gru", "skip", "finished"], ["model=mlp", "failed", "before"]]
+    assert "2 jobs, 1 need nothing done, 1 failed before (sweep.retry_failed=true tries again), 0 to train" in lines[-1]

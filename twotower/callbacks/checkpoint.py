@@ -11,7 +11,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from twotower.files import write_bytes
+from twotower.files import write_bytes, write_link
+from twotower.stopwatch import Stopwatch
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -32,6 +33,9 @@ class Checkpoint(ModelCheckpoint):
 
     Args:
         monitor: the logged metric that says which epoch is best; larger is better.
+
+    Attributes:
+        watch: the time that writing has taken so far.
     """
 
     def __init__(self, *, monitor: str) -> None:
@@ -46,6 +50,8 @@ class Checkpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
         )
         self._random_state: torch.Tensor | None = None
+        self._written: str | None = None
+        self.watch = Stopwatch()
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Points the checkpoints at the run folder."""
@@ -60,9 +66,24 @@ class Checkpoint(ModelCheckpoint):
         if self._should_skip_saving_checkpoint(trainer):
             return
         candidates = self._monitor_candidates(trainer)
-        if self.monitor in candidates:
-            self._save_topk_checkpoint(trainer, candidates)
-        self._save_last_checkpoint(trainer, candidates)
+        self._written = ""
+        try:
+            with self.watch:
+                if self.monitor in candidates:
+                    self._save_topk_checkpoint(trainer, candidates)
+                self._save_last_checkpoint(trainer, candidates)
+        finally:
+            self._written = None
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        """Writes an epoch once: a new best is the last as well, under a second name."""
+        if self._written and filepath != self._written:
+            if trainer.is_global_zero:
+                write_link(self._written, filepath)
+            return
+        super()._save_checkpoint(trainer, filepath)
+        if self._written is not None:
+            self._written = filepath
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

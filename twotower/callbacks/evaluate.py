@@ -20,6 +20,7 @@ from twotower.evaluation.ranking import Ranking
 from twotower.files import atomic_path
 from twotower.model.encoding import encode
 from twotower.model.module import TwoTowerModule
+from twotower.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +42,7 @@ class Evaluate(RunCallback):
         self.max_queries = max_queries
         self.rankings: dict[str, Ranking] = {}
         self.sample_ND: np.ndarray | None = None
-        self.seconds = 0.0
-        self.seconds_in_epochs = 0.0
+        self.watch, self.watch_in_epochs = Stopwatch(), Stopwatch()
         self.documents_per_second: float | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -63,9 +63,8 @@ class Evaluate(RunCallback):
         last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         if (trainer.current_epoch + 1) % self.every_n_epochs and not last:
             return
-        before = self.seconds
-        means = self._means(pl_module, self.context.data.eval_queries(self.max_queries))
-        self.seconds_in_epochs += self.seconds - before
+        with self.watch_in_epochs:
+            means = self._means(pl_module, self.context.data.eval_queries(self.max_queries))
         flat = {f"{protocol}/{name}": value for protocol, metrics in means.items() for name, value in metrics.items()}
         self.context.epoch_metrics = flat
         pl_module.log_dict(
@@ -83,20 +82,22 @@ class Evaluate(RunCallback):
         return query_QD, document_ND
 
     def _means(self, pl_module: pl.LightningModule, rows: np.ndarray) -> dict[str, dict[str, float]]:
-        started = time.perf_counter()
-        query_QD, document_ND = self._vectors(pl_module, rows)
         data, config = self.context.data, self.context.config
         options = {key: config["evaluation"][key] for key in ("protocols", "k", "max_memory")}
-        means, self.rankings = evaluate_means(
-            query_QD, document_ND, data.collection, rows, config["data"]["eval_split"], **options
-        )
-        self.sample_ND = document_ND[np.linspace(0, len(document_ND) - 1, min(len(document_ND), 500)).astype(int)]
-        self.seconds += time.perf_counter() - started
+        with self.watch:
+            query_QD, document_ND = self._vectors(pl_module, rows)
+            means, self.rankings = evaluate_means(
+                query_QD, document_ND, data.collection, rows, config["data"]["eval_split"], **options
+            )
+            self.sample_ND = document_ND[np.linspace(0, len(document_ND) - 1, min(len(document_ND), 500)).astype(int)]
         return means
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Goes back to the best epoch, evaluates it on every query with intervals and baselines, keeps all scores."""
-        started = time.perf_counter()
+        with self.watch:
+            self._evaluate_best(trainer, pl_module)
+
+    def _evaluate_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.context.best_epoch = load_best(trainer, pl_module)
         data, config = self.context.data, self.context.config
         rows = data.eval_queries(None)
@@ -119,7 +120,6 @@ class Evaluate(RunCallback):
 
         with atomic_path(self.context.run_dir / "per_query.parquet") as path:
             parquet.write_table(self.context.evaluation.per_query_table(), path)
-        self.seconds += time.perf_counter() - started
 
 
 def load_best(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:

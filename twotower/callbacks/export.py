@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from twotower.callbacks.base import RunCallback
-from twotower.files import sha256_file, write_json
+from twotower.callbacks.base import RunCallback, RunContext
+from twotower.evaluation.evaluate import Evaluation
+from twotower.files import atomic_path, sha256_file, write_json
 from twotower.model import checkpoint
 from twotower.model.module import TwoTowerModule
 from twotower.runs.rerun import provenance
+from twotower.sweep.memory import remember, stamp
 
 
 class Export(RunCallback):
@@ -32,6 +36,11 @@ class Export(RunCallback):
             return
         started = time.perf_counter()
         assert isinstance(pl_module, TwoTowerModule)
+        with self.context.record.one_write():
+            self._export(pl_module, evaluation)
+            self.context.record.update(timings={"export_seconds": round(time.perf_counter() - started, 3)})
+
+    def _export(self, pl_module: TwoTowerModule, evaluation: Evaluation) -> None:
         context, record = self.context, self.context.record
         stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
         name = f"two_tower_best_{context.run_name}_{stamp}"
@@ -64,7 +73,6 @@ class Export(RunCallback):
         if not self.keep_lightning:
             for lightning in folder.glob("*.ckpt"):
                 lightning.unlink()
-        record.update(timings={"export_seconds": round(time.perf_counter() - started, 3)})
 
     def _export_index(self) -> None:
         from twotower.data.documents import DocumentStore
@@ -74,7 +82,7 @@ class Export(RunCallback):
 
         context = self.context
         path = context.run_dir / "documents.db"
-        DocumentStore.write(path, context.data.collection)
+        write_documents(path, context)
         context.record.add_artefact(path, "documents")
         assert context.exported is not None
         assert context.document_vectors is not None
@@ -141,3 +149,18 @@ class Export(RunCallback):
             "wandb": dict(record["wandb"]),
             "provenance": provenance(record),
         }
+
+
+def write_documents(path: Path, context: RunContext) -> None:
+    """Writes the document store, or copies the one that an earlier job of this sweep wrote of the same collection."""
+    from twotower.data.documents import DocumentStore
+
+    data = context.config["data"]
+    source = [context.data.collection.fingerprint, data["source"], stamp(data["path"])]
+    kept: dict[str, Any] = remember("document_store", source, dict)
+    if kept and stamp(kept["path"]) == kept["stamp"]:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(kept["path"], temporary)
+    else:
+        DocumentStore.write(path, context.data.collection)
+    kept |= {"path": str(path), "stamp": stamp(str(path))}

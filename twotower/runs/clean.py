@@ -15,7 +15,7 @@ from typing import Any
 
 from twotower.errors import UserError
 from twotower.runs.ledger import Ledger
-from twotower.runs.run import ENDED, Run, folder_bytes, read_run
+from twotower.runs.run import ENDED, Run, file_bytes, folder_bytes, read_run
 
 KINDS = ("lightning", "index", "documents", "exported")
 """What can be removed: Lightning's checkpoints (needed to resume), indexes, document stores, exported models."""
@@ -113,10 +113,11 @@ def _removable(run: Run, kinds: Collection[str]) -> Iterator[Removal]:
         "index": [item for item in sorted((run.path / "index").glob("*")) if not item.name.startswith("redis")],
         "documents": sorted(run.path.glob("documents.db*")),
     }
+    seen: set[int] = set()
     for kind in KINDS:
         for path in places[kind] if kind in kinds else ():
             if path.is_symlink() or path.is_file():
-                yield Removal(run=run, path=path, kind=kind, bytes=path.lstat().st_size)
+                yield Removal(run=run, path=path, kind=kind, bytes=file_bytes(path.lstat(), seen))
             elif path.is_dir():
                 yield Removal(run=run, path=path, kind=kind, bytes=folder_bytes(path))
 

@@ -88,8 +88,12 @@ def is_alive(host: Mapping[str, Any]) -> bool | None:
     return now is not None and (started is None or now == started)
 
 
-def versions() -> dict[str, str]:
-    """Returns the installed versions of `PACKAGES` and of Python, without importing them."""
+@lru_cache(maxsize=1)
+def versions() -> Mapping[str, str]:
+    """Returns the installed versions of `PACKAGES` and of Python, without importing them.
+
+    Read once per process, as what it has imported stays the same.
+    """
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,8 +40,11 @@ class RunRecord:
     def __init__(self, path: Path, data: dict[str, Any]) -> None:
         self.path = path
         self.data = data
-        self._opened = time.monotonic()
-        self._seconds_before = float((data.get("timings") or {}).get("total_seconds") or 0.0)
+        self._opened, self._opened_cpu = time.monotonic(), time.process_time()
+        self._held = False
+        before = data.get("timings") or {}
+        self._seconds_before = float(before.get("total_seconds") or 0.0)
+        self._cpu_before = float(before.get("total_cpu_seconds") or 0.0)
 
     @property
     def run_dir(self) -> Path:
@@ -100,6 +104,16 @@ class RunRecord:
         _merge(self.data, fields)
         self._write()
 
+    @contextmanager
+    def one_write(self) -> Iterator[None]:
+        """Lets several changes in a `with` block reach the file together, at its end."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            self._write()
+
     def add_epoch(self, entry: Mapping[str, Any]) -> None:
         """Adds one epoch's numbers to the history (one entry per `epoch`: a repeated one takes the old one's place)."""
         assert "epoch" in entry, "a history entry names its epoch"
@@ -144,10 +158,15 @@ class RunRecord:
         """
         assert status in STATUSES[1:], status
         self.data.update(status=status, ended=_now(), error=_error(error))
-        self.data["timings"]["total_seconds"] = round(self._seconds_before + time.monotonic() - self._opened, 3)
+        self.data["timings"] |= {
+            "total_seconds": round(self._seconds_before + time.monotonic() - self._opened, 3),
+            "total_cpu_seconds": round(self._cpu_before + time.process_time() - self._opened_cpu, 3),
+        }
         self._write()
 
     def _write(self) -> None:
+        if self._held:
+            return
         self.data["updated"] = _now()
         write_json(self.path, masked(self.data))
 
@@ -159,7 +178,7 @@ def _skeleton(begun: Mapping[str, Any]) -> dict[str, Any]:
         "status": "running",
         **begun,
         "git": host.git_state(),
-        "versions": host.versions(),
+        "versions": dict(host.versions()),
         "host": host.host_facts(),
         "device": None,
         "data": {},
@@ -200,7 +219,7 @@ def _resumed(path: Path, begun: Mapping[str, Any]) -> dict[str, Any]:
         **begun,
         "status": "running",
         "git": host.git_state(),
-        "versions": host.versions(),
+        "versions": dict(host.versions()),
         "host": host.host_facts(),
         "resumed": [*old.get("resumed", []), _now()],
         "ended": None,

@@ -102,19 +102,9 @@ def _name(run: Run, runs: Ledger) -> str:
 def _ranked_table(runs: Ledger, metric: str) -> str:
     shown, spreads = runs.readable, runs.spreads(metric)
     names = short_names(differing(shown))
-    heads = [
-        "#",
-        "status",
-        *names.values(),
-        "seed",
-        metric,
-        "95 %",
-        "over seeds",
-        "epochs",
-        "time",
-        "verdict",
-        "folder",
-    ]
+    seeded = any(spread.runs > 1 for spread in spreads.values())
+    heads = ["#", "status", *names.values(), "seed", metric, "95 %", *(["over seeds"] if seeded else [])]
+    heads += ["epochs", "time", "verdict", "folder"]
     numeric = {"#", "seed", metric, "95 %", "over seeds", "epochs", "time"}
     root = os.path.commonpath([run.path.parent for run in shown])
     rows = []
@@ -123,7 +113,12 @@ def _ranked_table(runs: Ledger, metric: str) -> str:
         over = "–" if spread is None else text.number(spread.mean)
         over += f" ± {text.number(spread.deviation)}" if spread and spread.deviation is not None else ""
         values: list[Any] = [rank, run.status, *(_cell(column_value(run, key)) for key in names), _cell(run.seed)]
-        values += [text.number(score.value if score else None), interval(score), over, run.epochs]
+        values += [
+            text.number(score.value if score else None),
+            interval(score),
+            *([over] if seeded else []),
+            run.epochs,
+        ]
         values += [text.duration(run.seconds), run.verdict, os.path.relpath(run.path, root)]
         rows.append([str(value) for value in values])
     return _table(heads, rows, numeric)

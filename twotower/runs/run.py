@@ -196,19 +196,33 @@ def shown_status(record: Mapping[str, Any]) -> str:
     return "running" if alive else "interrupted"
 
 
-def folder_bytes(folder: Path) -> int:
-    """Returns the bytes of all files under a folder, links not followed."""
-    total = 0
+def folder_bytes(folder: Path, seen: set[int] | None = None) -> int:
+    """Returns the bytes of all files under a folder; links are not followed, and a file of two names counts once.
+
+    Args:
+        folder: where to look.
+        seen: the numbers of the files with several names that have been counted already.
+    """
+    total, seen = 0, set() if seen is None else seen
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    total += folder_bytes(Path(entry.path))
+                    total += folder_bytes(Path(entry.path), seen)
                 else:
-                    total += entry.stat(follow_symlinks=False).st_size
+                    total += file_bytes(entry.stat(follow_symlinks=False), seen)
     except OSError:
         pass  # a folder that vanishes or is closed to us while we look counts as empty
     return total
+
+
+def file_bytes(facts: os.stat_result, seen: set[int]) -> int:
+    """Returns a file's bytes, or 0 if it was counted under another of its names (`best.ckpt` may be `last.ckpt`)."""
+    if facts.st_nlink > 1:
+        if facts.st_ino in seen:
+            return 0
+        seen.add(facts.st_ino)
+    return facts.st_size
 
 
 def _score(entry: Any) -> Score | None:

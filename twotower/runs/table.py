@@ -65,7 +65,7 @@ def runs_table(
         *_config_columns(shown, keys),
         _Column("seed", [_cell(run.seed) for run in shown], True),
         _Column(metric, [text.number(score.value if score else None) for score in scores], True),
-        _Column("95 %", [interval(score) for score in scores], True, 2),
+        _Column("95 %", [interval(score) for score in scores], True, 0.4),
     ]
     if any(spread.runs > 1 for spread in spreads.values()):
         columns.append(_Column("over seeds", [_spread(spreads.get(run.group)) for run in shown], True, 3))

@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 
 from twotower.errors import RefusedError, UserError
 from twotower.sweep import session as sessions
+from twotower.sweep.composed import compose_once
+from twotower.sweep.plan import config_loader
 from twotower.sweep.session import Session
 
 CURRENT: list[Session] = []
@@ -24,6 +26,8 @@ class SweepStart(Callback):
         Hydra turns a callback's exceptions into warnings, so a user's mistake leaves as one that ends the program.
         """
         try:
+            if str(config.hydra.launcher.get("_target_")).endswith(".BasicLauncher"):
+                compose_once(config_loader())  # other launchers send the loader away, and compose where the job runs
             CURRENT.append(sessions.start(config))
         except UserError as error:
             raise RefusedError(str(error)) from error

@@ -6,6 +6,7 @@ One value of each kind is kept, so memory stays bounded, and only inside `keepin
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,8 @@ def remember(kind: str, depends_on: Any, build: Callable[[], Value]) -> Value:
     if kind in _kept and _kept[kind][0] == key:
         value: Value = _kept[kind][1]
         return value
-    _kept.pop(kind, None)  # two large collections are never held at once
+    if _kept.pop(kind, None) is not None:  # two large collections are never held at once
+        gc.unfreeze()  # the collector may have been told to leave it alone
     value = build()
     _kept[kind] = (key, value)
     return value

@@ -48,7 +48,7 @@ def grid(config: DictConfig) -> list[list[str]] | None:
 
     params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     arguments = [*params, *OmegaConf.to_container(config.hydra.overrides.task, resolve=False)]  # type: ignore[misc]
-    parser = OverridesParser.create(config_loader=_loader())
+    parser = OverridesParser.create(config_loader=config_loader())
     batches = BasicSweeper.split_arguments(parser.parse_overrides(arguments), None)
     return [list(overrides) for batch in batches for overrides in batch]
 
@@ -63,7 +63,7 @@ def planned(config: DictConfig, jobs: Iterable[Sequence[str]]) -> list[PlannedJo
     found = []
     try:
         for overrides in jobs:
-            job = _loader().load_sweep_config(config, list(overrides))
+            job = config_loader().load_sweep_config(config, list(overrides))
             HydraConfig.instance().set_config(job)
             run_dir = Path(str(job.hydra.sweep.dir)) / str(job.hydra.sweep.subdir)
             found.append(_planned(job, list(overrides), run_dir))
@@ -124,7 +124,8 @@ def parallel_jobs(hydra: Any) -> int:
     return (os.cpu_count() or 1) if jobs < 0 else jobs
 
 
-def _loader() -> Any:
+def config_loader() -> Any:
+    """Returns what Hydra composes configs with in this process."""
     from hydra.core.global_hydra import GlobalHydra
 
     hydra = GlobalHydra.instance().hydra

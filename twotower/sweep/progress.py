@@ -40,6 +40,7 @@ class Progress(threading.Thread):
         self.journal, self.total, self.metric, self.console = journal, total, metric, console
         self.live = live and console.is_terminal
         self.started = time.monotonic()  # not the time of day, which may jump
+        self._latest = (0, self.started)
         self._ended = threading.Event()
         self._shown: set[str] = set()
         self._mutex = threading.Lock()
@@ -103,12 +104,17 @@ class Progress(threading.Thread):
 
     def seconds_left(self, outcomes: Sequence[Outcome]) -> float | None:
         """Estimates the time left from the jobs that ended in this session; None before the first has."""
-        measured = [item.seconds for item in outcomes if item.outcome == "finished" and item.seconds]
+        measured = sum(item.outcome == "finished" and item.seconds > 0 for item in outcomes)
         if not measured or self.total is None:
             return None
-        passed = [item for item in outcomes if item.outcome != "finished" and item.outcome != "running"]
-        rate = (time.monotonic() - self.started) / len(measured)  # seconds of the clock per job, however many at a time
-        return max(0.0, (self.total - len(passed) - len(measured)) * rate)
+        now = time.monotonic()
+        if measured != self._latest[0]:
+            self._latest = (measured, now)
+        passed = sum(item.outcome not in ("finished", "running") for item in outcomes)
+        rate = (self._latest[1] - self.started) / measured  # seconds of the clock per job, however many at a time
+        jobs = max(0, self.total - passed - measured)
+        # counts down while the next job runs, and waits at what the others need when that one takes longer
+        return max(jobs * rate - (now - self._latest[1]), (jobs - 1) * rate, 0.0)
 
     def panel(self, outcomes: Sequence[Outcome]) -> Table:
         """Returns the live panel: a bar, the summary, and each running job with its epoch."""

@@ -19,6 +19,7 @@ from rich.text import Text
 from twotower.errors import UserError
 from twotower.runs import ledger, text
 from twotower.runs.table import groups_table, levels, runs_table
+from twotower.sweep.decide import Action
 from twotower.sweep.journal import TROUBLE, Journal, Outcome
 from twotower.sweep.plan import PlannedJob, grid, parallel_jobs, planned, seconds_left
 from twotower.sweep.progress import Progress
@@ -90,17 +91,21 @@ def show_plan(config: DictConfig, jobs: list[list[str]] | None, sweep_dir: Path,
     roots = [name for name in (*ledger.DEFAULT_FOLDERS, sweep_dir) if Path(name).is_dir()]
     seconds = seconds_left(plan, ledger.load(*roots) if roots else [], parallel=parallel_jobs(config.hydra))
     estimate = "nothing measured yet to estimate the time" if seconds is None else f"about {text.duration(seconds)}"
-    console.print(f"{len(plan)} jobs, {len(plan) - left} need nothing done, {left} to train: {estimate}.")
+    failed = sum(job.decision.action is Action.FAILED_BEFORE for job in plan)
+    retry = f"{failed} failed before (sweep.retry_failed=true tries again), " if failed else ""
+    done = len(plan) - left - failed
+    console.print(f"{len(plan)} jobs, {done} need nothing done, {retry}{left} to train: {estimate}.", soft_wrap=True)
 
 
 def plan_table(plan: Sequence[PlannedJob], sweep_dir: Path) -> Table:
-    """Returns the jobs of a dry run as a table."""
+    """Returns the jobs of a dry run as a table; what all of them share is on the command line to be read."""
     table = Table(title=f"Dry run of {sweep_dir}", title_justify="left", box=None, pad_edge=False)
     for name in ("#", "job", "would", "because"):
         table.add_column(name, justify="right" if name == "#" else "left", overflow="fold")
-    hidden = ("sweep.", "hydra.")
+    shared = set.intersection(*(set(job.overrides) for job in plan)) if len(plan) > 1 else set()
     for number, job in enumerate(plan):
-        shown = " ".join(item for item in job.overrides if not item.startswith(hidden)) or "defaults"
+        own = [item for item in job.overrides if item not in shared and not item.startswith(("sweep.", "hydra."))]
+        shown = " ".join(own) or "defaults"
         table.add_row(str(number), shown, job.decision.action.value, job.decision.reason)
     return table
 
@@ -123,7 +128,11 @@ def end(session: Session, typed: Sequence[str], *, stopped: bool = False) -> int
     session.journal.close()
     if stopped:
         command = shlex.join(["python", "train.py", *typed])
-        console.print(Text(f"Stopped. The same command goes on from here: {command}"), soft_wrap=True)
+        done = sum(item.outcome in ("finished", "skipped") for item in outcomes)
+        of_all = f"{done} of {session.progress.total} jobs" if session.progress.total else f"{done} jobs"
+        console.print(
+            Text(f"Stopped with {of_all} done. The same command goes on from here: {command}"), soft_wrap=True
+        )
         return 130
     return 1 if any(item.outcome in TROUBLE for item in outcomes) else 0
 

@@ -104,7 +104,36 @@ def test_keys_varied_in_step_are_no_interaction(fake, tmp_path):
 
 def test_the_cheapest_of_the_best_is_named(runs):
     best = max(runs, key=lambda run: run.scores[METRIC].value)
-    assert f"{best.choices['loss']}, {best.choices['model']}" in texts(spread.quality_against_cost(runs, METRIC))
+    figure = spread.quality_against_cost(runs, METRIC)
+    assert figure.get_supxlabel().splitlines()[0] == f"1  {best.choices['loss']}, {best.choices['model']}"
+    assert all("1" in [item.get_text() for item in panel.texts] for panel in figure.axes)
+
+
+@pytest.mark.parametrize("larger", [False, True])
+def test_unbeaten_are_those_that_no_other_beats_in_both(runs, larger):
+    drawn = np.random.default_rng(0).uniform(1, 9, size=(40, 2)).round(1)
+    points = [(cost, quality, runs[0]) for cost, quality in drawn]
+
+    def beats(one, other):
+        cheaper = one[0] >= other[0] if larger else one[0] <= other[0]
+        return cheaper and one[1] >= other[1] and one[:2] != other[:2]
+
+    expected = {point[:2] for point in points if not any(beats(other, point) for other in points)}
+    found = [point[:2] for point in spread.unbeaten(points, larger=larger)]
+    assert set(found) == expected
+    assert len(found) == len(expected)
+
+
+def test_costs_that_differ_by_a_few_bytes_are_the_same(runs):
+    points = [(20.4673, 0.4, runs[0]), (20.4674, 0.5, runs[1])]
+    assert spread.unbeaten(points, larger=False) == points[1:]
+
+
+def test_score_histograms_name_what_differs_between_the_runs(fake, tmp_path):
+    for seed, rate in ((0, 0.1), (0, 0.01), (1, 0.01)):
+        fake.make_run(tmp_path / f"{rate}-{seed}", lr=rate, seed=seed)
+    titles = [panel.get_title(loc="left") for panel in queries.score_histograms(load(tmp_path)).axes]
+    assert sorted(title.partition(":")[0] for title in titles) == ["lr 0.01, seed 0", "lr 0.01, seed 1", "lr 0.1"]
 
 
 def test_query_differences_counts(sweep):

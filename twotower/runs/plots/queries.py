@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from twotower.errors import UserError
 from twotower.runs import text
 from twotower.runs.compare import differences
+from twotower.runs.ledger import Ledger
 from twotower.runs.per_query import Paired, read_per_query
 from twotower.runs.plots import style
 from twotower.runs.run import Run
@@ -108,17 +109,25 @@ def score_histograms(runs: Sequence[Run], protocol: str = "full", *, most: int =
     figure, axes = style.new_figure(len(drawn), 1, width=9.0, height=0.8 + 2.1 * len(drawn), sharex=True)
     values = np.concatenate([scores for _, series in drawn for _, scores in series])
     bins = np.linspace(values.min(), values.max() + 1e-9, 60)
-    for panel, (run, series) in zip(axes[:, 0], drawn, strict=True):
+    names = _names([run for run, _ in drawn])
+    for panel, name_of_run, (_, series) in zip(axes[:, 0], names, drawn, strict=True):
         for (name, scores), colour in zip(series, (style.PALETTE[0], style.PALETTE[1]), strict=True):
             panel.hist(scores, bins=bins, density=True, color=colour, alpha=0.55, label=f"{name} ({len(scores)})")
             if len(scores):
                 panel.axvline(float(np.median(scores)), color=colour, lw=1.6)
         above = _separation(series[0][1], series[1][1])
-        panel.set_title(f"{run.name}: a relevant pair scores above the other in {above:.0%} of draws", fontsize=10)
+        panel.set_title(f"{name_of_run}: a relevant pair scores above the other in {above:.0%} of draws", fontsize=10)
         panel.set_yticks([])
         panel.legend(fontsize=8, loc="upper left")
     axes[-1, 0].set_xlabel("cosine similarity (lines: medians)")
     return figure
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Names runs by what differs between them, their seeds too where a config has several."""
+    groups = [run.group for run in runs]
+    labels = style.labels_of(Ledger(runs))
+    return [labels[run.group] + (f", seed {run.seed}" if groups.count(run.group) > 1 else "") for run in runs]
 
 
 def pair_scores(table: Any) -> list[tuple[str, np.ndarray]]:

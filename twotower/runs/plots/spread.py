@@ -6,11 +6,15 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from twotower.runs import text
 from twotower.runs.ledger import Ledger
 from twotower.runs.plots import style
 from twotower.runs.run import Run
+
+Point = tuple[float, float, Run]
+"""A run with its cost and its quality."""
 
 MOST_CONFIGS = 30
 """Configs drawn in the picture of seeds; the best."""
@@ -83,59 +87,68 @@ def quality_against_cost(runs: Ledger, metric: str) -> Figure:
     known = [entry for entry in costs if any(entry[1](run) for run in shown)]
     if not known:
         return style.empty_figure("No finished run knows its cost.")
-    figure, axes = style.new_figure(1, len(known), width=4.2 * max(len(known), 2), height=4.4, sharey=True)
-    names = style.labels_of(shown)
-    for panel, (title, read, larger) in zip(axes[0], known, strict=True):
-        _cost(panel, shown, metric, read, larger, names)
+    points = [
+        [(float(cost), run.scores[metric].value, run) for run in shown if (cost := entry[1](run))] for entry in known
+    ]
+    fronts = [unbeaten(found, larger=entry[2]) for found, entry in zip(points, known, strict=True)]
+    order = sorted({run.group: value for front in fronts for _, value, run in front}.items(), key=lambda item: -item[1])
+    numbers = {group: number for number, (group, _) in enumerate(order, start=1)}
+    figure, axes = style.new_figure(
+        1, len(known), width=4.2 * max(len(known), 2), height=4.4 + 0.2 * len(numbers), sharey=True
+    )
+    for number, (panel, (title, _, _)) in enumerate(zip(axes[0], known, strict=True)):
+        _cost(panel, points[number], fronts[number], numbers)
         panel.set_xlabel(title)
-    for number, panel in enumerate(axes[0]):
         style.draw_levels(panel, shown, metric, named=number == 0)
     axes[0, 0].set_ylabel(style.metric_label(metric))
-    figure.suptitle("Quality against cost; named: no other is both better and cheaper", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(
+        "Quality against cost; numbered: no other is both better and cheaper", x=0.01, ha="left", fontsize=11
+    )
+    names = style.labels_of(shown)
+    lines = [f"{number}  {names[group]}" for group, number in numbers.items()]
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=9)
     return figure
 
 
-def _cost(
-    axes: Axes, runs: Ledger, metric: str, read: Callable[[Run], float | None], larger: bool, names: dict[str, str]
-) -> None:
-    points = [(float(cost), run.scores[metric].value, run) for run in runs if (cost := read(run))]
-    sign = -1.0 if larger else 1.0
-    front, highest = [], float("-inf")
-    for cost, value, run in sorted(points, key=lambda point: (sign * point[0], -point[1])):
-        if value > highest:
-            highest = value
-            front.append((cost, value, run))
-    best = {id(run) for _, _, run in front}
-    for cost, value, run in points:
-        leading = id(run) in best
-        axes.plot(
-            cost,
-            value,
-            "o",
-            ms=8 if leading else 5,
-            color=style.PALETTE[1 if leading else 0],
-            zorder=4 if leading else 3,
-        )
+def unbeaten(points: list[Point], *, larger: bool) -> list[Point]:
+    """Returns the points that no other beats in both cost and quality, the cheapest first.
+
+    Args:
+        points: cost, quality and run; costs that agree to three digits count as the same.
+        larger: a larger cost is the better one (a speed).
+    """
+
+    def cost(point: Point) -> float:
+        return (-1.0 if larger else 1.0) * float(f"{point[0]:.3g}")
+
+    front: list[Point] = []
+    for point in sorted(points, key=lambda point: (cost(point), -point[1])):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    return front
+
+
+def _cost(axes: Axes, points: list[Point], front: list[Point], numbers: dict[str, int]) -> None:
+    leading = {id(run) for _, _, run in front}
+    for value, quality, run in points:
+        if id(run) not in leading:
+            axes.plot(value, quality, "o", ms=5, color=style.PALETTE[0], zorder=3)
     axes.plot([p[0] for p in front], [p[1] for p in front], color=style.PALETTE[1], lw=1.0, alpha=0.6, zorder=1)
-    if max(p[0] for p in points) > 20 * min(p[0] for p in points):
-        axes.set_xscale("log")
-    axes.margins(x=0.22, y=0.12)
-    middle = sum(axes.get_xlim()) / 2
-    for cost, value, run in _one_per_config(front):
-        left = cost > middle
+    for value, quality, run in front:
+        axes.plot(value, quality, "o", ms=13, color=style.PALETTE[1], mec="white", zorder=4)
         axes.annotate(
-            names[run.group],
-            (cost, value),
-            xytext=(-8 if left else 8, 7),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            fontsize=8,
+            str(numbers[run.group]), (value, quality), ha="center", va="center", fontsize=8, color="white", zorder=5
         )
-
-
-def _one_per_config(front: list[tuple[float, float, Run]]) -> list[tuple[float, float, Run]]:
-    highest = {run.group: (cost, value, run) for cost, value, run in front}
-    return list(highest.values())
+    low, high = min(p[0] for p in points), max(p[0] for p in points)
+    axes.margins(x=0.12, y=0.12)
+    wide = high > 20 * low
+    if wide:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    elif high - low < 0.01 * high:  # all the same but for a few bytes
+        axes.set_xlim(0.9 * low, 1.1 * high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)) if wide else MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
 def encode_speed(run: Run) -> float | None:

@@ -197,7 +197,8 @@ def draw_levels(
             arrows = "↓↑" if across else "←→"
             label = f"{arrows[int(level > high)]} {label}"
             right, top = across or level > high, across and level > high
-            where, how = (0.99 if right else 0.01, 0.92 if top else 0.01), axes.transAxes
+            height = (0.92 if top else 0.01) if across else 1.0
+            where, how = (0.99 if right else 0.01, height), axes.transAxes
             side = "right" if right else "left"
         if named:
             offset: Any = {"xytext": (0, 2), "textcoords": "offset points", "fontsize": 8, "color": INK}
