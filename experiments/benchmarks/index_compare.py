@@ -66,7 +66,11 @@ def exact(base: Path, folder: Path, count: int) -> dict[str, Any]:
 
 
 def path(base: Path, folder: Path, count: int) -> dict[str, Any]:
-    """Times a whole search beside the bare call of the same index with the same query vector, in turn."""
+    """Times a whole search, text in and text out, beside the bare call of the same index.
+
+    Every text is asked once before the clock counts, so that its pages are in memory; then each side gets every text
+    once, all in one random order, so that none always finds in the processor's caches what another has just used.
+    """
     from twotower.search.engine import SearchEngine
 
     run_dir = _text_run(base, folder, count)
@@ -77,32 +81,39 @@ def path(base: Path, folder: Path, count: int) -> dict[str, Any]:
         if not (run_dir / "index" / name / "manifest.json").is_file():
             continue
         engine = SearchEngine.open(run_dir, name)
-        engine.search(texts[0], K)
-        repeats = REPEATS if name in ("faiss_hnsw", "faiss_ivfpq") else 30
-        whole, call, bare = [], [], []
-        stages: dict[str, list[float]] = {stage: [] for stage in ("tokenise_ms", "encode_ms", "search_ms", "fetch_ms")}
-        for text in texts[:repeats]:
-            started = time.perf_counter()
-            results = engine.search(text, K)
-            whole.append(time.perf_counter() - started)
-            for stage, values in stages.items():
-                values.append(getattr(results.timings, stage))
-            query_1D = _encode(engine, text)
-            started = time.perf_counter()
-            engine.index.search(query_1D, K)
-            call.append(time.perf_counter() - started)
-            if hasattr(engine.index, "_index"):
-                started = time.perf_counter()
-                engine.index._index.search(query_1D, K)
-                bare.append(time.perf_counter() - started)
-        medians = {"whole": whole, "index.search": call, "faiss alone": bare}
-        facts = {key: 1000 * statistics.median(values) for key, values in medians.items() if values}
-        facts |= {stage: statistics.median(values) for stage, values in stages.items()}
-        facts["ratio"] = facts["whole"] / facts["index.search"]
+        facts = _sides(engine, texts if name in ("faiss_hnsw", "faiss_ivfpq") else texts[:30], generator)
         found[name] = {key: round(value, 3) for key, value in facts.items()}
         lines.append(f"text in, text out, {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in facts.items()))
         engine.close()
     return {"lines": lines, "path": found}
+
+
+def _sides(engine: Any, texts: list[str], generator: np.random.Generator) -> dict[str, float]:
+    """Returns median milliseconds of each side and stage, and the ratio of whole to index.search."""
+    index = engine.index
+    vectors = [_encode(engine, text) for text in texts]
+    sides: dict[str, Callable[[int], Any]] = {
+        "whole": lambda at: engine.search(texts[at], K),
+        "index.search": lambda at: index.search(vectors[at], K),
+    }
+    if hasattr(index, "_index") and not index.rerank:
+        sides["faiss alone"] = lambda at: index._index.search(vectors[at], K)
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    stages: dict[str, list[float]] = {stage: [] for stage in ("tokenise_ms", "encode_ms", "search_ms", "fetch_ms")}
+    for text in texts:
+        engine.search(text, K)
+    order = [(name, at) for name in sides for at in range(len(texts))]
+    for number in generator.permutation(len(order)):
+        name, at = order[number]
+        started = time.perf_counter()
+        answer = sides[name](at)
+        times[name].append(time.perf_counter() - started)
+        if name == "whole":
+            for stage, values in stages.items():
+                values.append(getattr(answer.timings, stage))
+    facts = {name: 1000 * statistics.median(values) for name, values in times.items()}
+    facts |= {stage: statistics.median(values) for stage, values in stages.items()}
+    return {**facts, "ratio": facts["whole"] / facts["index.search"]}
 
 
 def _words(generator: np.random.Generator, count: int) -> np.ndarray:

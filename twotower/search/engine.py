@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from twotower.data.documents import DocumentStore
 from twotower.errors import UserError, nearest
@@ -21,10 +20,8 @@ from twotower.index.export import open_index
 from twotower.index.manifest import read, run_identity
 from twotower.index.resume import SAMPLE_FILE
 from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
+from twotower.search.query import query_encoder
 from twotower.search.results import Hit, RandomScore, Results, Timings
-
-UNKNOWN = 1
-"""Index of the word that stands for all words the model never saw."""
 
 
 class SearchEngine:
@@ -49,6 +46,7 @@ class SearchEngine:
     ) -> None:
         self.checkpoint, self.index, self.manifest, self.documents = checkpoint, index, manifest, documents
         self.sample_SD = sample_SD
+        self._encode = query_encoder(checkpoint)
         self._lock = threading.Lock()
 
     @classmethod
@@ -91,17 +89,16 @@ class SearchEngine:
 
     def _search(self, text: str, k: int) -> Results:
         clock = [time.perf_counter()]
-        words, unknown, tokens = self._read(text)
+        words, unknown, ids = self.checkpoint.tokenizer.read(text)
         clock.append(time.perf_counter())
         if len(unknown) == len(words):
             return self._nothing(text, words, clock[1] - clock[0])
-        with torch.inference_mode():
-            query_1D = self.checkpoint.model.encode_queries(tokens).float().cpu().numpy()
+        query_1D = self._encode(ids[: self.checkpoint.max_query_length])
         clock.append(time.perf_counter())
         scores_1K, rows_1K = self.index.search(query_1D, min(k, self.documents.count))
         clock.append(time.perf_counter())
         found = rows_1K[0] >= 0  # -1 means there is no further hit, never the last document
-        documents = self.documents.fetch([int(row) for row in rows_1K[0][found]])
+        documents = self.documents.fetch(rows_1K[0][found].tolist())
         clock.append(time.perf_counter())
         stages = [1000 * (end - start) for start, end in pairwise(clock)]
         scored = zip(scores_1K[0][found].tolist(), documents, strict=True)
@@ -118,13 +115,6 @@ class SearchEngine:
             timings=Timings(tokenise_ms=stages[0], encode_ms=stages[1], search_ms=stages[2], fetch_ms=stages[3]),
             index=self.index.name,
         )
-
-    def _read(self, text: str) -> tuple[list[str], list[str], Any]:
-        tokenizer = self.checkpoint.tokenizer
-        words = list(dict.fromkeys(tokenizer.token_texts(text)))
-        encoded = tokenizer.encode([text], self.checkpoint.max_query_length)
-        unknown = [word for word in words if tokenizer.word_to_index.get(word, UNKNOWN) == UNKNOWN]
-        return words, unknown, encoded.take(np.array([0]))
 
     def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
         size = self.checkpoint.tokenizer.size
@@ -146,7 +136,7 @@ class SearchEngine:
     def _random(self, query_D: np.ndarray) -> RandomScore | None:
         if self.sample_SD is None or not len(self.sample_SD):
             return None
-        scores_S = self.sample_SD @ (query_D / max(float(np.linalg.norm(query_D)), 1e-12))
+        scores_S = self.sample_SD @ query_D
         return RandomScore(mean=float(scores_S.mean()), highest=float(scores_S.max()), documents=len(scores_S))
 
     def close(self) -> None:
