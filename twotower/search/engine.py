@@ -137,7 +137,8 @@ class SearchEngine:
         if self.sample_SD is None or not len(self.sample_SD):
             return None
         scores_S = self.sample_SD @ query_D
-        return RandomScore(mean=float(scores_S.mean()), highest=float(scores_S.max()), documents=len(scores_S))
+        mean, highest = np.add.reduce(scores_S) / len(scores_S), np.maximum.reduce(scores_S)
+        return RandomScore(mean=float(mean), highest=float(highest), documents=len(scores_S))
 
     def close(self) -> None:
         """Closes the document store."""

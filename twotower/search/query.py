@@ -41,20 +41,24 @@ class MlpQuery:
 
     def __call__(self, ids: Sequence[int]) -> np.ndarray:
         """Returns the unit vector [1, D] of a text's word ids."""
-        counts: dict[int, int] = {}
-        for word in ids:
-            counts[word] = counts.get(word, 0) + 1
-        words_U = np.fromiter(counts, np.int64, len(counts))
-        weight_U = np.fromiter(counts.values(), np.float32, len(counts)) ** np.float32(self._count_power)
-        if self._weight_V is not None:
-            weight_U *= self._weight_V[words_U]
-        vector_E = (weight_U @ self._table_VE[words_U]) * np.float32(max(1, len(ids)) ** -0.5)
+        distinct = dict.fromkeys(ids)
+        words_U = np.array(list(distinct), dtype=np.int64)
+        vectors_UE = self._table_VE[words_U]
+        if len(distinct) == len(ids):
+            vector_E = self._weight_V[words_U] @ vectors_UE if self._weight_V is not None else np.add.reduce(vectors_UE)
+        else:
+            vector_E = self._weights(words_U, [ids.count(word) for word in distinct]) @ vectors_UE
+        vector_E = vector_E * np.float32(max(1, len(ids)) ** -0.5)
         for step in self._steps:
             vector_E = step(vector_E)
-        length = float(np.sqrt(vector_E @ vector_E))
+        length = float(vector_E @ vector_E) ** 0.5
         if length <= 1e-12:  # as `twotower.model.pooling.normalise`
             return np.full((1, len(vector_E)), len(vector_E) ** -0.5, np.float32)
         return (vector_E / np.float32(length))[None]
+
+    def _weights(self, words_U: np.ndarray, counts: list[int]) -> np.ndarray:
+        weight_U = np.array(counts, dtype=np.float32) ** np.float32(self._count_power)
+        return weight_U if self._weight_V is None else weight_U * self._weight_V[words_U]
 
 
 def _step(layer: Mapping[str, np.ndarray]) -> Step:
