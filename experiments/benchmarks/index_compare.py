@@ -91,7 +91,7 @@ def path(base: Path, folder: Path, count: int) -> dict[str, Any]:
 def _sides(engine: Any, texts: list[str], generator: np.random.Generator) -> dict[str, float]:
     """Returns median milliseconds of each side and stage, and the ratio of whole to index.search."""
     index = engine.index
-    vectors = [_encode(engine, text) for text in texts]
+    vectors = [engine.model.encode(engine.model.tokenizer.read(text)[2]) for text in texts]
     sides: dict[str, Callable[[int], Any]] = {
         "whole": lambda at: engine.search(texts[at], K),
         "index.search": lambda at: index.search(vectors[at], K),
@@ -119,14 +119,6 @@ def _sides(engine: Any, texts: list[str], generator: np.random.Generator) -> dic
 def _words(generator: np.random.Generator, count: int) -> np.ndarray:
     """Draws word numbers as words are distributed: few of them often."""
     return np.minimum((generator.pareto(1.0, count) * 3).astype(int), WORDS - 1)
-
-
-def _encode(engine: Any, text: str) -> np.ndarray:
-    import torch
-
-    tokens = engine.checkpoint.tokenizer.encode([text], engine.checkpoint.max_query_length).take(np.array([0]))
-    with torch.inference_mode():
-        return engine.checkpoint.model.encode_queries(tokens).numpy()
 
 
 def _text_run(base: Path, folder: Path, count: int) -> Path:

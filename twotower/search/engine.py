@@ -19,8 +19,8 @@ from twotower.index.base import Index
 from twotower.index.export import open_index
 from twotower.index.manifest import read, run_identity
 from twotower.index.resume import SAMPLE_FILE
-from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
-from twotower.search.query import query_encoder
+from twotower.model.plain import find_checkpoint
+from twotower.search.query import QueryModel, open_query_model
 from twotower.search.results import Hit, RandomScore, Results, Timings
 
 
@@ -28,7 +28,7 @@ class SearchEngine:
     """A model, its index and its documents, ready for queries; several threads may share one.
 
     Args:
-        checkpoint: the loaded model with its tokenizer.
+        model: what reads the queries, with its tokenizer.
         index: an opened index of that model.
         manifest: the index's manifest.
         documents: the store the index's rows point into.
@@ -38,15 +38,14 @@ class SearchEngine:
     def __init__(
         self,
         *,
-        checkpoint: Checkpoint,
+        model: QueryModel,
         index: Index,
         manifest: dict[str, Any],
         documents: DocumentStore,
         sample_SD: np.ndarray | None,
     ) -> None:
-        self.checkpoint, self.index, self.manifest, self.documents = checkpoint, index, manifest, documents
+        self.model, self.index, self.manifest, self.documents = model, index, manifest, documents
         self.sample_SD = sample_SD
-        self._encode = query_encoder(checkpoint)
         self._lock = threading.Lock()
 
     @classmethod
@@ -61,13 +60,13 @@ class SearchEngine:
             UserError: when something is missing, damaged, or belongs to another model.
         """
         run_dir = Path(run_dir)
-        checkpoint = load(find_checkpoint(run_dir))
+        model = open_query_model(find_checkpoint(run_dir))
         documents = DocumentStore(run_dir / "documents.db")
         folder = run_dir / "index" / choose_index(run_dir, index)
-        opened, manifest = open_index(folder, run_identity(checkpoint, documents))
+        opened, manifest = open_index(folder, run_identity(model, documents))
         sample = folder / SAMPLE_FILE
         return cls(
-            checkpoint=checkpoint,
+            model=model,
             index=opened,
             manifest=manifest,
             documents=documents,
@@ -89,11 +88,11 @@ class SearchEngine:
 
     def _search(self, text: str, k: int) -> Results:
         clock = [time.perf_counter()]
-        words, unknown, ids = self.checkpoint.tokenizer.read(text)
+        words, unknown, ids = self.model.tokenizer.read(text)
         clock.append(time.perf_counter())
         if len(unknown) == len(words):
             return self._nothing(text, words, clock[1] - clock[0])
-        query_1D = self._encode(ids[: self.checkpoint.max_query_length])
+        query_1D = self.model.encode(ids[: self.model.max_query_length])
         clock.append(time.perf_counter())
         scores_1K, rows_1K = self.index.search(query_1D, min(k, self.documents.count))
         clock.append(time.perf_counter())
@@ -117,7 +116,7 @@ class SearchEngine:
         )
 
     def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
-        size = self.checkpoint.tokenizer.size
+        size = self.model.tokenizer.size
         reason = (
             f"none of '{', '.join(words)}' is among the {size:,} words the model knows" if words else "it has no words"
         )

@@ -9,10 +9,18 @@ Shapes: U distinct words of the query, V vocabulary, E embedding, H hidden, D di
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower.model.checkpoint import Checkpoint
+from twotower.files import sha256_file
+from twotower.model.plain import read_plain
+from twotower.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from twotower.model.two_tower import TwoTower
 
 Step = Callable[[np.ndarray], np.ndarray]
 LAYER_NORM_EPSILON = 1e-5
@@ -86,17 +94,62 @@ def _residual(layer: Mapping[str, np.ndarray]) -> Step:
     return step
 
 
-def query_encoder(checkpoint: Checkpoint) -> Callable[[Sequence[int]], np.ndarray]:
-    """Returns what turns a query's word ids into its unit vector [1, D]: `MlpQuery`, or the tower of another kind."""
+@dataclass(frozen=True, kw_only=True)
+class QueryModel:
+    """As much of an exported model as reads queries.
+
+    Attributes:
+        path: its file.
+        sha256: the file's hash.
+        tokenizer: turns text into word ids.
+        max_query_length: the most words of a query it was trained to read.
+        encode: word ids to the unit vector [1, D].
+    """
+
+    path: Path
+    sha256: str
+    tokenizer: Tokenizer
+    max_query_length: int
+    encode: Callable[[Sequence[int]], np.ndarray]
+
+
+def open_query_model(path: Path) -> QueryModel:
+    """Opens an exported model for queries; torch is loaded only where the query tower is no mlp.
+
+    Raises:
+        UserError: as `twotower.model.checkpoint.load`.
+    """
+    content = read_plain(path)
+    opened = content and _open_mlp(path, content)
+    if opened:
+        return opened
+    from twotower.model.checkpoint import load
+
+    checkpoint = load(path)
+    parts: dict[str, Any] = {"path": path, "sha256": checkpoint.sha256, "tokenizer": checkpoint.tokenizer}
+    return QueryModel(**parts, max_query_length=checkpoint.max_query_length, encode=tower_encoder(checkpoint.model))
+
+
+def _open_mlp(path: Path, content: Mapping[str, Any]) -> QueryModel | None:
+    try:
+        model, config = content["model_config"], content["training_stats"]["config"]["resolved"]
+        if model.get("query_tower", "mlp") != "mlp":
+            return None
+        encode = MlpQuery(content["model_state_dict"], count_power=float(model.get("count_power", 0.5)))
+        tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
+        longest = int(config["data"]["max_query_length"])
+        if tokenizer.size != len(content["model_state_dict"]["embedding.weight"]):
+            return None
+    except (KeyError, TypeError, ValueError):
+        return None  # torch's way tells what is wrong
+    return QueryModel(path=path, sha256=sha256_file(path), tokenizer=tokenizer, max_query_length=longest, encode=encode)
+
+
+def tower_encoder(model: TwoTower) -> Callable[[Sequence[int]], np.ndarray]:
+    """Returns what turns word ids into the unit vector [1, D] by the model's own query tower."""
     import torch
 
-    from twotower.model.mlp import MlpTower
     from twotower.text.tokens import TokenBatch
-
-    model = checkpoint.model
-    if isinstance(model.query_tower, MlpTower):
-        state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-        return MlpQuery(state, count_power=float(model.query_tower.layers[0].count_power))  # type: ignore[arg-type]
 
     def encode(ids: Sequence[int]) -> np.ndarray:
         with torch.inference_mode():
