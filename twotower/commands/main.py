@@ -63,3 +63,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Stopped.", err=True)
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
