@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=steps.USERS)
     parser.add_argument("--only", default=",".join((*CHOICES[:5], "auto")), help=f"of {', '.join(CHOICES)}")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/twotower-bench"))
+    parser.add_argument("--folder", type=Path, default=Path(os.environ.get("TWOTOWER_BENCH", "/tmp/twotower-bench")))
     parser.add_argument("--compare", action="store_true", help="also exact against FAISS flat, and text in, text out")
     parser.add_argument("--table", action="store_true", help="only print what was measured before")
     parser.add_argument("--threads", type=int, default=0, help="OpenMP threads of every step; 0: as many as cores")

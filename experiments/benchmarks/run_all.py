@@ -4,7 +4,7 @@
 
 Results go to `results/speed.json`, with machine and versions, and the table to `README.md` beside this file. Named
 scripts renew their own lines only. `indexes` builds each index once, which takes half an hour, keeps them under
-/tmp/twotower-bench and goes on where it was stopped.
+/tmp/twotower-bench (or the folder TWOTOWER_BENCH) and goes on where it was stopped.
 """
 
 from __future__ import annotations
