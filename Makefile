@@ -84,7 +84,7 @@ test-slow: $(DEV_STAMP) ## the tests that take minutes
 
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
-$(BENCH_STAMP): $(STAMP)
+$(BENCH_STAMP): $(DEV_STAMP)
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	@echo "import site; site.addsitedir('$(CURDIR)/$(VENV)/lib/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')/site-packages')" \
 	  > $$($(BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/twotower-base.pth

@@ -61,7 +61,9 @@ def median(reports: list[dict[str, Any]], key: str) -> float:
     return float(statistics.median(report[key] for report in reports))
 
 
-def report(path: Path | None, name: str, *, goal: str, measured: str, met: bool | None, **details: Any) -> None:
+def report(
+    path: Path | None, name: str, *, goal: str, measured: str, met: bool | None, bound: str = "", **details: Any
+) -> None:
     """Prints one result and, where a file is given, puts it there under its name.
 
     Args:
@@ -70,9 +72,10 @@ def report(path: Path | None, name: str, *, goal: str, measured: str, met: bool 
         goal: what should be reached.
         measured: what was reached, in words with units.
         met: whether that is enough; None where nothing can be said.
+        bound: what keeps it from being better, in words.
         **details: medians, sizes and settings.
     """
-    entry = {"goal": goal, "measured": measured, "met": met, **details}
+    entry = {"goal": goal, "measured": measured, "met": met, "bound": bound, **details}
     print(f"{name}: {measured} (goal: {goal}; {'met' if met else 'no verdict' if met is None else 'NOT met'})")
     if path is not None:
         known = json.loads(path.read_text()) if path.is_file() else {}

@@ -25,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import index_steps as steps
+from index_goals import goals
 
 CHOICES = ("exact", "exact_float16", "faiss_flat", "faiss_hnsw", "faiss_ivfpq", "redis_flat", "redis_hnsw", "auto")
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -47,9 +48,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=steps.USERS)
     parser.add_argument("--only", default=",".join((*CHOICES[:5], "auto")), help=f"of {', '.join(CHOICES)}")
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/twotower-bench"))
+    parser.add_argument("--folder", type=Path, default=Path(os.environ.get("TWOTOWER_BENCH", "/tmp/twotower-bench")))
     parser.add_argument("--compare", action="store_true", help="also exact against FAISS flat, and text in, text out")
     parser.add_argument("--table", action="store_true", help="only print what was measured before")
+    parser.add_argument("--threads", type=int, default=0, help="OpenMP threads of every step; 0: as many as cores")
+    parser.add_argument("--json", type=Path, help="add what was reached to this file")
     parser.add_argument("--step", default="", help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, default=0.0, help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
@@ -65,18 +68,25 @@ def main() -> None:
     if options.compare:
         child(options, "compare:exact")
         child(options, "compare:path")
-    report(options.folder, options.count)
+    goals(report(options.folder, options.count), options.count, options.json)
 
 
 def child(options: argparse.Namespace, step: str) -> int:
     """Runs one step in a fresh process and returns its exit code."""
     command = [sys.executable, __file__, "--count", str(options.count), "--folder", str(options.folder)]
     command += ["--step", step, "--started", repr(time.time()), *options.overrides]
-    return subprocess.run(command, env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ}, check=False).returncode
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    if options.threads:
+        environment["OMP_NUM_THREADS"] = str(options.threads)
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
-def report(folder: Path, count: int) -> None:
-    """Prints a table of everything measured at this size, keeps it as results/indexes[-COUNT].json and as last line."""
+def report(folder: Path, count: int) -> dict[str, Any]:
+    """Prints a table of everything measured at this size, keeps it as results/indexes[-COUNT].json and as last line.
+
+    Returns:
+        What was measured, by name.
+    """
     found: dict[str, Any] = {}
     for path in sorted(folder.glob(f"result-{count}-*.json")):
         facts = json.loads(path.read_text())
@@ -95,6 +105,7 @@ def report(folder: Path, count: int) -> None:
     name = "indexes" if count == steps.USERS else f"indexes-{count}"
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result))
+    return found
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Without --url a server is started (see twotower/index/redis_server.py).
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import redis
+from common import parser, report
 from drawn import DIM, draw
 from index_steps import machine
 
@@ -66,11 +66,10 @@ def ours(client: redis.Redis, vectors_ND: np.ndarray, ids: list[str], algorithm:
 
 def main() -> None:
     """Times both in turn and prints medians, ratios and a JSON line; keeps results/redis_export.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=20_000, help="documents for HNSW; FLAT takes five times as many")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--url", default="")
-    options = parser.parse_args()
+    made = parser(__doc__, repeats=5)
+    made.add_argument("--count", type=int, default=20_000, help="documents for HNSW; FLAT takes five times as many")
+    made.add_argument("--url", default="")
+    options = made.parse_args()
     counts = {"FLAT": 5 * options.count, "HNSW": options.count}
     blocks = draw(max(counts.values()))
     next(blocks)
@@ -89,6 +88,16 @@ def main() -> None:
             f"{algorithm}: ours {facts['ours']['docs_per_second']:.0f}/s, bare redis-py "
             f"{facts['bare']['docs_per_second']:.0f}/s, ratio {facts['ratio']:.2f} by the clock; the server's CPU "
             f"{facts['ours']['server_cpu_seconds']:.2f} s and {facts['bare']['server_cpu_seconds']:.2f} s"
+        )
+        speed = f"{facts['ours']['docs_per_second']:.0f} documents/s of {DIM} numbers"
+        report(
+            options.json,
+            f"Redis export, {algorithm}",
+            goal="at least .9 of bare redis-py",
+            measured=f"{facts['ratio']:.2f} ({speed}, {counts[algorithm]} documents)",
+            met=facts["ratio"] >= 0.9,
+            bound="the server builds its graph on one core" if algorithm == "HNSW" else "one server, one core",
+            **facts,
         )
     result = {"name": "redis_export", "counts": counts, "dim": DIM, "machine": machine(), **found}
     result["load_average"] = os.getloadavg()[0]

@@ -1,9 +1,10 @@
-"""Runs every benchmark of training, encoding and evaluation and renews the table: `make bench`.
+"""Runs every benchmark and renews the table: `make bench`.
 
     python experiments/benchmarks/run_all.py [NAME ...] [--threads 1]
 
 Results go to `results/speed.json`, with machine and versions, and the table to `README.md` beside this file. Named
-scripts renew their own lines only.
+scripts renew their own lines only. `indexes` builds each index once, which takes half an hour, keeps them under
+/tmp/twotower-bench (or the folder TWOTOWER_BENCH) and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -22,8 +23,24 @@ import common
 
 HERE = Path(__file__).parent
 RESULTS, TABLE = HERE / "results" / "speed.json", HERE / "README.md"
-SCRIPTS = ("startup", "training", "gru", "gradcache", "encode", "sweep")
-PACKAGES = ("torch", "numpy", "tokenizers", "pytorch-lightning", "sentence-transformers", "model2vec", "transformers")
+SCRIPTS: dict[str, list[str]] = {
+    "startup": [],
+    "training": [],
+    "gru": [],
+    "gradcache": [],
+    "encode": [],
+    "sweep": [],
+    "metrics": [],
+    "ranking": ["--queries", "7000", "--documents", "1000000", "--only", "twotower,sentence-transformers"],
+    "redis_export": [],
+    "indexes": ["--compare"],
+}
+"""Every script and what it is told besides --threads and --json."""
+
+PACKAGES = (
+    *("torch", "numpy", "tokenizers", "pytorch-lightning", "faiss-cpu", "redis", "sentence-transformers", "model2vec"),
+    *("transformers", "ranx", "pytrec-eval-terrier"),
+)
 
 
 def machine() -> str:
@@ -45,12 +62,13 @@ def table(results: dict) -> str:
     """Returns the table as Markdown."""
     lines = [
         "# Speed", "", "Written by `make bench`; figures are medians over rounds in which the sides take turns.", "",
-        "| what | goal | measured | met | when, threads, command |", "|---|---|---|---|---|",
+        "| what | goal | measured | met | what bounds it | when, threads, command |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, entry in results.items():
         met = {True: "yes", False: "no", None: "-"}[entry["met"]]
         how = f"{entry.get('date', '')}, {entry.get('threads', '')}, `{entry.get('command', '')}`"
-        lines.append(f"| {name} | {entry['goal']} | {entry['measured']} | {met} | {how} |")
+        cells = (name, entry["goal"], entry["measured"], met, entry.get("bound", ""), how)
+        lines.append(f"| {' | '.join(cells)} |")
     machines = sorted({entry["machine"] for entry in results.values() if "machine" in entry})
     return "\n".join([*lines, "", *(f"Machine: {line}" for line in machines), ""])
 
@@ -61,13 +79,19 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(SCRIPTS), help=f"of {', '.join(SCRIPTS)}")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
+    for name in options.names:
+        if name not in SCRIPTS:
+            parser.error(f"no benchmark is called {name}; there are: {', '.join(SCRIPTS)}")
     RESULTS.parent.mkdir(exist_ok=True)
     known = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     for name in options.names:
         part = RESULTS.with_suffix(".part")
         part.unlink(missing_ok=True)
-        arguments = [f"experiments/benchmarks/{name}.py", "--threads", str(options.threads)]
-        subprocess.run([sys.executable, *arguments, "--json", str(part)], cwd=common.ROOT, check=False)
+        arguments = [f"experiments/benchmarks/{name}.py", "--threads", str(options.threads), *SCRIPTS[name]]
+        count = str(options.threads)
+        environment = {**os.environ, **common.QUIET, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+        command = [sys.executable, *arguments, "--json", str(part)]
+        subprocess.run(command, cwd=common.ROOT, env=environment, check=False)
         if not part.is_file():
             print(f"{name} gave no result: its old line stays", file=sys.stderr)
             continue

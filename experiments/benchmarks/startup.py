@@ -19,13 +19,14 @@ GOALS = {"train.py --cfg job": 1.0, "twotower runs": 1.0}
 
 
 def timed(command: list[str], folder: str) -> float:
-    """Returns the seconds a command takes."""
+    """Returns the seconds a command takes; one that prints nothing has done nothing, and is no measurement."""
     started = time.perf_counter()
     environment = {**os.environ, **common.QUIET}
-    subprocess.run(
-        command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    )
-    return time.perf_counter() - started
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, env=environment)
+    seconds = time.perf_counter() - started
+    if not done.stdout.strip():
+        raise SystemExit(f"{' '.join(command)} printed nothing")
+    return seconds
 
 
 def main() -> None:

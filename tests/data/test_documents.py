@@ -48,6 +48,8 @@ def test_many_rows_in_one_query(tmp_path):
     big = make(ids, titles=[""] * count, texts=ids, metadata=None)
     store = DocumentStore.write(tmp_path / "documents.db", big)
     assert [document.text for document in store.fetch(range(count - 1, -1, -1))] == ids[::-1]
+    for few in (255, 256, 257):  # the two ways to ask meet here
+        assert [document.text for document in store.fetch(range(few, 0, -1))] == ids[few:0:-1]
 
 
 def test_hash_is_of_content_and_order(tmp_path):

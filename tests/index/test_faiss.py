@@ -144,6 +144,17 @@ def test_compressed_index_is_small_and_rerank_makes_scores_exact(vectors, querie
     assert (rows[:, 0] == truth[1][:, 0]).mean() > 0.9
 
 
+def test_rescore_of_one_query_is_that_of_many(vectors, queries):
+    rows = np.random.default_rng(2).integers(-1, len(vectors), (len(queries), 40))
+    rows[:, 3] = -1
+    many = rescore(queries, rows, vectors)
+    for number, query in enumerate(queries):
+        hits = rows[number] >= 0
+        alone = rescore(query[None], rows[number : number + 1], vectors)
+        assert alone.shape == (1, 40)
+        np.testing.assert_allclose(alone[0][hits], many[number][hits], atol=1e-6)
+
+
 def test_rescore_in_parts_equals_in_one_piece(vectors, queries, monkeypatch):
     rows = np.random.default_rng(0).integers(-1, 3000, (50, 30))
     whole = rescore(queries, rows, vectors)

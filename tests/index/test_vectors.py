@@ -69,3 +69,19 @@ def test_best_first_breaks_ties_by_row_and_puts_missing_last():
     assert rows.tolist() == [[3, 2, 8, -1, -1]]
     assert scores[0, :3].tolist() == pytest.approx([0.7, 0.5, 0.5])
     assert np.isneginf(scores[0, 3:]).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_best_first_is_a_plain_sort_whether_or_not_hits_come_in_order(seed):
+    generator = np.random.default_rng(seed)
+    scores = generator.integers(-3, 4, (5, 6)).astype(np.float32) / generator.choice([2, 100])  # some beyond 1, ties
+    rows = np.stack([generator.permutation(6) for _ in range(5)]).astype(np.int64)
+    if seed % 2:
+        scores = -np.sort(-scores, axis=1)
+    rows[generator.random(rows.shape) < 0.1 * (seed % 3)] = -1
+    found_scores, found_rows = best_first(scores, rows, 6)
+    for number in range(5):
+        hits = [(float(np.clip(s, -1, 1)), int(r)) for s, r in zip(scores[number], rows[number], strict=True) if r >= 0]
+        hits = sorted(hits, key=lambda hit: (-hit[0], hit[1])) + [(-np.inf, -1)] * (6 - len(hits))
+        assert found_rows[number].tolist() == [row for _, row in hits]
+        np.testing.assert_array_equal(found_scores[number], np.float32([score for score, _ in hits]))

@@ -16,10 +16,11 @@ def test_finds_the_document_that_has_the_words(engine):
 
 
 def test_scores_are_the_cosine_of_the_towers(engine):
+    from twotower.model.checkpoint import load
     from twotower.model.encoding import encode
 
     hit = engine.search("compress a folder", 1).hits[0]
-    point, texts = engine.checkpoint, (["compress a folder"], [f"{hit.title} {hit.text}"])
+    point, texts = load(engine.model.path), (["compress a folder"], [f"{hit.title} {hit.text}"])
     query = encode(point.model, point.tokenizer.encode(texts[0], 32), side="query")
     document = encode(point.model, point.tokenizer.encode(texts[1], 128), side="document")
     assert hit.score == pytest.approx(float((query * document).sum()), abs=1e-5)

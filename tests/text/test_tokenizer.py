@@ -157,3 +157,14 @@ def test_any_text_is_encoded_within_bounds(words, texts, most):
     assert len(tokens) == len(texts)
     assert (tokens.lengths <= most).all()
     assert ((tokens.ids_T >= 1) & (tokens.ids_T < words.size)).all()
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "", "???", "git zzyzx git plügh", "HTTPServer über_alles", "git 日本 [UNK]"])
+@pytest.mark.parametrize("kind", ["words", "pieces"])
+def test_reading_one_text_is_encoding_it(request, kind, text):
+    tokenizer = request.getfixturevalue(kind)
+    distinct, unknown, ids = tokenizer.read(text)
+    assert ids == tokenizer.encode([text]).ids_T.tolist()
+    spelt = tokenizer.token_texts(text)
+    assert distinct == list(dict.fromkeys(spelt))
+    assert unknown == list(dict.fromkeys(word for word, number in zip(spelt, ids, strict=True) if number == 1))

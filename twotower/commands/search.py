@@ -52,7 +52,7 @@ def command(
         )
     elif query:
         notes.print(f"[dim]{folder}: {about}[/]", highlight=False)
-        console.print(render(engine.search(text, k), engine.checkpoint.tokenizer.token_spans, width=console.width))
+        console.print(render(engine.search(text, k), engine.model.tokenizer.token_spans, width=console.width))
     else:
         from twotower.cache import cache_root
 

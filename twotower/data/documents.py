@@ -10,15 +10,16 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from twotower.data.collection import Collection
 from twotower.errors import UserError
 from twotower.files import atomic_path
 
 SCHEMA = 1
+MAPPED_BYTES = 1 << 40
+"""Most of the file that is read through a memory map; SQLite itself cuts this to its own limit (2 GiB)."""
 TABLES = """
 CREATE TABLE documents (
     row INTEGER PRIMARY KEY,
@@ -30,19 +31,25 @@ CREATE TABLE documents (
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 ALL = "SELECT row, doc_id, title, text, metadata FROM documents ORDER BY row"
-BY_ROW = "SELECT row, doc_id, title, text, metadata FROM documents WHERE row IN (SELECT value FROM json_each(?))"
+BY_ROW = "SELECT row, doc_id, title, text, metadata FROM documents WHERE row IN ({})"
+FEW = 256
+"""Rows up to which each is a parameter of its own: quicker than a JSON list, and few statements to remember."""
 BY_ID = "SELECT row, doc_id, title, text, metadata FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Document:
-    """One stored document: its row in the collection, id, title, text and further fields."""
+class Document(NamedTuple):
+    """One stored document: its row in the collection, id, title, text and further fields (`metadata`)."""
 
     row: int
     doc_id: str
     title: str
     text: str
-    metadata: dict[str, Any]
+    metadata_json: str
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Further fields of the document."""
+        return json.loads(self.metadata_json)  # type: ignore[no-any-return]
 
 
 class DocumentStore:
@@ -60,8 +67,10 @@ class DocumentStore:
         if not self.path.is_file():
             raise UserError(f"There is no document store at {self.path}.")
         try:
-            uri = f"{self.path.resolve().as_uri()}?mode=ro"
+            # The file is never written again, only replaced: nothing to lock, and its pages can be mapped.
+            uri = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"
             self._connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
             self._meta = dict(self._connection.execute("SELECT key, value FROM meta"))
         except sqlite3.Error as error:
             raise UserError(f"{self.path} is not a document store, or is damaged ({error}).") from error
@@ -99,7 +108,10 @@ class DocumentStore:
             UserError: for a row that the store does not have.
         """
         wanted = [int(row) for row in rows]
-        found = {document.row: document for document in self._select(BY_ROW, wanted)}
+        few = len(wanted) <= FEW
+        query = BY_ROW.format(",".join("?" * len(wanted)) if few else "SELECT value FROM json_each(?)")
+        parameters = tuple(wanted) if few else (json.dumps(wanted),)
+        found = {row[0]: Document._make(row) for row in self._execute(query, parameters)}
         return _in_order(wanted, found, f"{self.path} has no row", f"rows run from 0 to {self.count - 1}")
 
     def fetch_ids(self, doc_ids: Sequence[str]) -> list[Document]:
@@ -108,15 +120,15 @@ class DocumentStore:
         Raises:
             UserError: for an id that the store does not have.
         """
-        found = {document.doc_id: document for document in self._select(BY_ID, list(doc_ids))}
+        found = {row[1]: Document._make(row) for row in self._execute(BY_ID, (json.dumps(list(doc_ids)),))}
         return _in_order(list(doc_ids), found, f"{self.path} has no document", "ids are those of the collection")
 
     def ids(self) -> list[str]:
         """Returns every document id in row order."""
-        return [row[0] for row in self._execute("SELECT doc_id FROM documents ORDER BY row")]
+        return [row[0] for row in self._stream("SELECT doc_id FROM documents ORDER BY row")]
 
     def __iter__(self) -> Iterator[Document]:
-        return (_document(row) for row in self._execute(ALL))
+        return map(Document._make, self._stream(ALL))
 
     def __len__(self) -> int:
         return self.count
@@ -131,14 +143,20 @@ class DocumentStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _select(self, query: str, wanted: Sequence[int | str]) -> list[Document]:
-        return [_document(row) for row in self._execute(query, (json.dumps(wanted),))]
-
-    def _execute(self, query: str, parameters: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    def _execute(self, query: str, parameters: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
         try:
-            yield from self._connection.execute(query, parameters)
+            return self._connection.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
-            raise UserError(f"{self.path} cannot be read ({error}); write it again.") from error
+            raise self._unreadable(error) from error
+
+    def _stream(self, query: str) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._connection.execute(query)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> UserError:
+        return UserError(f"{self.path} cannot be read ({error}); write it again.")
 
 
 def documents_hash(collection: Collection) -> str:
@@ -168,12 +186,8 @@ def _fill(path: Path, collection: Collection) -> None:
         connection.close()
 
 
-def _document(row: tuple[Any, ...]) -> Document:
-    return Document(row=row[0], doc_id=row[1], title=row[2], text=row[3], metadata=json.loads(row[4]))
-
-
 def _in_order(wanted: list[Any], found: dict[Any, Document], missing: str, hint: str) -> list[Document]:
-    for item in wanted:
-        if item not in found:
-            raise UserError(f"{missing} {item!r}; {hint}.")
-    return [found[item] for item in wanted]
+    try:
+        return [found[item] for item in wanted]
+    except KeyError as error:
+        raise UserError(f"{missing} {error.args[0]!r}; {hint}.") from None

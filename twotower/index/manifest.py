@@ -16,6 +16,7 @@ from twotower.files import read_json, sha256_file, write_json
 if TYPE_CHECKING:
     from twotower.data.documents import DocumentStore
     from twotower.model.checkpoint import Checkpoint
+    from twotower.search.query import QueryModel
 
 FILE = "manifest.json"
 SCHEMA = 1
@@ -40,7 +41,7 @@ def identity_of(
     }
 
 
-def run_identity(checkpoint: Checkpoint, documents: DocumentStore) -> dict[str, Any]:
+def run_identity(checkpoint: Checkpoint | QueryModel, documents: DocumentStore) -> dict[str, Any]:
     """Returns what an index of this model over these documents must carry in its manifest."""
     return identity_of(
         checkpoint=checkpoint.path.name,

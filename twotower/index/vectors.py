@@ -143,8 +143,10 @@ def best_first(scores_QC: np.ndarray, rows_QC: np.ndarray, k: int) -> tuple[np.n
 
     Missing hits (row -1) come last with score -inf; similarities are cut to [-1, 1], which only removes rounding.
     """
-    none_QC = rows_QC < 0
-    scores_QC = np.where(none_QC, -np.inf, np.clip(scores_QC, -1.0, 1.0)).astype(np.float32)
+    scores_QC = np.minimum(np.maximum(scores_QC, np.float32(-1)), np.float32(1)).astype(np.float32, copy=False)
+    if scores_QC.shape[1] == k and (rows_QC >= 0).all() and (scores_QC[:, :-1] > scores_QC[:, 1:]).all():
+        return scores_QC, rows_QC  # in order already, as libraries mostly return them
+    scores_QC = np.where(rows_QC < 0, np.float32(-np.inf), scores_QC)
     short = k - scores_QC.shape[1]
     if short > 0:
         scores_QC = np.pad(scores_QC, ((0, 0), (0, short)), constant_values=-np.inf)

@@ -12,6 +12,7 @@ import torch
 
 from twotower.errors import UserError
 from twotower.files import sha256_file, write_bytes
+from twotower.model.plain import find_checkpoint as find_checkpoint
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer
 
@@ -220,19 +221,3 @@ def load(path: str | Path) -> Checkpoint:
         wandb_run_id=content["wandb_run_id"],
         sha256=sha256_file(path),
     )
-
-
-def find_checkpoint(run_dir: str | Path) -> Path:
-    """Returns the newest exported model of a run folder.
-
-    Raises:
-        UserError: when the folder holds none, saying what it does hold.
-    """
-    run_dir = Path(run_dir)
-    found = sorted((run_dir / "checkpoints").glob("two_tower_best_*.pt"), key=lambda path: path.stat().st_mtime_ns)
-    if not found:
-        hint = (
-            "the run has not finished" if (run_dir / "run.json").is_file() else "this is not a run folder (no run.json)"
-        )
-        raise UserError(f"No exported model in {run_dir}/checkpoints: {hint}.")
-    return found[-1]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from twotower.data.documents import DocumentStore
 from twotower.errors import UserError, nearest
@@ -20,18 +19,16 @@ from twotower.index.base import Index
 from twotower.index.export import open_index
 from twotower.index.manifest import read, run_identity
 from twotower.index.resume import SAMPLE_FILE
-from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
+from twotower.model.plain import find_checkpoint
+from twotower.search.query import QueryModel, open_query_model
 from twotower.search.results import Hit, RandomScore, Results, Timings
-
-UNKNOWN = 1
-"""Index of the word that stands for all words the model never saw."""
 
 
 class SearchEngine:
     """A model, its index and its documents, ready for queries; several threads may share one.
 
     Args:
-        checkpoint: the loaded model with its tokenizer.
+        model: what reads the queries, with its tokenizer.
         index: an opened index of that model.
         manifest: the index's manifest.
         documents: the store the index's rows point into.
@@ -41,13 +38,13 @@ class SearchEngine:
     def __init__(
         self,
         *,
-        checkpoint: Checkpoint,
+        model: QueryModel,
         index: Index,
         manifest: dict[str, Any],
         documents: DocumentStore,
         sample_SD: np.ndarray | None,
     ) -> None:
-        self.checkpoint, self.index, self.manifest, self.documents = checkpoint, index, manifest, documents
+        self.model, self.index, self.manifest, self.documents = model, index, manifest, documents
         self.sample_SD = sample_SD
         self._lock = threading.Lock()
 
@@ -63,13 +60,13 @@ class SearchEngine:
             UserError: when something is missing, damaged, or belongs to another model.
         """
         run_dir = Path(run_dir)
-        checkpoint = load(find_checkpoint(run_dir))
+        model = open_query_model(find_checkpoint(run_dir))
         documents = DocumentStore(run_dir / "documents.db")
         folder = run_dir / "index" / choose_index(run_dir, index)
-        opened, manifest = open_index(folder, run_identity(checkpoint, documents))
+        opened, manifest = open_index(folder, run_identity(model, documents))
         sample = folder / SAMPLE_FILE
         return cls(
-            checkpoint=checkpoint,
+            model=model,
             index=opened,
             manifest=manifest,
             documents=documents,
@@ -91,17 +88,16 @@ class SearchEngine:
 
     def _search(self, text: str, k: int) -> Results:
         clock = [time.perf_counter()]
-        words, unknown, tokens = self._read(text)
+        words, unknown, ids = self.model.tokenizer.read(text)
         clock.append(time.perf_counter())
         if len(unknown) == len(words):
             return self._nothing(text, words, clock[1] - clock[0])
-        with torch.inference_mode():
-            query_1D = self.checkpoint.model.encode_queries(tokens).float().cpu().numpy()
+        query_1D = self.model.encode(ids[: self.model.max_query_length])
         clock.append(time.perf_counter())
         scores_1K, rows_1K = self.index.search(query_1D, min(k, self.documents.count))
         clock.append(time.perf_counter())
         found = rows_1K[0] >= 0  # -1 means there is no further hit, never the last document
-        documents = self.documents.fetch([int(row) for row in rows_1K[0][found]])
+        documents = self.documents.fetch(rows_1K[0][found].tolist())
         clock.append(time.perf_counter())
         stages = [1000 * (end - start) for start, end in pairwise(clock)]
         scored = zip(scores_1K[0][found].tolist(), documents, strict=True)
@@ -119,15 +115,8 @@ class SearchEngine:
             index=self.index.name,
         )
 
-    def _read(self, text: str) -> tuple[list[str], list[str], Any]:
-        tokenizer = self.checkpoint.tokenizer
-        words = list(dict.fromkeys(tokenizer.token_texts(text)))
-        encoded = tokenizer.encode([text], self.checkpoint.max_query_length)
-        unknown = [word for word in words if tokenizer.word_to_index.get(word, UNKNOWN) == UNKNOWN]
-        return words, unknown, encoded.take(np.array([0]))
-
     def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
-        size = self.checkpoint.tokenizer.size
+        size = self.model.tokenizer.size
         reason = (
             f"none of '{', '.join(words)}' is among the {size:,} words the model knows" if words else "it has no words"
         )
@@ -146,8 +135,9 @@ class SearchEngine:
     def _random(self, query_D: np.ndarray) -> RandomScore | None:
         if self.sample_SD is None or not len(self.sample_SD):
             return None
-        scores_S = self.sample_SD @ (query_D / max(float(np.linalg.norm(query_D)), 1e-12))
-        return RandomScore(mean=float(scores_S.mean()), highest=float(scores_S.max()), documents=len(scores_S))
+        scores_S = self.sample_SD @ query_D
+        mean, highest = np.add.reduce(scores_S) / len(scores_S), np.maximum.reduce(scores_S)
+        return RandomScore(mean=float(mean), highest=float(highest), documents=len(scores_S))
 
     def close(self) -> None:
         """Closes the document store."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hit:
+class Hit(NamedTuple):
     """One document found: rank from 1, cosine similarity, id, title and text."""
 
     rank: int
@@ -17,8 +16,7 @@ class Hit:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timings:
+class Timings(NamedTuple):
     """Milliseconds of every stage of one search."""
 
     tokenise_ms: float
@@ -32,8 +30,7 @@ class Timings:
         return self.tokenise_ms + self.encode_ms + self.search_ms + self.fetch_ms
 
 
-@dataclass(frozen=True, kw_only=True)
-class RandomScore:
+class RandomScore(NamedTuple):
     """How similar the query is to documents drawn at random: mean and highest of `documents` of them.
 
     Hits that score hardly higher than this were not told apart by the model.
@@ -67,8 +64,12 @@ class Results:
     random: RandomScore | None
     timings: Timings
     index: str
-    metadata: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON."""
-        return {**asdict(self), "timings": {**asdict(self.timings), "total_ms": self.timings.total_ms}}
+        return {
+            **vars(self),
+            "hits": [hit._asdict() for hit in self.hits],
+            "random": self.random._asdict() if self.random else None,
+            "timings": {**self.timings._asdict(), "total_ms": self.timings.total_ms},
+        }

@@ -118,9 +118,7 @@ def prompt(engine: SearchEngine, console: Console, *, k: int, history: Path) -> 
             if not text.strip():
                 continue
             try:
-                console.print(
-                    render(engine.search(text, k), engine.checkpoint.tokenizer.token_spans, width=console.width)
-                )
+                console.print(render(engine.search(text, k), engine.model.tokenizer.token_spans, width=console.width))
             except UserError as error:
                 console.print(Text(str(error), style="red"))
             console.print()

@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = ""
         if query.strip():
             engine = self.server.engine
-            body = results_html(engine.search(query, k), engine.checkpoint.tokenizer.token_spans)
+            body = results_html(engine.search(query, k), engine.model.tokenizer.token_spans)
         self._send(HTTPStatus.OK, "text/html", self._whole(query, k, body))
 
     def _whole(self, query: str, k: int, body: str) -> str:

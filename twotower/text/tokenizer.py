@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Encoding
 from tokenizers import Tokenizer as RustTokenizer
 
 from twotower.cache import cached_folder, content_key
@@ -22,6 +23,7 @@ from twotower.text.memo import WordMemo
 from twotower.text.tokens import Tokens, TokenStatistics, concatenate, to_offsets
 
 PAD, UNKNOWN = pipeline.PAD, pipeline.UNKNOWN
+UNKNOWN_ID = 1
 CHUNK = 8192
 """Texts handed to Rust at once: enough to keep its threads busy, few enough to bound memory."""
 
@@ -104,6 +106,21 @@ class Tokenizer:
         key = content_key("tokens 1", self.hash, max_length, list(texts))
         return Tokens.load(cached_folder("tokens", key, lambda folder: self.encode(texts, max_length).save(folder)))
 
+    def read(self, text: str) -> tuple[list[str], list[str], list[int]]:
+        """Reads one text, such as a query, without the array machinery that many texts at once need.
+
+        Returns:
+            Its distinct normalised words in order, those of them that the vocabulary does not hold, and its ids, which
+            are those of `encode`, not cut.
+        """
+        encoding = self._rust.encode(text, add_special_tokens=False)
+        ids = encoding.ids
+        if UNKNOWN_ID not in ids:
+            return list(dict.fromkeys(encoding.tokens)), [], ids
+        words = [word for word, _ in self._spelt(text, encoding)]
+        unknown = [word for word, number in zip(words, ids, strict=True) if number == UNKNOWN_ID]
+        return list(dict.fromkeys(words)), list(dict.fromkeys(unknown)), ids
+
     def token_texts(self, text: str) -> list[str]:
         """Returns the normalised tokens of one text as they are looked up, unknown ones too (for highlighting)."""
         return [word for word, _ in self._pieces(text)]
@@ -113,7 +130,9 @@ class Tokenizer:
         return [(word, start, end) for word, (start, end) in self._pieces(text)]
 
     def _pieces(self, text: str) -> list[tuple[str, tuple[int, int]]]:
-        encoding = self._rust.encode(text, add_special_tokens=False)
+        return self._spelt(text, self._rust.encode(text, add_special_tokens=False))
+
+    def _spelt(self, text: str, encoding: Encoding) -> list[tuple[str, tuple[int, int]]]:
         normal = self._rust.normalizer.normalize_str
         return [
             ("".join(normal(text[start:end]).split()) if word == UNKNOWN else word, (start, end))

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from twotower.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import torch  # a process that only searches does without: importing it takes seconds
 
 
 class TokenBatch(NamedTuple):
@@ -51,6 +53,8 @@ class TokenBatch(NamedTuple):
     @staticmethod
     def from_rows(rows: Sequence[Sequence[int]]) -> TokenBatch:
         """Builds a batch from lists of ids; for tests and single queries."""
+        import torch
+
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         ids_T = np.array([item for row in rows for item in row], dtype=np.int64)
         return TokenBatch(torch.from_numpy(ids_T), torch.from_numpy(to_offsets(lengths)))
@@ -122,6 +126,8 @@ class Tokens:
         Args:
             rows: int [B], row numbers from 0 to N - 1.
         """
+        import torch
+
         rows = np.asarray(rows, dtype=np.int64)
         starts_B = self.offsets[rows]
         offsets_B1 = to_offsets(self.offsets[rows + 1] - starts_B)

@@ -1,0 +1,98 @@
+"""The shards of `twotower encode` on a Ray cluster: a task per worker, each taking every n-th shard."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twotower.errors import UserError
+from twotower.model.shards import Plan
+
+CONNECT_SECONDS = 10
+LOCAL = "local"
+"""The address that starts Ray on this machine for the time of the command."""
+
+
+def connect(address: str) -> Any:
+    """Returns the ray module, connected to a cluster (`auto`, `HOST:6379`, `ray://HOST:10001`) or to one started here.
+
+    Raises:
+        UserError: when Ray is not installed or does not answer.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--ray needs Ray, which is not installed: `make ray` installs it.") from None
+    options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
+    try:
+        _knock(address)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"No Ray cluster at --ray {address} ({reason}); `ray start --head` makes one, --ray {LOCAL} needs none."
+        ) from None
+    return ray
+
+
+def _knock(address: str) -> None:
+    """Fails at once where nothing listens; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+
+
+def encode_on_ray(
+    checkpoint: Path, plan: Plan, *, address: str, tasks: int, progress: Callable[[int], None] | None = None
+) -> int:
+    """Encodes a file's shards by tasks of a Ray cluster, whose machines all see the same files under the same paths.
+
+    Args:
+        checkpoint: the exported model.
+        plan: what and where to.
+        address: see `connect`.
+        tasks: how many share the shards; each takes a GPU where the cluster has any, else a processor.
+        progress: called with the number of tasks that have just ended.
+
+    Returns:
+        Number of texts of the whole file.
+
+    Raises:
+        UserError: as `connect` and `encode_shards`, or when a worker died.
+    """
+    ray = connect(address)
+    try:
+        resources = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
+        task = ray.remote(**resources)(_encode_part)
+        waiting = [task.remote(checkpoint, plan, rank, tasks) for rank in range(tasks)]
+        rows = 0
+        while waiting:
+            ended, waiting = ray.wait(waiting)
+            rows = ray.get(ended[0])
+            if progress is not None:
+                progress(len(ended))
+        return rows
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise UserError(str(error.cause)) from None
+        raise
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"A Ray worker was lost ({reason}); the same command goes on where it stopped.") from None
+    finally:
+        ray.shutdown()
+
+
+def _encode_part(checkpoint: Path, plan: Plan, rank: int, tasks: int) -> int:
+    """What one task does, in a process of the cluster."""
+    import torch
+
+    from twotower.model.checkpoint import load
+    from twotower.model.shards import encode_shards
+
+    loaded = load(checkpoint)
+    loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return encode_shards(loaded, plan, rank=rank, world_size=tasks)

@@ -1,0 +1,158 @@
+"""A single query to its vector: straight through the weights where the tower is an mlp.
+
+The towers are written for batches; for one short text nearly all their time is spent on getting from one operation to
+the next. An mlp tower comes down to a dozen array operations, which numpy does in a third of the time.
+
+Shapes: U distinct words of the query, V vocabulary, E embedding, H hidden, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twotower.files import sha256_file
+from twotower.model.plain import read_plain
+from twotower.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from twotower.model.two_tower import TwoTower
+
+Step = Callable[[np.ndarray], np.ndarray]
+LAYER_NORM_EPSILON = 1e-5
+"""What torch's LayerNorm adds to the variance."""
+
+
+class MlpQuery:
+    """The query tower of an mlp model, for one text at a time; gives the tower's vector to 1e-6.
+
+    Args:
+        state: the model's state dict as arrays.
+        count_power: how much repeated words count, see `twotower.model.mlp.WordPooling`.
+    """
+
+    def __init__(self, state: Mapping[str, np.ndarray], *, count_power: float) -> None:
+        self._table_VE = np.asarray(state["embedding.weight"], dtype=np.float32)
+        prefix = "query_tower.layers."
+        layers: dict[int, dict[str, np.ndarray]] = {}
+        for key, array in state.items():
+            if key.startswith(prefix):
+                number, _, name = key.removeprefix(prefix).partition(".")
+                layers.setdefault(int(number), {})[name] = np.asarray(array, dtype=np.float32)
+        self._weight_V = layers.pop(0, {}).get("weight")
+        self._steps = [_step(layers[number]) for number in sorted(layers)]
+        self._count_power = count_power
+
+    def __call__(self, ids: Sequence[int]) -> np.ndarray:
+        """Returns the unit vector [1, D] of a text's word ids."""
+        distinct = dict.fromkeys(ids)
+        words_U = np.array(list(distinct), dtype=np.int64)
+        vectors_UE = self._table_VE[words_U]
+        if len(distinct) == len(ids):
+            vector_E = self._weight_V[words_U] @ vectors_UE if self._weight_V is not None else np.add.reduce(vectors_UE)
+        else:
+            vector_E = self._weights(words_U, [ids.count(word) for word in distinct]) @ vectors_UE
+        vector_E = vector_E * np.float32(max(1, len(ids)) ** -0.5)
+        for step in self._steps:
+            vector_E = step(vector_E)
+        length = float(vector_E @ vector_E) ** 0.5
+        if length <= 1e-12:  # as `twotower.model.pooling.normalise`
+            return np.full((1, len(vector_E)), len(vector_E) ** -0.5, np.float32)
+        return (vector_E / np.float32(length))[None]
+
+    def _weights(self, words_U: np.ndarray, counts: list[int]) -> np.ndarray:
+        weight_U = np.array(counts, dtype=np.float32) ** np.float32(self._count_power)
+        return weight_U if self._weight_V is None else weight_U * self._weight_V[words_U]
+
+
+def _step(layer: Mapping[str, np.ndarray]) -> Step:
+    """Returns what a layer with these parameters does to one vector."""
+    if "norm.weight" in layer:
+        return _residual(layer)
+    weight_HE, bias_H = layer["weight"], layer.get("bias")
+    if bias_H is None:
+        return lambda vector_E: weight_HE @ vector_E
+    return lambda vector_E: np.maximum(weight_HE @ vector_E + bias_H, 0)
+
+
+def _residual(layer: Mapping[str, np.ndarray]) -> Step:
+    # the norm's own scale and shift go into the matrix that follows
+    inner_HE = layer["inner.weight"] * layer["norm.weight"]
+    bias_H = layer["inner.weight"] @ layer["norm.bias"] + layer["inner.bias"]
+    outer_EH, size = layer["outer.weight"], len(layer["norm.weight"])
+    mean_E = np.full(size, 1 / size, np.float32)
+
+    def step(vector_E: np.ndarray) -> np.ndarray:
+        centred_E = vector_E - vector_E @ mean_E
+        scale = np.float32((float(centred_E @ centred_E) / size + LAYER_NORM_EPSILON) ** -0.5)
+        return vector_E + outer_EH @ np.maximum(inner_HE @ (centred_E * scale) + bias_H, 0)
+
+    return step
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryModel:
+    """As much of an exported model as reads queries.
+
+    Attributes:
+        path: its file.
+        sha256: the file's hash.
+        tokenizer: turns text into word ids.
+        max_query_length: the most words of a query it was trained to read.
+        encode: word ids to the unit vector [1, D].
+    """
+
+    path: Path
+    sha256: str
+    tokenizer: Tokenizer
+    max_query_length: int
+    encode: Callable[[Sequence[int]], np.ndarray]
+
+
+def open_query_model(path: Path) -> QueryModel:
+    """Opens an exported model for queries; torch is loaded only where the query tower is no mlp.
+
+    Raises:
+        UserError: as `twotower.model.checkpoint.load`.
+    """
+    content = read_plain(path)
+    opened = content and _open_mlp(path, content)
+    if opened:
+        return opened
+    from twotower.model.checkpoint import load
+
+    checkpoint = load(path)
+    parts: dict[str, Any] = {"path": path, "sha256": checkpoint.sha256, "tokenizer": checkpoint.tokenizer}
+    return QueryModel(**parts, max_query_length=checkpoint.max_query_length, encode=tower_encoder(checkpoint.model))
+
+
+def _open_mlp(path: Path, content: Mapping[str, Any]) -> QueryModel | None:
+    try:
+        model, config = content["model_config"], content["training_stats"]["config"]["resolved"]
+        if model.get("query_tower", "mlp") != "mlp":
+            return None
+        encode = MlpQuery(content["model_state_dict"], count_power=float(model.get("count_power", 0.5)))
+        tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
+        longest = int(config["data"]["max_query_length"])
+        if tokenizer.size != len(content["model_state_dict"]["embedding.weight"]):
+            return None
+    except (KeyError, TypeError, ValueError):
+        return None  # torch's way tells what is wrong
+    return QueryModel(path=path, sha256=sha256_file(path), tokenizer=tokenizer, max_query_length=longest, encode=encode)
+
+
+def tower_encoder(model: TwoTower) -> Callable[[Sequence[int]], np.ndarray]:
+    """Returns what turns word ids into the unit vector [1, D] by the model's own query tower."""
+    import torch
+
+    from twotower.text.tokens import TokenBatch
+
+    def encode(ids: Sequence[int]) -> np.ndarray:
+        with torch.inference_mode():
+            return model.encode_queries(TokenBatch.from_rows([ids])).float().numpy()
+
+    return encode
