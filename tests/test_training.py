@@ -243,7 +243,10 @@ def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen) -> None:
         (["model=gur"], "Did you mean 'gru'"),
         (["model.hiden_dim=3"], "model.hidden_dim"),
         (["model.dropout=1.5"], "model.dropout"),
-        (["optimizer.lr=-1"], "optimizer.lr"),
+        (["optimizer.lr=-1", "data.path=/nowhere"], "optimizer.lr"),  # before the data is read
+        (["index=[faiss_flat,faiss_flta]"], "Did you mean 'faiss_flat'"),
+        (["trainer.limit_train_batches=.001"], "limit_train_batches"),
+        (["logger=tensorboard", "+logger.tensorboard.foo=1"], "foo"),
         (["data.eval_split=test"], "dev"),
         (["evaluation.objective=full/mrr_11"], "full/mrr_1"),
         (["index=faiss_gpu"], "GPU"),

@@ -58,6 +58,7 @@ def instantiate(config: Mapping[str, Any], **kwargs: Any) -> Any:
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate as hydra_instantiate
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     data = plain(config)
     check_targets(data)
@@ -67,7 +68,7 @@ def instantiate(config: Mapping[str, Any], **kwargs: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, (TypeError, ValueError, ImportError)):
+        if isinstance(cause, (TypeError, ValueError, ImportError, MisconfigurationException)):
             raise UserError(f"{data.get('_target_')}: {cause}") from error
         if cause is not None:
             raise cause from None

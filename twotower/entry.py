@@ -91,7 +91,15 @@ def explain(error: Exception) -> str:
         group, names = match.group(2), match.group(3).split()
         choice = match.group(1).split("/")[-1]
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
+    if match := re.search(r"Could not load '([^']+)/([^'/]+)'", lines):  # one of several, as in index=[exact,redis]
+        group, choice = match.groups()
+        names = sorted(path.stem for path in (_conf() / group).glob("*.yaml"))
+        return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     return text or lines
+
+
+def _conf() -> Path:
+    return Path(sys.argv[0]).resolve().parent / "conf"
 
 
 def _nearest_key(key: str) -> str:
@@ -99,8 +107,7 @@ def _nearest_key(key: str) -> str:
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
-    folder = Path(sys.argv[0]).resolve().parent / "conf"
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with initialize_config_dir(str(_conf()), version_base="1.3"):
         config = OmegaConf.to_container(compose("train"), resolve=False)
     names: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Settings that no room of the package checks by itself, checked before any data is read."""
+"""The whole config checked before any data is read: what the rooms check themselves, and what no room would."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ TOP_LEVEL = (
 
 EVALUATION = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples")
 OWN_TRAINER = ("_target_", "threads", "cache_chunk")
+ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true", "bf16", "32", "16", "64")
 NEEDED_CALLBACKS = ("evaluate", "record", "checkpoint", "export")
 """A run without one of these would leave no result; the others may be taken out."""
 
 
 def check_settings(config: Mapping[str, Any]) -> None:
-    """Checks the top level, the seed, and the groups trainer, evaluation and callbacks.
+    """Checks every group but `index` and `logger`, which are checked where they are opened.
 
     Args:
         config: the full resolved config, plain data.
@@ -37,9 +39,86 @@ def check_settings(config: Mapping[str, Any]) -> None:
         raise UserError(f"seed={config['seed']} must be below 2 ** 32.")
     check_trainer(config["trainer"])
     check_evaluation(config["evaluation"])
+    check_callbacks(config["callbacks"])
+    check_data(config)
+    check_learning(config)
+
+
+def check_callbacks(callbacks: Mapping[str, Any]) -> None:
+    """Checks the `callbacks` group by building each once, and what Lightning's own would take without a word.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    from twotower.config import instantiate
+
     for name in NEEDED_CALLBACKS:
-        if not config["callbacks"].get(name):
+        if not callbacks.get(name):
             raise UserError(f"callbacks.{name} can't be taken out: without it a run leaves no result.")
+    stopping = callbacks.get("early_stopping")
+    if stopping:
+        check_count("callbacks.early_stopping.patience", stopping["patience"])
+        check_number("callbacks.early_stopping.min_delta", stopping.get("min_delta", 0.0), at_least=0)
+        check_choice("callbacks.early_stopping.mode", stopping["mode"], ("max", "min"))
+        check_monitor("callbacks.early_stopping.monitor", stopping["monitor"])
+    for settings in callbacks.values():
+        if settings:
+            instantiate(settings)
+
+
+def check_monitor(key: str, name: Any) -> None:
+    """Checks the name of a logged metric: Lightning waits for one that never comes without a word.
+
+    Raises:
+        UserError: for a name that no run logs.
+    """
+    from twotower.evaluation.names import METRICS
+
+    logged = [f"eval_{protocol}/{item}" for protocol in ("full", "rerank") for item in METRICS]
+    check_choice(key, name, [*logged, "train_loss", "train_accuracy"])
+
+
+def check_data(config: Mapping[str, Any]) -> None:
+    """Checks the groups `data` (all but its source, which checks itself) and `text`.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    from twotower.data.datamodule import check_config as check_data_settings
+    from twotower.data.negatives import check_negatives
+    from twotower.text.pipeline import check_config as check_text
+
+    settings = check_data_settings(config["data"])
+    kind, _ = check_negatives(settings["negatives"])
+    if config["loss"].get("mining") == "explicit" and kind == "in_batch":
+        raise UserError(
+            "loss.mining=explicit needs explicit negatives: set data.negatives.kind and data.negatives.count, "
+            "or mine in the batch with loss.mining=semi_hard, batch_hard, random or all."
+        )
+    check_text(config["text"])
+
+
+def check_learning(config: Mapping[str, Any]) -> None:
+    """Checks embedding, model, loss, optimizer and scheduler by building them for a vocabulary of two words.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    from twotower.embedding.build import check_embedding, check_source
+    from twotower.model.module import TwoTowerModule
+    from twotower.model.two_tower import check_model
+    from twotower.optimizer.build import build_optimizer, parameter_groups
+    from twotower.scheduler.build import check_scheduler
+
+    embedding = check_embedding(config["embedding"])
+    check_source(embedding)
+    check_model(config["model"])
+    module = TwoTowerModule(config=dict(config), vocabulary_size=2, embedding_dim=embedding["dim"])
+    rate = check_number("optimizer.lr", config["optimizer"].get("lr"), above=0)
+    build_optimizer(config["optimizer"], parameter_groups(module, lr=rate, embedding_lr=embedding["learning_rate"]))
+    schedule = check_scheduler(config["scheduler"])
+    if schedule.get("monitor"):
+        check_monitor("scheduler.monitor", schedule["monitor"])
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:
@@ -55,12 +134,32 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     check_count("trainer.max_epochs", trainer["max_epochs"])
     if trainer.get("gradient_clip_val") is not None:
         check_number("trainer.gradient_clip_val", trainer["gradient_clip_val"], at_least=0)
-    check_number("trainer.limit_train_batches", trainer.get("limit_train_batches", 1.0), above=0)
+    check_parallel(trainer)
     check_count("trainer.accumulate_grad_batches", trainer.get("accumulate_grad_batches", 1))
     if trainer.get("threads") is not None:
         check_count("trainer.threads", trainer["threads"])
+    if trainer.get("cache_chunk") is not None:
+        check_count("trainer.cache_chunk", trainer["cache_chunk"])
     if trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError(f"trainer.accelerator={trainer['accelerator']}: this machine has no GPU; use trainer=cpu.")
+
+
+def check_parallel(trainer: Mapping[str, Any]) -> None:
+    """Checks how much of the data is trained on, in what precision and on what, in words of ours, not Lightning's.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    batches = trainer.get("limit_train_batches", 1.0)
+    if isinstance(batches, float):
+        check_number("trainer.limit_train_batches", batches, above=0, at_most=1)
+    else:
+        check_count("trainer.limit_train_batches", batches)
+    accelerator = check_choice("trainer.accelerator", trainer.get("accelerator", "cpu"), ACCELERATORS)
+    check_choice("trainer.precision", str(trainer.get("precision", "32-true")), PRECISIONS)
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, (int, float)) and not (devices == -1 and accelerator != "cpu"):
+        check_count("trainer.devices", devices)
 
 
 def check_evaluation(evaluation: Mapping[str, Any]) -> None:

@@ -54,6 +54,10 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
         logger.log_hyperparams(_for_wandb(config, experiment) if name == "wandb" else masked(dict(config)))
     except ModuleNotFoundError as error:
         raise UserError(f"logger={name} needs the package {error.name}: pip install 'twotower[{name}]'.") from error
+    except TypeError as error:
+        if "keyword argument" not in str(error):
+            raise
+        raise UserError(f"logger.{name}: {error}.") from error
     except Exception as error:
         if not type(error).__module__.startswith("wandb"):
             raise

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from twotower.callbacks.base import RunCallback, RunContext
@@ -23,6 +24,7 @@ from twotower.data.report import make_report, report_table
 from twotower.distributed import SilentRecord, check_launch, rank
 from twotower.embedding.build import build as build_embedding
 from twotower.ending import finish
+from twotower.errors import UserError
 from twotower.index.export import check as check_indexes
 from twotower.model.checkpoint import check_resume
 from twotower.model.module import TwoTowerModule
@@ -219,7 +221,11 @@ def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trai
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, datamodule=context.data, ckpt_path=None if resume is None else str(resume), weights_only=True)
+    try:
+        resume_from = None if resume is None else str(resume)
+        trainer.fit(module, datamodule=context.data, ckpt_path=resume_from, weights_only=True)
+    except MisconfigurationException as error:  # what Lightning can tell only once it knows the data's size
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     return trainer
 
 

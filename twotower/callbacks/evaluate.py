@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from twotower.callbacks.base import RunCallback
+from twotower.checks import check_count
 from twotower.errors import UserError, nearest
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.ranking import Ranking
@@ -34,10 +35,9 @@ class Evaluate(RunCallback):
     """
 
     def __init__(self, *, every_n_epochs: int = 1, max_queries: int | None = 1000) -> None:
-        if every_n_epochs < 1:
-            raise UserError(f"callbacks.evaluate.every_n_epochs={every_n_epochs} must be at least 1.")
-        if max_queries is not None and max_queries < 1:
-            raise UserError(f"callbacks.evaluate.max_queries={max_queries} must be at least 1, or null for all.")
+        check_count("callbacks.evaluate.every_n_epochs", every_n_epochs)
+        if max_queries is not None:
+            check_count("callbacks.evaluate.max_queries", max_queries)
         self.every_n_epochs = every_n_epochs
         self.max_queries = max_queries
         self.rankings: dict[str, Ranking] = {}

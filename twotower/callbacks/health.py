@@ -11,7 +11,7 @@ import torch
 
 from twotower.callbacks.base import RunCallback
 from twotower.callbacks.evaluate import Evaluate
-from twotower.errors import UserError
+from twotower.checks import check_count, check_flag, check_number
 from twotower.model.module import TwoTowerModule
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,11 @@ class Health(RunCallback):
         max_cosine: float = 0.98,
         min_distinct_top1: float = 0.02,
     ) -> None:
-        if patience_steps < 1:
-            raise UserError(f"callbacks.health.patience_steps={patience_steps} must be at least 1.")
-        self.stop = stop
+        self.stop = check_flag("callbacks.health.stop", stop)
+        check_count("callbacks.health.patience_steps", patience_steps)
+        check_number("callbacks.health.tolerance", tolerance, at_least=0)
+        check_number("callbacks.health.max_cosine", max_cosine, above=0, at_most=1)
+        check_number("callbacks.health.min_distinct_top1", min_distinct_top1, at_least=0, at_most=1)
         self.patience_steps = patience_steps
         self.tolerance = tolerance
         self.max_cosine = max_cosine

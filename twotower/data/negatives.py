@@ -28,7 +28,7 @@ def build(config: dict[str, Any], collection: Collection, split: str) -> Negativ
     Raises:
         UserError: for an unknown kind or key, a count that does not go with it, or a kind the data cannot give.
     """
-    kind, count = _checked(config)
+    kind, count = check_negatives(config)
     if kind == "in_batch":
         return None
     relevance = Relevance(collection, [split])
@@ -52,7 +52,12 @@ def build(config: dict[str, Any], collection: Collection, split: str) -> Negativ
     return pool
 
 
-def _checked(config: dict[str, Any]) -> tuple[str, int]:
+def check_negatives(config: dict[str, Any]) -> tuple[str, int]:
+    """Returns kind and count of the explicit negatives that `data.negatives` asks for.
+
+    Raises:
+        UserError: for an unknown kind or key, or a count that does not go with the kind.
+    """
     known = ("kind", "count", "depth", "skip")
     for key in config:
         if key not in known:

@@ -148,6 +148,22 @@ def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def check_source(settings: Mapping[str, Any]) -> None:
+    """Checks that what a checked config reads its vectors from is there and has their dimension.
+
+    Raises:
+        UserError: when it is not.
+    """
+    if settings["kind"] == "glove":
+        from twotower.embedding.glove import check_glove
+
+        check_glove(settings["dim"])
+    if settings["kind"] == "file":
+        from twotower.embedding.files import open_file
+
+        open_file(settings)
+
+
 def _known(
     settings: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -18,18 +18,17 @@ from twotower.errors import UserError
 FORMATS = ("text", "binary")
 
 
-def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the vectors of a vocabulary's words; a word that stands there twice counts the first time.
+def open_file(settings: Mapping[str, Any]) -> tuple[Path, int, bool, bool]:
+    """Reads the head of a file of word vectors.
 
     Args:
         settings: path, dim, and format (text or binary; None: seen from the content).
-        words: the vocabulary, in index order.
 
     Returns:
-        Indices int64 [K] of the words found, and their vectors float32 [K, D].
+        Its path, its dimension, whether there is a header line, and whether it is binary.
 
     Raises:
-        UserError: when the file is missing, is malformed (with the line or record number) or has another dimension.
+        UserError: when the file is missing, does not begin as such a file does, or has another dimension.
     """
     if not settings["path"]:
         raise UserError("embedding=file needs embedding.path=FILE (word2vec text or binary, or GloVe text).")
@@ -47,6 +46,23 @@ def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.
     binary = settings["format"] == "binary" or (settings["format"] is None and header and _is_binary(head))
     if binary and not header:
         raise UserError(f"{path}:1: a word2vec binary file starts with a line '<words> <dimension>'.")
+    return path, dim, header, binary
+
+
+def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the vectors of a vocabulary's words; a word that stands there twice counts the first time.
+
+    Args:
+        settings: path, dim, and format (text or binary; None: seen from the content).
+        words: the vocabulary, in index order.
+
+    Returns:
+        Indices int64 [K] of the words found, and their vectors float32 [K, D].
+
+    Raises:
+        UserError: when the file is missing, is malformed (with the line or record number) or has another dimension.
+    """
+    path, dim, header, binary = open_file(settings)
     index = {word: number for number, word in reversed(list(enumerate(words)))}
     read = _read_binary if binary else _read_text
     found: dict[int, np.ndarray] = {}

@@ -35,6 +35,18 @@ def glove_folder() -> Path:
     return folder
 
 
+def check_glove(dim: int) -> Path:
+    """Returns the folder of `glove_folder` if the vectors there have this dimension.
+
+    Raises:
+        UserError: when the package is missing or the dimension is not 50.
+    """
+    folder = glove_folder()
+    if dim != DIM:
+        raise UserError(f"embedding.dim={dim} does not fit embedding=glove, whose vectors have {DIM}; set {DIM}.")
+    return folder
+
+
 def glove_vectors(words: Sequence[str], *, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Looks words up as they are, and in lower case where that fails.
 
@@ -52,9 +64,7 @@ def glove_vectors(words: Sequence[str], *, dim: int) -> tuple[np.ndarray, np.nda
     import pyarrow.parquet as pq
     from pyarrow import array
 
-    folder = glove_folder()
-    if dim != DIM:
-        raise UserError(f"embedding.dim={dim} does not fit embedding=glove, whose vectors have {DIM}; set {DIM}.")
+    folder = check_glove(dim)
     names = pq.read_table(folder / "glove_6B_index.parquet").column("index")  # in the order of the matrix's rows
     found_V = pc.index_in(array(list(words)), value_set=names)
     lower_V = pc.index_in(array([word.lower() for word in words]), value_set=names)

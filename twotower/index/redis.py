@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import redis
 
-from twotower.errors import UserError, nearest
+from twotower.checks import check_choice
+from twotower.errors import UserError
 from twotower.files import read_json, write_json
 from twotower.index.addresses import refuse_password
 from twotower.index.base import Index, Probe, need
@@ -76,8 +77,7 @@ class RedisIndex(Index):
     ) -> None:
         super().__init__(name=name)
         algorithm = str(algorithm).upper()
-        works = "HNSW or FLAT" + nearest(algorithm, ["HNSW", "FLAT"])
-        need(algorithm in ("HNSW", "FLAT"), name, "algorithm", algorithm, works)
+        check_choice(f"index.{name}.algorithm", algorithm, ("HNSW", "FLAT"))
         for key, value in (("m", m), ("ef_construction", ef_construction), ("ef_search", ef_search)):
             need(value >= 1, name, key, value, "at least 1")
         need(batch_size >= 1, name, "batch_size", batch_size, "at least 1")
