@@ -31,7 +31,16 @@ SCRIPTS: dict[str, list[str]] = {
     "encode": [],
     "sweep": [],
     "metrics": [],
-    "ranking": ["--queries", "7000", "--documents", "1000000", "--only", "twotower,sentence-transformers"],
+    "ranking": [
+        "--queries",
+        "7000",
+        "--documents",
+        "1000000",
+        "--only",
+        "twotower,sentence-transformers",
+        "--repeats",
+        "2",
+    ],
     "redis_export": [],
     "indexes": ["--compare"],
 }
