@@ -70,6 +70,16 @@ def test_a_full_disk_is_one_clear_line_and_keeps_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_compiled_writer_s_full_disk_is_one_clear_line_too(tmp_path):
+    told = "Error in write_index: failed: write error: 62222 != 6959104 (No space left on device)"
+    refused = pytest.raises(UserError, match=r"Cannot write .*a\.bin: No space left on device\. Free space")
+    with refused, atomic_path(tmp_path / "a.bin"):
+        raise RuntimeError(told)
+    with pytest.raises(RuntimeError, match="something else"), atomic_path(tmp_path / "a.bin"):
+        raise RuntimeError("something else")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_folder_s_hash_depends_on_names_and_content(tmp_path):
     folder = tmp_path / "f"
     folder.mkdir()

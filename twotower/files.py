@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from twotower.errors import UserError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a write that has no room left."""
 
 
 @contextmanager
@@ -38,6 +42,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise UserError(
             f"Cannot write {final}: {error.strerror or error}. Free space or choose another folder."
         ) from error
+    except RuntimeError as error:  # what compiled writers make of it, FAISS for one
+        reason = next((text for text in map(os.strerror, NO_ROOM) if text in str(error)), None)
+        if reason is None:
+            raise
+        raise UserError(f"Cannot write {final}: {reason}. Free space or choose another folder.") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from twotower.errors import UserError
-from twotower.index.vectors import Shards, best_first, blocks, normalise, sample_rows, take, write_npy
+from twotower.index.vectors import Shards, best_first, blocks, new_npy, normalise, sample_rows, take, write_npy
 
 
 def test_normalise_gives_unit_rows_and_leaves_zeros():
@@ -62,6 +65,25 @@ def test_write_npy_reports_progress_and_normalises(tmp_path):
     write_npy(tmp_path / "v.npy", np.full((5, 2), 2.0), progress=lambda *call: calls.append(call), stage="write")
     np.testing.assert_allclose(np.load(tmp_path / "v.npy"), np.full((5, 2), 0.5**0.5), rtol=1e-6)
     assert calls[-1] == ("write", 5, 5)
+
+
+def test_a_new_file_has_its_room_on_the_disk_before_anything_is_written(tmp_path):
+    new_npy(tmp_path / "v.npy", "float32", (1000, 256))
+    status = (tmp_path / "v.npy").stat()
+    assert status.st_blocks * 512 >= status.st_size > 1000 * 256 * 4
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path):
+    script = (
+        "import resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from pathlib import Path\n"
+        "from twotower.index.vectors import new_npy\n"
+        f"new_npy(Path({str(tmp_path / 'v.npy')!r}), 'float32', (1000, 256))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "UserError: Cannot write" in done.stderr
+    assert "v.npy (1.0 MB): File too large. Free space" in done.stderr
 
 
 def test_best_first_breaks_ties_by_row_and_puts_missing_last():

@@ -5,7 +5,10 @@ Legend: N documents, D dimension, B rows of one block, Q queries, K ranks.
 
 from __future__ import annotations
 
+import errno
 import logging
+import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,6 +116,36 @@ def sample_rows(count: int, size: int, seed: int) -> np.ndarray:
     return np.sort(generator.choice(count, size=min(size, count), replace=False)).astype(np.int64)
 
 
+def new_npy(path: Path, dtype: str, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Creates a .npy file and maps it for writing, its room on the disk taken first.
+
+    A map over room that is not there ends the process with a bus error as soon as the disk is full.
+
+    Raises:
+        UserError: when the disk has no room for it.
+    """
+    try:
+        out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        _take_room(path)
+    except OSError as error:
+        size = np.dtype(dtype).itemsize * math.prod(shape) / 1e6
+        raise UserError(
+            f"Cannot write {path} ({size:,.1f} MB): {error.strerror or error}. Free space or choose another folder."
+        ) from error
+    return out
+
+
+def _take_room(path: Path) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):  # file systems that cannot
+                raise
+
+
 def write_npy(
     path: Path, vectors: Vectors, *, dtype: str = "float32", progress: Progress | None = None, stage: str = "copy"
 ) -> None:
@@ -123,7 +156,7 @@ def write_npy(
         out = np.lib.format.open_memmap(path, mode="r+")
         log.info("%s: going on at row %d of %d", path.name, done, count)
     else:
-        out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(count, dim))
+        out = new_npy(path, dtype, (count, dim))
     noted = done
     for start, block_BD in blocks(vectors, start=done):
         stop = start + len(block_BD)
