@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from twotower.data.collection import Candidates, Collection, Judgements
+from twotower.data.lines import is_one_line, shown
 from twotower.errors import UserError, nearest
 
 
@@ -62,6 +63,10 @@ def _collect(name: str, ids: dict[str, str], parts: dict[str, Any]) -> Collectio
         titles.append(title)
         texts.append(text)
     queries = _queries(ids, parts)
+    for what, items in (("document", document_ids), ("query", list(queries))):
+        bad = next((item for item in items if not is_one_line(item)), None)
+        if bad is not None:
+            raise UserError(f"data.source.splits: {what} id {shown(bad)} of '{name}' holds a control character.")
     document_rows = {item: row for row, item in enumerate(document_ids)}
     query_rows = {item: row for row, item in enumerate(queries)}
     judgements: dict[str, Judgements] = {}
