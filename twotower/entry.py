@@ -226,7 +226,9 @@ def _tell(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {message}", style="red"))
+    from twotower.runs.text import visible
+
+    Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {visible(message)}", style="red"))
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

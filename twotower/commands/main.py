@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from twotower.errors import UserError, nearest
+from twotower.runs.text import visible
 
 CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
 """Errors of the file system that the user can mend; others are ours and keep their traceback."""
@@ -48,7 +49,7 @@ def main() -> None:
     try:
         sys.exit(cli(standalone_mode=False) or 0)
     except UserError as error:
-        click.secho(f"twotower: {error}", fg="red", err=True)
+        click.secho(f"twotower: {visible(str(error))}", fg="red", err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)
