@@ -5,6 +5,7 @@ Each split is an id of its own (`beir/scifact/train`, `beir/scifact/test`); all 
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import Any
 
 from twotower.data.collection import Candidates, Collection, Judgements
@@ -32,6 +33,7 @@ def load(splits: dict[str, str] | None, name: str | None = None) -> Collection:
         raise
     except Exception as error:  # downloads and parsers of some forty collections raise as many kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = shorten(reason, width=160, placeholder=" ...")  # a failed download lists every address it tried
         raise UserError(f"data.source.splits={splits}: ir_datasets cannot read it ({reason}).") from error
 
 
