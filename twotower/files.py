@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from twotower.errors import UserError
+
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""What numpy says, without an error number, when a disk takes only part of an array."""
 
 
 @contextmanager
@@ -33,11 +37,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         _replace(temporary, final)
     except OSError as error:
+        reason = error.strerror or str(error)
         if error.errno is None:
-            raise
-        raise UserError(
-            f"Cannot write {final}: {error.strerror or error}. Free space or choose another folder."
-        ) from error
+            if not SHORT_WRITE.fullmatch(reason):
+                raise
+            reason = "No space left on device"
+        raise UserError(f"Cannot write {final}: {reason}. Free space or choose another folder.") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

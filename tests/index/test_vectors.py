@@ -1,8 +1,11 @@
+import errno
+import os
+
 import numpy as np
 import pytest
 
 from twotower.errors import UserError
-from twotower.index.vectors import Shards, best_first, blocks, normalise, sample_rows, take, write_npy
+from twotower.index.vectors import Shards, best_first, blocks, new_array_file, normalise, sample_rows, take, write_npy
 
 
 def test_normalise_gives_unit_rows_and_leaves_zeros():
@@ -85,3 +88,20 @@ def test_best_first_is_a_plain_sort_whether_or_not_hits_come_in_order(seed):
         hits = sorted(hits, key=lambda hit: (-hit[0], hit[1])) + [(-np.inf, -1)] * (6 - len(hits))
         assert found_rows[number].tolist() == [row for _, row in hits]
         np.testing.assert_array_equal(found_scores[number], np.float32([score for score, _ in hits]))
+
+
+def test_room_for_an_array_file_is_taken_before_it_is_mapped(tmp_path, monkeypatch):
+    # A map of a file that the disk can't hold would end the process by SIGBUS at the first page without room.
+    array = new_array_file(tmp_path / "fits.npy", dtype="float32", shape=(5000, 8))
+    assert (tmp_path / "fits.npy").stat().st_blocks * 512 >= 5000 * 8 * 4
+    assert not array.any()
+    array[:] = 1
+    array.flush()
+    assert np.load(tmp_path / "fits.npy").sum() == 40000
+
+    def full(descriptor, start, length):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*full\.npy'"):
+        new_array_file(tmp_path / "full.npy", dtype="float32", shape=(5000, 8))

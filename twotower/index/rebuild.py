@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from twotower.data.documents import DocumentStore
 from twotower.index.export import check, export
 from twotower.index.manifest import run_identity
 from twotower.index.resume import note_rows, part_folder, rows_done
-from twotower.index.vectors import Progress
+from twotower.index.vectors import Progress, new_array_file
 from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
 from twotower.model.encoding import encode
 
@@ -60,8 +60,10 @@ def encode_documents(
     """
     shape = (documents.count, checkpoint.model.output_dim)
     done = rows_done(path)
-    mode: Literal["r+", "w+"] = "r+" if done else "w+"
-    out_ND = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=shape)
+    if done:
+        out_ND: np.memmap = np.lib.format.open_memmap(path, mode="r+", dtype=np.float32, shape=shape)
+    else:
+        out_ND = new_array_file(path, dtype="float32", shape=shape)
     for start in range(done, documents.count, CHUNK):
         chunk = documents.fetch(range(start, min(start + CHUNK, documents.count)))
         # As in Collection.document_texts: what the tower read while it was trained.

@@ -6,6 +6,7 @@ Legend: N documents, D dimension, B rows of one block, Q queries, K ranks.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,6 +114,22 @@ def sample_rows(count: int, size: int, seed: int) -> np.ndarray:
     return np.sort(generator.choice(count, size=min(size, count), replace=False)).astype(np.int64)
 
 
+def new_array_file(path: str | Path, *, dtype: str, shape: tuple[int, ...]) -> np.memmap:
+    """Creates a .npy file of zeros to fill through its memory map; the disk must have room for all of it.
+
+    Raises:
+        OSError: when it has not. Without this the kernel would kill the process (SIGBUS) at a page it can't store.
+    """
+    array: np.memmap = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        with open(path, "r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+    return array
+
+
 def write_npy(
     path: Path, vectors: Vectors, *, dtype: str = "float32", progress: Progress | None = None, stage: str = "copy"
 ) -> None:
@@ -123,7 +140,7 @@ def write_npy(
         out = np.lib.format.open_memmap(path, mode="r+")
         log.info("%s: going on at row %d of %d", path.name, done, count)
     else:
-        out = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=(count, dim))
+        out = new_array_file(path, dtype=dtype, shape=(count, dim))
     noted = done
     for start, block_BD in blocks(vectors, start=done):
         stop = start + len(block_BD)
