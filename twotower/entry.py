@@ -152,6 +152,8 @@ def job(config: DictConfig) -> float | None:
 
 def closed_to_us(error: OSError) -> str | None:
     """Returns an error of the file system that the user can mend as one line; None for others."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+        return f"Cannot write: {error.strerror}. Free space or choose other folders (hydra.run.dir, TWOTOWER_CACHE)."
     if error.errno not in CLOSED_TO_US or error.filename is None:
         return None
     return f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write."

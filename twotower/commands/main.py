@@ -54,9 +54,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        if error.errno not in CLOSED_TO_US or error.filename is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # told of without a name, once a file is open
+        if error.errno not in CLOSED_TO_US or (error.filename is None and not full):
             raise
-        click.secho(f"twotower: cannot write {error.filename}: {error.strerror}.", fg="red", err=True)
+        where = "" if error.filename is None else f" {error.filename}"
+        click.secho(f"twotower: cannot write{where}: {error.strerror}.", fg="red", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()
