@@ -80,6 +80,28 @@ def test_a_compiled_writer_s_full_disk_is_one_clear_line_too(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_an_array_that_a_full_disk_takes_in_part_is_told_of_as_such(tmp_path):
+    script = (
+        "import resource, signal\n"
+        "import numpy as np\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "from twotower.files import atomic_path\n"
+        f"with atomic_path({str(tmp_path / 'a')!r}) as folder:\n"
+        "    folder.mkdir()\n"
+        "    np.save(folder / 'b.npy', np.zeros(5000))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "UserError: Cannot write" in done.stderr.splitlines()[-1]
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_without_a_number_that_is_not_about_space_stays_what_it_is(tmp_path):
+    with pytest.raises(OSError, match="another matter"), atomic_path(tmp_path / "a"):
+        raise OSError("another matter")
+
+
 def test_a_folder_s_hash_depends_on_names_and_content(tmp_path):
     folder = tmp_path / "f"
     folder.mkdir()

@@ -152,6 +152,8 @@ def job(config: DictConfig) -> float | None:
 
 def closed_to_us(error: OSError) -> str | None:
     """Returns an error of the file system that the user can mend as one line; None for others."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+        return f"Cannot write: {error.strerror}. Free space or choose other folders (hydra.run.dir, TWOTOWER_CACHE)."
     if error.errno not in CLOSED_TO_US or error.filename is None:
         return None
     return f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write."
@@ -226,7 +228,9 @@ def _tell(message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {message}", style="red"))
+    from twotower.runs.text import visible
+
+    Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {visible(message)}", style="red"))
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from twotower.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a write that has no room left."""
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""What numpy says, without an error number, when a disk takes only part of an array."""
 
 
 @contextmanager
@@ -37,16 +40,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         _replace(temporary, final)
     except OSError as error:
+        reason = error.strerror or str(error)
         if error.errno is None:
-            raise
-        raise UserError(
-            f"Cannot write {final}: {error.strerror or error}. Free space or choose another folder."
-        ) from error
-    except RuntimeError as error:  # what compiled writers make of it, FAISS for one
-        reason = next((text for text in map(os.strerror, NO_ROOM) if text in str(error)), None)
-        if reason is None:
-            raise
+            if not SHORT_WRITE.fullmatch(reason):
+                raise
+            reason = os.strerror(errno.ENOSPC)
         raise UserError(f"Cannot write {final}: {reason}. Free space or choose another folder.") from error
+    except RuntimeError as error:  # what compiled writers make of it, FAISS for one
+        told = next((text for text in map(os.strerror, NO_ROOM) if text in str(error)), None)
+        if told is None:
+            raise
+        raise UserError(f"Cannot write {final}: {told}. Free space or choose another folder.") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -87,6 +87,20 @@ def test_compare_and_diff(at_home):
     assert "The configs are the same" not in words(call("diff", "mlp-contrastive-0", "mlp-contrastive-1"))
 
 
+def test_brackets_and_control_characters_of_queries_are_shown_and_do_nothing():
+    from types import SimpleNamespace
+
+    from rich.console import Console
+
+    from twotower.commands.compare import _queries_table
+
+    item = SimpleNamespace(query="drop [/tmp] [bold]\x1b[2J", ranks=[1, None], first_hits=["d[/x]"] * 2, texts=["", ""])
+    out = io.StringIO()
+    Console(file=out, width=160).print(_queries_table([item]))
+    assert "drop [/tmp] [bold]\u241b[2J" in out.getvalue()
+    assert "\x1b" not in out.getvalue()
+
+
 def test_compare_says_when_two_are_alike(at_home):
     assert "can't be told apart" in words(call("compare", "mlp-contrastive-1", "mlp-contrastive-2"))
     with pytest.raises(UserError, match="2 to 26 runs"):

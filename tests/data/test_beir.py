@@ -72,6 +72,10 @@ def test_gzipped_files_are_read(tmp_path):
         ({"corpus": [{"_id": "d1"}]}, r"corpus.jsonl:1: needs 'text'"),
         ({"corpus": [{"text": "x"}]}, r"corpus.jsonl:1: needs '_id'"),
         ({"corpus": [{"_id": "d1", "text": "\ud800"}]}, r"corpus.jsonl:1: 'text' holds half of a surrogate"),
+        ({"corpus": [*CORPUS, {"_id": "d\t4", "text": "x"}]}, r"corpus.jsonl:4: '_id' holds a control .*: 'd\\t4'"),
+        ({"corpus": [{"_id": "\x1b[2Jd", "text": "x"}]}, r"corpus.jsonl:1: '_id' holds a control .*: '\\x1b\[2Jd'"),
+        ({"queries": [{"_id": "q\u2028", "text": "x"}]}, r"queries.jsonl:1: '_id' holds a control .*: 'q\\u2028'"),
+        ({"splits": {"train": HEADER + "q1\td\x1b9\t1\n"}}, r"train.tsv:2: document id 'd\\x1b9' is not in"),
         ({"corpus": ""}, r"corpus.jsonl is empty"),
         ({"queries": [*QUERIES, {"_id": "q1", "text": "x"}]}, r"queries.jsonl:3: query id 'q1'"),
         ({"splits": {"train": HEADER + "q1\td9\t1\n"}}, r"train.tsv:2: document id 'd9' is not in corpus.jsonl"),
@@ -85,7 +89,15 @@ def test_gzipped_files_are_read(tmp_path):
 def test_errors_name_file_and_line(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as caught:
         beir.load(write(tmp_path, **changes))
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_ids_that_print_and_mean_nothing_special_are_taken(tmp_path):
+    ids = ["GROẞE/ä ö", "日本\u3000語", "a\u00a0b", "\u200bz", "http://e/x?a=1&b=[2]"]
+    found = beir.load(
+        write(tmp_path, corpus=[{"_id": item, "text": "x"} for item in ids], splits={"train": f"q1\t{ids[0]}\t1\n"})
+    )
+    assert found.document_ids == ids
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path):

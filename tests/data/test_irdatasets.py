@@ -52,5 +52,8 @@ def test_what_does_not_fit_is_named(register):
     one = register("four", "q1 0 d1 1\n")
     with pytest.raises(UserError, match="has another text too"):
         irdatasets.load({"train": one, "dev": register("five", "q1 0 d1 1\n", queries="q1\tother\n")})
+    odd = register("seven", "q1 0 d1 1\n", docs="d1\talpha\nd\x1b2\tbeta\n")
+    with pytest.raises(UserError, match=r"document id 'd\\x1b2' of .* holds a control character"):
+        irdatasets.load({"train": odd})
     with pytest.raises(UserError, match="cannot read it"):
         irdatasets.load({"train": register("six", "q1 0 d1 no-number\n")})

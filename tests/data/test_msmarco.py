@@ -70,6 +70,7 @@ def test_limit_takes_the_first_of_each_split(tmp_path):
         (row(1), "query_id 1 was already given"),
         (row(2, query=None), "needs 'query'"),
         (row(None), "needs 'query_id'"),
+        (row("a\x1bb"), r"'query_id' holds a control character.*'a\\x1bb'"),
         (row(2, passages=None), "needs 'passages'"),
         (row(2, passages={"is_selected": [1], "passage_text": []}), "lists of one length"),
         (row(2, (0, 5)), "needs a text and 0 or 1"),

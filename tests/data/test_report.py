@@ -91,3 +91,11 @@ def test_table_shows_the_figures():
     assert "small" in shown
     assert "dev queries" in shown
     assert "50.00%" in shown
+
+
+def test_brackets_in_a_name_are_shown_as_they_are():
+    report = make_report(data_of(make([(0, 0, 1)], [(3, 1, 1)]))) | {"name": "mine [bold] [/x]", "notes": ["[/y]"]}
+    console = Console(file=io.StringIO(), width=120)
+    console.print(report_table(report))
+    assert "mine [bold] [/x]" in console.file.getvalue()
+    assert "[/y]" in console.file.getvalue()

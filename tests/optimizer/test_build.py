@@ -56,7 +56,22 @@ def test_flat_betas_reach_the_optimizer() -> None:
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_choice_lowers_a_loss(path: Path) -> None:
-    config = OmegaConf.to_container(OmegaConf.load(path))
+    lowers_a_loss(OmegaConf.to_container(OmegaConf.load(path)))
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad"])
+def test_sparse_gradients_with_torch_s_own(name: str) -> None:
+    config = {"_target_": f"torch.optim.{name}", "lr": 0.1, "sparse": True}
+    lowers_a_loss(config)
+    for change, message in (
+        ({"fused": True}, r"fused .*; add optimizer\.fused=false"),
+        ({"weight_decay": 0.1}, r"optimizer\.weight_decay=0\.1 of .*; set it to 0"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build_optimizer({**config, **change}, parameter_groups(Holder(), lr=0.01))
+
+
+def lowers_a_loss(config: dict) -> None:
     torch.manual_seed(0)
     holder = Holder(sparse_gradients=bool(config.get("sparse")))
     optimizer = build_optimizer(config, parameter_groups(holder, lr=config["lr"]))

@@ -31,7 +31,34 @@ def test_random_documents_score_below_the_first_hit(engine):
     assert results.hits[0].doc_id == "lonely"
     assert results.random.mean < results.hits[0].score
     assert results.random.mean <= results.random.highest <= 1.0
-    assert results.random.documents == 45
+    assert results.random.documents == 42  # all but the three hits
+    best = engine.search("eigenvalues of a matrix", 45).hits
+    rest = [hit.score for hit in best[3:]]
+    assert results.random.mean == pytest.approx(np.mean(rest), abs=1e-5)
+    assert results.random.highest == pytest.approx(max(rest), abs=1e-5)
+
+
+def test_without_a_document_beside_the_hits_there_is_no_random_score(engine):
+    assert engine.search("matrix", 45).random is None
+
+
+def test_an_index_that_does_not_name_its_sample_still_gives_a_random_score(engine, monkeypatch):
+    monkeypatch.setattr(engine, "sample_rows_S", None)
+    assert engine.search("matrix", 3).random.documents == 45
+
+
+def test_the_sample_s_rows_are_those_of_its_vectors(small, tmp_path, monkeypatch):
+    from twotower.index import export
+
+    monkeypatch.setattr(export, "SAMPLE_SIZE", 20)
+    config = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu"}}
+    engine = SearchEngine.open(small.make_run(tmp_path, small.collection(), config))
+    assert len(set(engine.sample_rows_S.tolist())) == 20
+    _, rows_SK = engine.index.search(engine.sample_SD, 1)
+    assert rows_SK[:, 0].tolist() == engine.sample_rows_S.tolist()
+    hits = {hit.doc_id for hit in engine.search("matrix", 10).hits}
+    sampled = [item.doc_id for item in engine.documents.fetch(engine.sample_rows_S.tolist())]
+    assert engine.search("matrix", 10).random.documents == sum(item not in hits for item in sampled) < 20
 
 
 def test_every_stage_is_timed(engine):

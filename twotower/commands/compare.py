@@ -114,6 +114,9 @@ def _gaps_table(gaps: Sequence[Any]) -> Any:
 
 def _queries_table(items: Sequence[Any]) -> Any:
     from rich.table import Table
+    from rich.text import Text
+
+    from twotower.runs.text import visible
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("query", ratio=2, overflow="fold")
@@ -124,5 +127,5 @@ def _queries_table(items: Sequence[Any]) -> Any:
         cells = [item.query]
         for rank, hit, body in zip(item.ranks, item.first_hits, item.texts, strict=True):
             cells += [">100" if rank is None else str(rank), f"{hit}\n{' '.join((body or '').split())[:90]}".strip()]
-        table.add_row(*cells)
+        table.add_row(*(Text(visible(cell)) for cell in cells))  # as text: brackets in data are no markup
     return table

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from twotower.errors import UserError, nearest
+from twotower.runs.text import visible
 
 CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
 """Errors of the file system that the user can mend; others are ours and keep their traceback."""
@@ -48,14 +49,16 @@ def main() -> None:
     try:
         sys.exit(cli(standalone_mode=False) or 0)
     except UserError as error:
-        click.secho(f"twotower: {error}", fg="red", err=True)
+        click.secho(f"twotower: {visible(str(error))}", fg="red", err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        if error.errno not in CLOSED_TO_US or error.filename is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # told of without a name, once a file is open
+        if error.errno not in CLOSED_TO_US or (error.filename is None and not full):
             raise
-        click.secho(f"twotower: cannot write {error.filename}: {error.strerror}.", fg="red", err=True)
+        where = "" if error.filename is None else f" {error.filename}"
+        click.secho(f"twotower: cannot write{where}: {error.strerror}.", fg="red", err=True)
         sys.exit(2)
     except click.ClickException as error:
         error.show()

@@ -18,6 +18,7 @@ from twotower.data.lines import (
     find_file,
     read_lines,
     read_objects,
+    shown,
     take_id,
     take_number,
     take_text,
@@ -154,7 +155,7 @@ def read_table(
         if place[1] == 1 and query not in query_rows and to_number(value) is None:
             continue  # the header line
         if query not in query_rows:
-            raise complain(place, f"query id '{query}' is not in queries.jsonl.")
+            raise complain(place, f"query id {shown(query)} is not in queries.jsonl.")
         if document not in document_rows:
-            raise complain(place, f"document id '{document}' is not in corpus.jsonl.")
+            raise complain(place, f"document id {shown(document)} is not in corpus.jsonl.")
         yield place, query_rows[query], document_rows[document], take_number(value, value_name, place)

@@ -5,9 +5,11 @@ Each split is an id of its own (`beir/scifact/train`, `beir/scifact/test`); all 
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import Any
 
 from twotower.data.collection import Candidates, Collection, Judgements
+from twotower.data.lines import is_one_line, shown
 from twotower.errors import UserError, nearest
 
 
@@ -31,6 +33,7 @@ def load(splits: dict[str, str] | None, name: str | None = None) -> Collection:
         raise
     except Exception as error:  # downloads and parsers of some forty collections raise as many kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = shorten(reason, width=160, placeholder=" ...")  # a failed download lists every address it tried
         raise UserError(f"data.source.splits={splits}: ir_datasets cannot read it ({reason}).") from error
 
 
@@ -62,6 +65,10 @@ def _collect(name: str, ids: dict[str, str], parts: dict[str, Any]) -> Collectio
         titles.append(title)
         texts.append(text)
     queries = _queries(ids, parts)
+    for what, items in (("document", document_ids), ("query", list(queries))):
+        bad = next((item for item in items if not is_one_line(item)), None)
+        if bad is not None:
+            raise UserError(f"data.source.splits: {what} id {shown(bad)} of '{name}' holds a control character.")
     document_rows = {item: row for row, item in enumerate(document_ids)}
     query_rows = {item: row for row, item in enumerate(queries)}
     judgements: dict[str, Judgements] = {}

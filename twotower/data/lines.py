@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -74,12 +75,15 @@ def take_id(value: dict[str, Any], key: str, place: Place) -> str:
     """Returns an id as text; whole numbers are taken as they are written.
 
     Raises:
-        UserError: when it is missing, empty, or neither text nor a whole number.
+        UserError: when it is missing, empty, neither text nor a whole number, or holds a control character.
     """
     found = value.get(key)
     if isinstance(found, bool) or not isinstance(found, (str, int)) or found == "":
         raise complain(place, f"needs '{key}', a text that is not empty; found {shown(found)}.")
-    return clean(str(found), key, place)
+    item = clean(str(found), key, place)
+    if not is_one_line(item):
+        raise complain(place, f"'{key}' holds a control character, which no id may: {shown(item)}.")
+    return item
 
 
 def take_text(value: dict[str, Any], key: str, place: Place, default: str | None = None) -> str:
@@ -114,6 +118,11 @@ def is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_one_line(item: str) -> bool:
+    """Says whether an id is free of control characters and line ends, which break tables and steer terminals."""
+    return item.isprintable() or not any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in item)
 
 
 def take_number(text: str, what: str, place: Place) -> float:

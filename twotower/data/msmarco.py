@@ -14,7 +14,7 @@ from typing import Any
 from twotower.cache import cached_folder, content_key
 from twotower.data import stored
 from twotower.data.collection import Candidates, Collection, Judgements
-from twotower.data.lines import is_utf8, read_objects, shown
+from twotower.data.lines import is_one_line, is_utf8, read_objects, shown
 from twotower.errors import UserError
 
 HUB_NAME = "microsoft/ms_marco"
@@ -163,6 +163,8 @@ def read_row(where: str, value: dict[str, Any]) -> tuple[str, str, list[tuple[st
     query_id, query, passages = (value.get(key) for key in COLUMNS)
     if isinstance(query_id, bool) or not isinstance(query_id, (int, str)) or query_id == "":
         raise UserError(f"{where}: needs 'query_id', a number or text; found {shown(query_id)}.")
+    if not is_one_line(str(query_id)) or not is_utf8(str(query_id)):
+        raise UserError(f"{where}: 'query_id' holds a control character or the like: {shown(query_id)}.")
     if not isinstance(query, str) or not is_utf8(query):
         raise UserError(f"{where}: needs 'query', a text; found {shown(query)}.")
     if isinstance(passages, list):  # a list of passages says the same as passages of lists

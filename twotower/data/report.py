@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from rich.text import Text
 
 from twotower.data.collection import Collection, Judgements
 from twotower.data.datamodule import RetrievalData
@@ -163,7 +164,9 @@ def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
 
 def report_table(report: dict[str, Any]) -> Table:
     """Lays a report out for the terminal."""
-    table = Table(title=f"Data: {report['name']} ({report['fingerprint'][:12]})", title_justify="left")
+    # as text: brackets in a name are no markup
+    title = Text(f"Data: {report['name']} ({report['fingerprint'][:12]})", style="table.title")
+    table = Table(title=title, title_justify="left")
     for heading in ("", "documents", report["train_split"] + " queries", report["eval_split"] + " queries"):
         table.add_column(heading, justify="left" if not heading else "right")
     train, evaluation = (report["splits"][report[key]] for key in ("train_split", "eval_split"))
@@ -179,6 +182,6 @@ def report_table(report: dict[str, Any]) -> Table:
     table.add_row("copies of another", *(f"{copies[key]:,}" for key in ("documents", "train_queries", "eval_queries")))
     table.add_row("in both splits", f"{report['shared']['documents']:,}", "", f"{report['shared']['query_ids']:,}")
     table.add_row("vocabulary", f"{report['vocabulary']['size']:,}", "", "")
-    table.caption = "\n".join(report["notes"]) or None
+    table.caption = Text("\n".join(report["notes"]), style="table.caption") if report["notes"] else None
     table.caption_justify = "left"
     return table

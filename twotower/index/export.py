@@ -21,7 +21,7 @@ from twotower.files import atomic_path
 from twotower.index import manifest
 from twotower.index.base import BuildPausedError, Index, Probe
 from twotower.index.recall import make_probe, measure
-from twotower.index.resume import finish, part_folder
+from twotower.index.resume import SAMPLE_ROWS_FILE, finish, part_folder
 from twotower.index.vectors import Progress, Vectors, sample_rows, take
 
 log = logging.getLogger(__name__)
@@ -118,14 +118,15 @@ def export(
     if not indexes:
         return {}
     probe = make_probe(vectors_ND, query_QD, seed=seed, progress=progress)
-    sample_SD = take(vectors_ND, sample_rows(int(vectors_ND.shape[0]), SAMPLE_SIZE, seed))
+    rows_S = sample_rows(int(vectors_ND.shape[0]), SAMPLE_SIZE, seed)
+    sample = {"rows_S": rows_S, "sample_SD": take(vectors_ND, rows_S)}
     config = plain(index_config)
     done: dict[str, dict[str, Any]] = {}
     failed: dict[str, Exception] = {}
     for name, index in indexes.items():
         try:
             folder = Path(run_dir) / "index" / name
-            parts = {"identity": identity, "config": config[name], "sample_SD": sample_SD, "progress": progress}
+            parts = {"identity": identity, "config": config[name], **sample, "progress": progress}
             done[name] = _export_one(index, vectors_ND, document_ids, folder, probe=probe, **parts)
         except Exception as error:  # one backend's trouble must not cost the others
             log.error("index.%s was not written: %s", name, error)
@@ -147,6 +148,7 @@ def _export_one(
     *,
     identity: Mapping[str, Any],
     config: Mapping[str, Any],
+    rows_S: np.ndarray,
     sample_SD: np.ndarray,
     probe: Probe,
     progress: Progress | None,
@@ -164,6 +166,7 @@ def _export_one(
             index.build(vectors_ND, document_ids, part, probe=probe, progress=report)
             seconds = time.perf_counter() - started
             finish(part)
+            np.save(part / SAMPLE_ROWS_FILE, rows_S)
             facts = _facts(index, config, measure(index, vectors_ND, probe), probe, seconds)
             written = manifest.write(part, identity=identity, facts=facts)
             os.rename(part, final)

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 FILE = "resume.json"
 SAMPLE_FILE = "random_documents.npy"
+SAMPLE_ROWS_FILE = "random_rows.npy"
+"""Which rows of the collection those are."""
 SAME = 1e-3
 """Difference of vector components above which the vectors are others: a model encoded twice stays far below it."""
 

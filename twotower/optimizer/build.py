@@ -86,14 +86,35 @@ def build_optimizer(config: Mapping[str, Any], groups: Groups) -> Optimizer:
             check_number(f"optimizer.{key}", value, at_least=0, below=1)
             for key, value in (("beta1", first), ("beta2", second))
         )
-    if config.get("sparse") and optimizer.__name__ not in SPARSE_READY:
-        raise UserError(
-            f"optimizer.sparse=true does not work with {optimizer.__name__}; use optimizer=sparse_adam or sgd."
-        )
+    if config.get("sparse"):
+        check_sparse(optimizer.__name__, config)
     try:
         return optimizer(groups, **arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer {optimizer.__name__}: {error}") from error
+
+
+def check_sparse(name: str, config: Mapping[str, Any]) -> None:
+    """Checks that an optimizer takes sparse gradients with its settings; torch would only say so at the first step.
+
+    Args:
+        name: of the optimizer's class.
+        config: the `optimizer` group.
+
+    Raises:
+        UserError: when it does not.
+    """
+    if name not in SPARSE_READY:
+        raise UserError(f"optimizer.sparse=true does not work with {name}; use optimizer=sparse_adam or sgd.")
+    if name == "SparseAdam":
+        return
+    if config.get("fused"):
+        raise UserError(f"optimizer.sparse=true does not work with the fused {name}; add optimizer.fused=false.")
+    if config.get("weight_decay"):
+        raise UserError(
+            f"optimizer.sparse=true does not work with optimizer.weight_decay={config['weight_decay']} of {name}; "
+            "set it to 0, or use optimizer=sparse_adam."
+        )
 
 
 def _find(config: Mapping[str, Any]) -> type[Optimizer]:

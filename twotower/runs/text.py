@@ -1,10 +1,19 @@
-"""Numbers, sizes and times as people read them."""
+"""Numbers, sizes, times and texts as people read them."""
 
 from __future__ import annotations
 
 import json
 import math
 from typing import Any
+
+UNSEEN = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+UNSEEN |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
+"""Control characters, and the signs of Unicode that picture them."""
+
+
+def visible(text: str) -> str:
+    """Returns a text whose control characters are signs, so that what data holds can't steer a terminal."""
+    return text.translate(UNSEEN)
 
 
 def size(count: float | None) -> str:

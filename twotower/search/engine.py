@@ -18,7 +18,7 @@ from twotower.errors import UserError, nearest
 from twotower.index.base import Index
 from twotower.index.export import open_index
 from twotower.index.manifest import read, run_identity
-from twotower.index.resume import SAMPLE_FILE
+from twotower.index.resume import SAMPLE_FILE, SAMPLE_ROWS_FILE
 from twotower.model.plain import find_checkpoint
 from twotower.search.query import QueryModel, open_query_model
 from twotower.search.results import Hit, RandomScore, Results, Timings
@@ -33,6 +33,7 @@ class SearchEngine:
         manifest: the index's manifest.
         documents: the store the index's rows point into.
         sample_SD: vectors of some random documents, for scale; None leaves that out.
+        sample_rows_S: their rows, so that hits among them are left out; None where they are not known.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class SearchEngine:
         manifest: dict[str, Any],
         documents: DocumentStore,
         sample_SD: np.ndarray | None,
+        sample_rows_S: np.ndarray | None = None,
     ) -> None:
         self.model, self.index, self.manifest, self.documents = model, index, manifest, documents
-        self.sample_SD = sample_SD
+        self.sample_SD, self.sample_rows_S = sample_SD, sample_rows_S
         self._lock = threading.Lock()
 
     @classmethod
@@ -64,13 +66,14 @@ class SearchEngine:
         documents = DocumentStore(run_dir / "documents.db")
         folder = run_dir / "index" / choose_index(run_dir, index)
         opened, manifest = open_index(folder, run_identity(model, documents))
-        sample = folder / SAMPLE_FILE
+        sample, rows = folder / SAMPLE_FILE, folder / SAMPLE_ROWS_FILE
         return cls(
             model=model,
             index=opened,
             manifest=manifest,
             documents=documents,
             sample_SD=np.load(sample) if sample.is_file() else None,
+            sample_rows_S=np.load(rows) if rows.is_file() else None,
         )
 
     def search(self, text: str, k: int = 10) -> Results:
@@ -110,7 +113,7 @@ class SearchEngine:
                 for rank, (score, item) in enumerate(scored, start=1)
             ],
             notice=f"The model never saw: {', '.join(unknown)}." if unknown else "",
-            random=self._random(query_1D[0]),
+            random=self._random(query_1D[0], rows_1K[0]),
             timings=Timings(tokenise_ms=stages[0], encode_ms=stages[1], search_ms=stages[2], fetch_ms=stages[3]),
             index=self.index.name,
         )
@@ -132,10 +135,14 @@ class SearchEngine:
             index=self.index.name,
         )
 
-    def _random(self, query_D: np.ndarray) -> RandomScore | None:
-        if self.sample_SD is None or not len(self.sample_SD):
+    def _random(self, query_D: np.ndarray, hits_K: np.ndarray) -> RandomScore | None:
+        if self.sample_SD is None:
             return None
         scores_S = self.sample_SD @ query_D
+        if self.sample_rows_S is not None:  # of a small collection nearly every hit is in the sample too
+            scores_S = scores_S[~np.isin(self.sample_rows_S, hits_K)]
+        if not len(scores_S):
+            return None
         mean, highest = np.add.reduce(scores_S) / len(scores_S), np.maximum.reduce(scores_S)
         return RandomScore(mean=float(mean), highest=float(highest), documents=len(scores_S))
 

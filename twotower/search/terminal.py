@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twotower.errors import UserError
+from twotower.runs.text import visible
 from twotower.search.engine import SearchEngine
 from twotower.search.highlight import Snippet, Spans, marked, snippet
 from twotower.search.results import Hit, Results
@@ -23,7 +24,7 @@ def render(results: Results, spans: Spans, *, width: int = 100) -> RenderableTyp
     """Returns the table of hits with the lines that say where the time went and what a random document scores."""
     parts: list[RenderableType] = []
     if results.notice:
-        parts.append(Text(results.notice, style="yellow"))
+        parts.append(Text(visible(results.notice), style="yellow"))
     if results.hits:
         parts.append(_table(results, spans, width))
     elif not results.notice:
@@ -47,7 +48,7 @@ def _table(results: Results, spans: Spans, width: int) -> Table:
         body = _body(hit, results, spans, width)
         if hit is not results.hits[-1]:
             body.append("\n")  # air between the hits
-        table.add_row(str(hit.rank), _score(hit, results), Text(hit.doc_id), body)
+        table.add_row(str(hit.rank), _score(hit, results), Text(visible(hit.doc_id)), body)
     return table
 
 
@@ -71,7 +72,7 @@ def _body(hit: Hit, results: Results, spans: Spans, width: int) -> Text:
 def _coloured(piece: Snippet, style: str) -> Text:
     text = Text()
     for part, highlighted in piece.parts():
-        text.append(part, style=MATCH if highlighted else style)
+        text.append(visible(part), style=MATCH if highlighted else style)
     return text
 
 
