@@ -27,6 +27,10 @@ NOT_IN_HASH = ("run_name", "ckpt_path", "logger", "sweep", "paths", "tags", "pri
 """Top-level keys that say where and how a run is watched, not what it computes."""
 
 
+MISCONFIGURED = "MisconfigurationException"
+"""Lightning's exception for a wrong setting, by name: to import it is to import torch, which searching does without."""
+
+
 def plain(config: Any) -> Any:
     """Returns a config as dicts, lists, strings and numbers with every interpolation resolved.
 
@@ -58,7 +62,6 @@ def instantiate(config: Mapping[str, Any], **kwargs: Any) -> Any:
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate as hydra_instantiate
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     data = plain(config)
     check_targets(data)
@@ -68,7 +71,7 @@ def instantiate(config: Mapping[str, Any], **kwargs: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, (TypeError, ValueError, ImportError, MisconfigurationException)):
+        if isinstance(cause, (TypeError, ValueError, ImportError)) or type(cause).__name__ == MISCONFIGURED:
             raise UserError(f"{data.get('_target_')}: {cause}") from error
         if cause is not None:
             raise cause from None
