@@ -245,3 +245,14 @@ def test_target_out_of_reach_does_not_visit_everything(vectors, queries, tmp_pat
     chosen = measure(index, vectors, make_probe(vectors, queries))
     index._set("nprobe", 64)
     assert chosen >= measure(index, vectors, make_probe(vectors, queries)) - 0.03
+
+
+def test_a_full_disk_is_told_in_our_words(tmp_path, monkeypatch):
+    def full(*_):
+        raise RuntimeError("Error in write_index: failed: write error in x: 3 != 9 (No space left on device)")
+
+    monkeypatch.setattr("faiss.write_index", full)
+    vectors_ND = np.random.default_rng(0).standard_normal((20, 8)).astype(np.float32)
+    with pytest.raises(UserError, match=r"Cannot write .*index\.faiss: No space left on device\. Free space"):
+        FaissIndex(factory="Flat").build(vectors_ND, [str(row) for row in range(20)], tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ Legend: N documents, D dimension, Q queries, K ranks, C candidates to re-rank.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -151,7 +152,12 @@ class FaissIndex(Index):
     def _save(self, index: faiss.Index, path: Path) -> float:
         started = time.monotonic()
         with atomic_path(path) as temporary:
-            faiss.write_index(faiss.index_gpu_to_cpu(index) if self.gpu else index, str(temporary))
+            try:
+                faiss.write_index(faiss.index_gpu_to_cpu(index) if self.gpu else index, str(temporary))
+            except RuntimeError as error:  # FAISS tells of a full disk in the words of its source code
+                if os.strerror(errno.ENOSPC) not in str(error):
+                    raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         return time.monotonic() - started
 
     def _train(self, index: faiss.Index, vectors: Vectors, fitted: str, progress: Progress | None) -> None:
