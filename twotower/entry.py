@@ -33,6 +33,7 @@ def run(main: Callable[[], Any]) -> None:
     What belongs to a sweep is added to the command line first, so that every job in every process knows it.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else waiting threads spin: ten times slower on a busy machine
+    logging.raiseExceptions = False  # a log line that a full disk refuses is lost without a traceback of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print the error itself, and exit with 1
     signal.signal(signal.SIGTERM, _interrupt)
     typed, stopped = sys.argv[1:], False
