@@ -164,10 +164,8 @@ def choose_index(run_dir: Path, wanted: str | None) -> str:
     """
     names = index_names(run_dir)
     if wanted is not None and wanted not in names:
-        raise UserError(
-            f"{run_dir} has no index '{wanted}'; it has: {', '.join(names) or 'none'}.{nearest(wanted, names)} "
-            f"Build it with `twotower index --run {run_dir} --index {wanted}`."
-        )
+        way_out = nearest(wanted, names) or f" `twotower index --run {run_dir} --index {wanted}` builds one."
+        raise UserError(f"{run_dir} has no index '{wanted}'; it has: {', '.join(names) or 'none'}.{way_out}")
     if not names:
         raise UserError(f"{run_dir} has no index. Build one with `twotower index --run {run_dir} --index faiss_flat`.")
     if wanted is not None or len(names) == 1:
