@@ -48,3 +48,19 @@ def test_training_tells_of_a_full_disk_without_a_file_name():
     assert "TWOTOWER_CACHE" in closed_to_us(OSError(errno.ENOSPC, "No space left on device"))
     assert "/x/y" in closed_to_us(PermissionError(errno.EACCES, "Permission denied", "/x/y"))
     assert closed_to_us(OSError(errno.EIO, "Input/output error")) is None
+
+
+def test_a_mistake_in_an_option_is_one_line_that_names_the_help(tmp_path):
+    import subprocess
+    import sys
+
+    for words, message in (
+        (["search", "-k", "0", "x"], "'-k'"),
+        (["search", "--wbe"], "--web"),
+        (["evaluate", "--split"], "--split"),
+    ):
+        command = [sys.executable, "-m", "twotower.commands.main", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert message in done.stderr
+        assert "--help`" in done.stderr

@@ -47,7 +47,7 @@ def main() -> None:
     """Runs the command line; a user's mistake is one line and exit code 2."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: waiting threads must not spin
     try:
-        sys.exit(cli(standalone_mode=False) or 0)
+        sys.exit(cli(prog_name="twotower", standalone_mode=False) or 0)
     except UserError as error:
         click.secho(f"twotower: {visible(str(error))}", fg="red", err=True)
         sys.exit(2)
@@ -61,7 +61,8 @@ def main() -> None:
         click.secho(f"twotower: cannot write{where}: {error.strerror}.", fg="red", err=True)
         sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        told = getattr(getattr(error, "ctx", None), "command_path", "twotower")
+        click.secho(f"twotower: {error.format_message()} `{told} --help` shows what there is.", fg="red", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Stopped.", err=True)
