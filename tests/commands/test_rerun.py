@@ -118,6 +118,24 @@ def test_a_changed_collection_is_named_before_training_and_trained_on_request(el
     assert "embedding.weight" in told
 
 
+def test_a_damaged_model_is_named_before_training(trained, tmp_path):
+    folder, run = trained
+    shutil.copytree(folder / "data", tmp_path / "data")
+    shutil.copytree(run, tmp_path / "old")
+    exported = next((tmp_path / "old" / "checkpoints").glob("two_tower_best_*.pt"))
+    exported.write_bytes(exported.read_bytes()[:1000])
+    done = rerun(tmp_path, "old")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "may be cut short" in done.stderr
+    assert "--anyway trains without" in done.stderr
+    assert not (tmp_path / "outputs").exists()
+    done = rerun(tmp_path, "old", "--anyway")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "nothing to compare with" in done.stdout
+    assert len(runs_in(tmp_path)) == 1
+
+
 def test_a_variation_changes_what_is_asked_and_nothing_else(trained):
     folder, run = trained
     done = rerun(folder, str(run), "model.dropout=.2", "loss=triplet")

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 @click.command(name="rerun")
 @click.argument("run")
 @click.argument("overrides", nargs=-1)
-@click.option("--anyway", is_flag=True, help="Train even if data or vocabulary are not what they were.")
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Train even if data or vocabulary changed, or the old model is damaged.",
+)
 @click.option("--check", is_flag=True, help="Only check data and vocabulary; train nothing.")
 def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> int:
     """Repeat RUN (folder, run name, config hash, or an exported .pt file) with its config, seed and data.
@@ -34,6 +39,8 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
     recorded = _recorded(run)
     config, _ = new_config(recorded, list(overrides), Path("outputs"))  # a bad override leaves no folder behind
     _one_process(config, [*recorded.overrides, *overrides])
+    if not overrides:
+        recorded = _comparable(recorded, anyway=anyway)
     notes = _check(recorded, list(overrides), anyway=anyway)
     for note in notes:
         click.secho(f"Note: {note}", fg="yellow", err=True)
@@ -76,6 +83,26 @@ def _recorded(text: str) -> Recorded:
         raise UserError(f"{run.path} records no config, so it can't be run again.")
     found = sorted((run.path / "checkpoints").glob("two_tower_best_*.pt"), key=lambda item: item.stat().st_mtime_ns)
     return from_run(run, path if path.suffix == ".pt" else found[-1] if found else None)
+
+
+def _comparable(recorded: Recorded, *, anyway: bool) -> Recorded:
+    """Reads the old model before the training whose end is compared with it; `anyway` goes on without it.
+
+    Raises:
+        UserError: when it is damaged, unless `anyway`.
+    """
+    from twotower.errors import UserError
+    from twotower.model.checkpoint import read
+
+    if recorded.checkpoint is None:
+        return recorded
+    try:
+        read(recorded.checkpoint)
+    except UserError as error:
+        if not anyway:
+            raise UserError(f"{error} The new run would be compared with it; --anyway trains without.") from error
+        return replace(recorded, checkpoint=None)
+    return recorded
 
 
 def _check(recorded: Recorded, overrides: list[str], *, anyway: bool) -> list[str]:
@@ -177,7 +204,7 @@ def _compare(recorded: Recorded, run_dir: Path, *, varied: bool) -> int:
         console.print(f"Compare it  [bold cyan]twotower compare {run_dir} {recorded.source}[/]")
         return 0
     if recorded.checkpoint is None or not recorded.evaluation:
-        console.print(f"{recorded.source} never got to its end: there is nothing to compare with.")
+        console.print(f"{recorded.source} has no whole model or no evaluation: there is nothing to compare with.")
         return 0
     weights = differing_weights(recorded.checkpoint, find_checkpoint(run_dir))
     metrics = differing_metrics(recorded.evaluation, record.get("evaluation") or {})
