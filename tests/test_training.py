@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import sqlite3
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +293,7 @@ def test_precision_auto_stays_what_it_was_for_a_resumed_or_repeated_run():
 def test_a_foreign_or_unfitting_checkpoint_is_one_line(finished, tiny_beir, tmp_path):
     from twotower.errors import UserError
     from twotower.model.checkpoint import check_resume, read
+    from twotower.training import train
 
     _, run = finished
     last = run / "checkpoints" / "last.ckpt"
@@ -307,3 +310,14 @@ def test_a_foreign_or_unfitting_checkpoint_is_one_line(finished, tiny_beir, tmp_
             check_resume(tmp_path / name, config)
     with pytest.raises(UserError, match="cut short"):
         read(tmp_path / "empty.pt")
+    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Path("x")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch's own remark would be a second line
+        with pytest.raises(UserError, match="refused"):
+            read(tmp_path / "pickle.pt")
+    content = torch.load(last, weights_only=True)
+    content["state_dict"]["model.embedding.weight"] = content["state_dict"]["model.embedding.weight"][:-1]
+    torch.save(content, tmp_path / "shape.ckpt")
+    config = json.loads(json.dumps(config).replace(str(run), str(tmp_path / "run")))  # leaves the finished run alone
+    with pytest.raises(UserError, match="weights have another shape"):
+        train(config, run_dir=tmp_path / "run", overrides=[], choices={}, resume=tmp_path / "shape.ckpt")

@@ -226,6 +226,13 @@ def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trai
         trainer.fit(module, datamodule=context.data, ckpt_path=resume_from, weights_only=True)
     except MisconfigurationException as error:  # what Lightning can tell only once it knows the data's size
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+    except RuntimeError as error:
+        if resume is None or "loading state_dict" not in str(error):
+            raise
+        raise UserError(
+            f"ckpt_path={resume} does not fit: its weights have another shape, as if data or vocabulary had changed; "
+            "a run goes on with the data and settings it began with."
+        ) from error
     return trainer
 
 
