@@ -73,6 +73,15 @@ def test_more_hits_than_documents(engine):
     assert len(hits) == len({hit.doc_id for hit in hits}) == 45
 
 
+@pytest.mark.parametrize("broken", [chr(0xDCFF), chr(0xD800)])
+def test_bytes_that_are_no_text_are_passed_over(engine, broken):
+    plain, given = engine.search("invert a matrix", 3), engine.search(f"invert {broken} a matrix", 3)
+    assert [hit.doc_id for hit in given.hits] == [hit.doc_id for hit in plain.hits]
+    given.query.encode()
+    with pytest.raises(UnicodeEncodeError):
+        broken.encode()
+
+
 def test_unknown_words_are_named_and_a_query_of_nothing_else_finds_nothing(engine):
     some = engine.search("matrix xyzzy", 3)
     assert (some.unknown, len(some.hits)) == (["xyzzy"], 3)

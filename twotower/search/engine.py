@@ -77,11 +77,12 @@ class SearchEngine:
         )
 
     def search(self, text: str, k: int = 10) -> Results:
-        """Finds the k documents most similar to a text.
+        """Finds the k documents most similar to a text; what is no character (bytes that are not UTF-8) is read as "?".
 
         Raises:
             UserError: for an empty query or a k below 1.
         """
+        text = text.encode("utf-8", "replace").decode()  # a terminal hands over any bytes, as lone surrogates
         if not text.strip():
             raise UserError("The query is empty: write what you are looking for.")
         if k < 1:
