@@ -134,6 +134,7 @@ def test_the_exported_checkpoint_is_plain_data_and_whole(finished):
     assert content["embedding_matrix"].shape == (len(content["word_to_index"]), 32)
     assert all(content["index_to_word"][index] == word for word, index in content["word_to_index"].items())
     stats = content["training_stats"]
+    assert set(stats) == {"config", "training_stats", "evaluation_stats", "best_metrics", "best_epoch"}
     flat = "batch_size learning_rate optimizer weight_decay beta1 beta2 loss_type temperature margin scheduler"
     flat += " epochs hidden_dim num_layers dropout patience grad_clip eval_every_epoch eval_max_queries num_workers"
     assert set(flat.split()) <= set(stats["config"])

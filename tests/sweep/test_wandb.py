@@ -181,7 +181,7 @@ def test_an_agent_trains_and_what_it_logged_is_what_was_recorded(agent):
     (checkpoint,) = run_dirs[0].glob("checkpoints/two_tower_best_*.pt")
     content = torch.load(checkpoint, weights_only=True)
     assert content["wandb_run_id"] == "run1"
-    assert content["training_stats"]["wandb"] == {"run_id": "run1", "sweep_id": "sweep0"}
+    assert content["training_stats"]["config"]["wandb"] == {"run_id": "run1", "sweep_id": "sweep0"}
 
 
 @pytest.mark.slow

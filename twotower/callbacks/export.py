@@ -140,14 +140,13 @@ class Export(RunCallback):
                     {**figures, "epoch": entry["epoch"], "evaluation_type": protocol, "metrics": entry["metrics"]}
                 )
         best = next((item for item in evaluation if item["epoch"] == self.context.best_epoch), {})
+        origin = {"wandb": dict(record["wandb"]), "provenance": provenance(record)}
         return {
-            "config": checkpoint.flat_config(record["config"], self.context.choices),
+            "config": {**checkpoint.flat_config(record["config"], self.context.choices), **origin},
             "training_stats": training,
             "evaluation_stats": evaluation,
             "best_metrics": best,
             "best_epoch": self.context.best_epoch,
-            "wandb": dict(record["wandb"]),
-            "provenance": provenance(record),
         }
 
 

@@ -90,7 +90,8 @@ def from_export(path: Path, content: Mapping[str, Any], vocabulary_hash: str) ->
     config = stats.get("config") or {}
     if "resolved" not in config:
         raise UserError(f"{path} holds no full config, so its run can't be repeated from it.")
-    facts = {**(stats.get("provenance") or {}), "vocabulary": {"hash": vocabulary_hash}}
+    known = config.get("provenance") or stats.get("provenance") or {}  # beside the config in earlier exports
+    facts = {**known, "vocabulary": {"hash": vocabulary_hash}}
     return Recorded(
         source=path,
         config=config["resolved"],
