@@ -36,6 +36,8 @@ def test_random_documents_score_below_the_first_hit(engine):
     rest = [hit.score for hit in best[3:]]
     assert results.random.mean == pytest.approx(np.mean(rest), abs=1e-5)
     assert results.random.highest == pytest.approx(max(rest), abs=1e-5)
+    by_chance = np.mean(rest) + np.std(rest) * np.sqrt(2 * np.log(45))
+    assert results.random.best_by_chance == pytest.approx(by_chance, abs=1e-5)
 
 
 def test_without_a_document_beside_the_hits_there_is_no_random_score(engine):

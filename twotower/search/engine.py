@@ -5,6 +5,7 @@ Legend: D dimension, K ranks, S sampled documents.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from itertools import pairwise
@@ -144,8 +145,14 @@ class SearchEngine:
             scores_S = scores_S[~np.isin(self.sample_rows_S, hits_K)]
         if not len(scores_S):
             return None
-        mean, highest = np.add.reduce(scores_S) / len(scores_S), np.maximum.reduce(scores_S)
-        return RandomScore(mean=float(mean), highest=float(highest), documents=len(scores_S))
+        mean = float(np.add.reduce(scores_S)) / len(scores_S)
+        deviation = max(0.0, float(scores_S @ scores_S) / len(scores_S) - mean**2) ** 0.5
+        return RandomScore(
+            mean=mean,
+            highest=float(np.maximum.reduce(scores_S)),
+            documents=len(scores_S),
+            best_by_chance=mean + deviation * (2 * math.log(self.documents.count)) ** 0.5,
+        )
 
     def close(self) -> None:
         """Closes the document store."""

@@ -100,8 +100,8 @@ def results_html(results: Results, spans: Spans) -> str:
         took = f"{len(results.hits)} of the nearest in {times.total_ms:.2f} ms ({', '.join(stages)})"
         scale = ""
         if random is not None:
-            highest = f"the highest of {random.documents}: {random.highest:.3f}"
-            scale = f" A random document scores {random.mean:.3f} ({highest})."
+            best = f"the best by chance would score {random.best_by_chance:.3f}"
+            scale = f" A random document scores {random.mean:.3f}; {best}."
         lines.append(f'<p class="facts">{escape(took)}.{escape(scale)}</p>')
     items = "\n".join(_item(hit, results, spans) for hit in results.hits)
     return "\n".join(lines) + (f"\n<ol>\n{items}\n</ol>" if items else "")
@@ -109,7 +109,7 @@ def results_html(results: Results, spans: Spans) -> str:
 
 def _item(hit: Hit, results: Results, spans: Spans) -> str:
     random = results.random
-    poor = " poor" if random is not None and hit.score <= random.highest else ""
+    poor = " poor" if random is not None and hit.score <= random.best_by_chance else ""
     tick = f'<b style="left:{_percent(random.mean)}%" title="a random document"></b>' if random is not None else ""
     title = f'<div class="title">{_marked(marked(hit.title, results.words, spans))}</div>' if hit.title else ""
     return (

@@ -31,14 +31,17 @@ class Timings(NamedTuple):
 
 
 class RandomScore(NamedTuple):
-    """How similar the query is to documents drawn at random: mean and highest of `documents` of them.
+    """How similar the query is to documents drawn at random: mean and highest of `documents` of them, without the hits.
 
-    Hits that score hardly higher than this were not told apart by the model.
+    `best_by_chance` is what the best of all documents would reach if none were about the query: mean + deviation *
+    sqrt(2 ln N), the expected highest of N normally spread scores (to first order, a little high). A hit below it was
+    not told apart from the rest.
     """
 
     mean: float
     highest: float
     documents: int
+    best_by_chance: float
 
 
 @dataclass(frozen=True, kw_only=True)

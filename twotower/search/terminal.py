@@ -54,9 +54,9 @@ def _table(results: Results, spans: Spans, width: int) -> Table:
 
 def _score(hit: Hit, results: Results) -> Text:
     random = results.random
-    if random is None or hit.score > random.highest:
+    if random is None or hit.score > random.best_by_chance:
         return Text(f"{hit.score:.3f}", style="bold green")
-    # No higher than some document drawn at random: not a find.
+    # No higher than the best of so many documents that are about something else: not a find.
     return Text(f"{hit.score:.3f}", style="yellow" if hit.score > random.mean else "red")
 
 
@@ -81,12 +81,12 @@ def _scale(results: Results) -> Text:
     assert random is not None
     line = Text("random document ", style="dim")
     line.append(f"{random.mean:.3f}", style="bold")
-    line.append(f" (mean of {random.documents}; the highest {random.highest:.3f})", style="dim")
+    line.append(f" (mean of {random.documents}); the best by chance ", style="dim")
+    line.append(f"{random.best_by_chance:.3f}", style="bold")
     if results.hits:
         lead = results.hits[0].score - random.mean
-        line.append(
-            f"  first hit {lead:+.3f} above", style="dim" if results.hits[0].score > random.highest else "yellow"
-        )
+        poor = results.hits[0].score <= random.best_by_chance
+        line.append(f"  first hit {lead:+.3f} above random", style="yellow" if poor else "dim")
     return line
 
 
