@@ -45,6 +45,13 @@ def product(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -
     return torch.ops.mkldnn._linear_pointwise(input_NI, weight_OI, bias_O, "none", [], "")  # type: ignore[no-any-return]
 
 
+def across(rows_NO: Tensor, input_NI: Tensor) -> Tensor:
+    """Returns rows^T x input [O, I], the gradient of a weight, without gradients of its own."""
+    if fits(rows_NO) and rows_NO.dtype == torch.float32:  # in bfloat16 torch goes through oneDNN by itself
+        return product(rows_NO.t().contiguous(), input_NI.t())
+    return rows_NO.t() @ input_NI
+
+
 class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
@@ -59,7 +66,7 @@ class _Dense(torch.autograd.Function):
         rows_NO = grad_NO.contiguous()
         return (
             product(rows_NO, weight_OI.t().contiguous()) if input_wanted else None,
-            rows_NO.t() @ input_NI if weight_wanted else None,
+            across(rows_NO, input_NI) if weight_wanted else None,
             rows_NO.sum(0) if bias_wanted else None,
         )
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from twotower.dense import pack, product
+from twotower.dense import across, pack, product
 
 INWARD, OUTWARD = [2, 0, 1], [1, 2, 0]
 """Order of the gates inside (n, r, z: what reaches the state's product lies together), and back."""
@@ -89,7 +89,7 @@ class _Steps(torch.autograd.Function):
             through_BH = product(grads_B4H.view(batch, 4 * size)[:, : 3 * size], packed)
             state_BH = torch.addcmul(through_BH.to(full), state_BH, update_LBH[step].to(full))
         inner_NG = grads_LB4H.view(steps * batch, 4 * size)[:, : 3 * size]
-        weight_grad = _turn(inner_NG.t() @ before_LBH.view(steps * batch, size), OUTWARD).to(full)
+        weight_grad = _turn(across(inner_NG, before_LBH.view(steps * batch, size)), OUTWARD).to(full)
         bias_grad = _turn(grads_LB4H[:, :, :3].sum(0).sum(0).view(-1), OUTWARD).to(full)
         return grads_LB4H.view(steps, batch, 4 * size)[:, :, size:].to(low), weight_grad, bias_grad, None, None
 
