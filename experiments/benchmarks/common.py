@@ -36,7 +36,8 @@ def parser(doc: str, *, repeats: int = 3) -> argparse.ArgumentParser:
 def run_side(script: str, side: str, arguments: list[str], threads: int) -> dict[str, Any]:
     """Runs one side of a script in a process of its own and returns the JSON object of its last line of output."""
     count = str(threads or os.cpu_count() or 1)
-    environment = {**os.environ, **QUIET, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    threads_of = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), count)
+    environment = {**os.environ, **QUIET, **threads_of}  # tokenizers' threads are Rayon's
     command = [sys.executable, script, "--side", side, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
