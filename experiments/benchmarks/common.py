@@ -14,13 +14,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
 QUIET = {
-    "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "true",
     "HF_HUB_OFFLINE": "1",
     "WANDB_MODE": "disabled",
     "PYTHONWARNINGS": "ignore",
 }
-"""The environment of every side: waiting threads sleep instead of spinning, nothing is fetched."""
+"""The environment of every side: nothing is fetched, nothing is told on the way."""
 
 
 def parser(doc: str, *, repeats: int = 3) -> argparse.ArgumentParser:
@@ -30,6 +29,7 @@ def parser(doc: str, *, repeats: int = 3) -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, default=0, help="CPU threads of each side; 0: as many as there are cores")
     made.add_argument("--json", type=Path, help="add the results to this file")
     made.add_argument("--side", help=argparse.SUPPRESS)
+    made.add_argument("--round", type=int, default=0, help=argparse.SUPPRESS)
     return made
 
 
@@ -48,11 +48,11 @@ def run_side(script: str, side: str, arguments: list[str], threads: int) -> dict
 def alternate(
     script: str, sides: list[str], arguments: list[str], *, repeats: int, threads: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Runs the sides in turn, `repeats` times each, and returns what each reported."""
+    """Runs the sides in turn, `repeats` times each, and returns what each reported; a side is told the round."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for number in range(repeats):
         for side in sides if number % 2 == 0 else reversed(sides):
-            found[side].append(run_side(script, side, arguments, threads))
+            found[side].append(run_side(script, side, [*arguments, "--round", str(number)], threads))
             print(f"  {side}: {found[side][-1]}", file=sys.stderr, flush=True)
     return found
 
