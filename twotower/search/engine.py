@@ -49,6 +49,7 @@ class SearchEngine:
     ) -> None:
         self.model, self.index, self.manifest, self.documents = model, index, manifest, documents
         self.sample_SD, self.sample_rows_S = sample_SD, sample_rows_S
+        self._sampled = {} if sample_rows_S is None else {row: at for at, row in enumerate(sample_rows_S.tolist())}
         self._lock = threading.Lock()
 
     @classmethod
@@ -101,21 +102,21 @@ class SearchEngine:
         clock.append(time.perf_counter())
         scores_1K, rows_1K = self.index.search(query_1D, min(k, self.documents.count))
         clock.append(time.perf_counter())
-        found = rows_1K[0] >= 0  # -1 means there is no further hit, never the last document
-        documents = self.documents.fetch(rows_1K[0][found].tolist())
+        scores, rows = scores_1K[0].tolist(), rows_1K[0].tolist()
+        if -1 in rows:  # there is no further hit: never the last document
+            scores = [score for score, row in zip(scores, rows, strict=True) if row >= 0]
+            rows = [row for row in rows if row >= 0]
+        documents = self.documents.fetch(rows)
         clock.append(time.perf_counter())
         stages = [1000 * (end - start) for start, end in pairwise(clock)]
-        scored = zip(scores_1K[0][found].tolist(), documents, strict=True)
+        scored = enumerate(zip(scores, documents, strict=True), start=1)
         return Results(
             query=text,
             words=words,
             unknown=unknown,
-            hits=[
-                Hit(rank=rank, score=score, doc_id=item.doc_id, title=item.title, text=item.text)
-                for rank, (score, item) in enumerate(scored, start=1)
-            ],
+            hits=[Hit(rank, score, item.doc_id, item.title, item.text) for rank, (score, item) in scored],
             notice=f"The model never saw: {', '.join(unknown)}." if unknown else "",
-            random=self._random(query_1D[0], rows_1K[0]),
+            random=self._random(query_1D[0], rows),
             timings=Timings(tokenise_ms=stages[0], encode_ms=stages[1], search_ms=stages[2], fetch_ms=stages[3]),
             index=self.index.name,
         )
@@ -137,12 +138,13 @@ class SearchEngine:
             index=self.index.name,
         )
 
-    def _random(self, query_D: np.ndarray, hits_K: np.ndarray) -> RandomScore | None:
+    def _random(self, query_D: np.ndarray, hits: list[int]) -> RandomScore | None:
         if self.sample_SD is None:
             return None
         scores_S = self.sample_SD @ query_D
         if self.sample_rows_S is not None:  # of a small collection nearly every hit is in the sample too
-            scores_S = scores_S[~np.isin(self.sample_rows_S, hits_K)]
+            among = [self._sampled[row] for row in hits if row in self._sampled]
+            scores_S = np.delete(scores_S, among) if among else scores_S
         if not len(scores_S):
             return None
         mean = float(np.add.reduce(scores_S)) / len(scores_S)
