@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,7 +96,7 @@ class DocumentStore:
                 raise UserError(f"Cannot write {path}: {error}. Free space or choose another folder.") from error
         return DocumentStore(path)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of documents."""
         return int(self._meta["count"])
