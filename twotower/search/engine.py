@@ -182,5 +182,13 @@ def choose_index(run_dir: Path, wanted: str | None) -> str:
         raise UserError(f"{run_dir} has no index. Build one with `twotower index --run {run_dir} --index faiss_flat`.")
     if wanted is not None or len(names) == 1:
         return wanted or names[0]
-    facts = {name: read(run_dir / "index" / name) for name in names}
+    facts = {name: _facts(run_dir, name, names) for name in names}
     return max(names, key=lambda name: (facts[name]["kind"] != "redis", facts[name].get("recall_at_10") or 0.0))
+
+
+def _facts(run_dir: Path, name: str, names: list[str]) -> dict[str, Any]:
+    try:
+        return read(run_dir / "index" / name)
+    except UserError as error:
+        others = ", ".join(other for other in names if other != name)
+        raise UserError(f"{error} Or choose another with --index: {others}.") from error
