@@ -100,7 +100,7 @@ def _file_rows(file: Path) -> Iterator[Row]:
 
 
 def _column_rows(where: str, columns: dict[str, Any]) -> Iterator[Row]:
-    """Yields the rows of a file that is one object of columns, {column: {row: value}}, as MS MARCO itself gives v2.1."""
+    """Yields the rows of a file that is one object of columns ({column: {row: value}}), as MS MARCO gives v2.1."""
     held = {name: columns.get(name) for name in COLUMNS}
     for name, column in held.items():
         if not isinstance(column, dict):
