@@ -10,7 +10,7 @@ from rich.text import Text
 
 from twotower.callbacks.base import RunContext
 from twotower.evaluation.report import evaluation_tables
-from twotower.runs.text import visible
+from twotower.runs.text import search_command
 from twotower.tracking import close_loggers, log_artifacts, summarise
 
 
@@ -62,11 +62,7 @@ def show(context: RunContext) -> None:
         console.print(Text.assemble("Model       ", (_short(context.exported), "bold")), soft_wrap=True)
     if context.indexes:
         question = context.data.collection.query_texts[int(context.data.eval_queries(1)[0])]
-        quoted = visible(" ".join(question.split())).replace('"', "'").replace("$", "").replace("`", "")
-        console.print(
-            Text.assemble("Search it   ", (f'.venv/bin/twotower search "{quoted}" --run {folder}', "bold cyan")),
-            soft_wrap=True,
-        )
+        console.print(Text.assemble("Search it   ", (search_command(folder, question), "bold cyan")), soft_wrap=True)
 
 
 def _short(path: Path) -> str:

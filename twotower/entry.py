@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -16,12 +15,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from twotower.errors import RefusedError, UserError, nearest
+from twotower.files import CLOSED_TO_US, NO_ROOM
 from twotower.index.addresses import refuse_passwords
 from twotower.sweep.names import job_folder, with_added
-
-CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
-"""Errors of the file system that the user can mend; others are ours and keep their traceback."""
-
 
 ADDED = ("sweep.session=", "sweep.fixed=")
 """What `run` adds to the command line of a sweep and no record should show."""
@@ -153,7 +149,7 @@ def job(config: DictConfig) -> float | None:
 
 def closed_to_us(error: OSError) -> str | None:
     """Returns an error of the file system that the user can mend as one line; None for others."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+    if error.errno in NO_ROOM and error.filename is None:
         return f"Cannot write: {error.strerror}. Free space or choose other folders (hydra.run.dir, TWOTOWER_CACHE)."
     if error.errno not in CLOSED_TO_US or error.filename is None:
         return None

@@ -18,7 +18,9 @@ from typing import Any
 from twotower.errors import UserError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a write that has no room left."""
+"""Errors of a write that has no room left (the last: more than `ulimit -f` allows)."""
+CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, *NO_ROOM)
+"""Errors of the file system that the user can mend; others are ours and keep their traceback."""
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 """What numpy says, without an error number, when a disk takes only part of an array."""
 

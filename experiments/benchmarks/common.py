@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,18 @@ QUIET = {
     "PYTHONWARNINGS": "ignore",
 }
 """The environment of every side: nothing is fetched, nothing is told on the way."""
+
+
+def processor() -> str:
+    """Returns the processor's name as the system gives it, with model and stepping: some give but a maker's name."""
+    path = Path("/proc/cpuinfo")
+    facts: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    if "model name" not in facts:
+        return platform.processor() or platform.machine()
+    return f"{facts['model name']} (model {facts.get('model', '?')}, stepping {facts.get('stepping', '?')})"
 
 
 def parser(doc: str, *, repeats: int = 3) -> argparse.ArgumentParser:

@@ -22,7 +22,9 @@ import faiss
 import numpy as np
 from index_steps import BATCH, DIM, K, identity
 
-WORDS, LENGTH, REPEATS = 30_000, 56, 200
+WORDS, LENGTH = 30_000, 56
+QUERIES, SLOW_QUERIES = 1000, 30
+"""Different texts asked of an index; of one that takes tens of milliseconds, fewer."""
 
 
 def exact(base: Path, folder: Path, count: int) -> dict[str, Any]:
@@ -73,20 +75,25 @@ def exact(base: Path, folder: Path, count: int) -> dict[str, Any]:
 def path(base: Path, folder: Path, count: int) -> dict[str, Any]:
     """Times a whole search, text in and text out, beside the bare call of the same index.
 
-    Every text is asked once before the clock counts, so that its pages are in memory; then each side gets every text
-    once, all in one random order, so that none always finds in the processor's caches what another has just used.
+    Every text is asked once before the clock counts, so that its pages are in memory. Then the sides take turns query
+    by query, each with another query than the side before it, so that none finds in the processor's caches what another
+    has just used for the same query: every query has the whole path first for one half of them, the bare call first for
+    the other. A second round goes through the sides the other way about. Told are the ratio of the medians (`ratio`),
+    the median of the ratios query by query (`paired`), the ratio where each side runs on its own, one query after
+    another (`on its own`), and that to FAISS without our checks around it (`to faiss alone`). The vectors of both sides
+    are the same, one thread for each.
     """
     from twotower.search.engine import SearchEngine
 
     run_dir = _text_run(base, folder, count)
     generator = np.random.default_rng(7)
-    texts = [" ".join(f"w{word}" for word in _words(generator, 6)) for _ in range(REPEATS)]
+    texts = list(dict.fromkeys(" ".join(f"w{word}" for word in _words(generator, 6)) for _ in range(QUERIES)))
     lines, found = [], {}
     for name in ("exact", "faiss_flat", "faiss_hnsw", "faiss_ivfpq"):
         if not (run_dir / "index" / name / "manifest.json").is_file():
             continue
         engine = SearchEngine.open(run_dir, name)
-        facts = _sides(engine, texts if name in ("faiss_hnsw", "faiss_ivfpq") else texts[:30], generator)
+        facts = _sides(engine, texts if name in ("faiss_hnsw", "faiss_ivfpq") else texts[:SLOW_QUERIES], generator)
         engine.close()
         facts |= _process(run_dir, name, texts[0])
         found[name] = {key: round(value, 3) for key, value in facts.items()}
@@ -95,7 +102,7 @@ def path(base: Path, folder: Path, count: int) -> dict[str, Any]:
 
 
 def _sides(engine: Any, texts: list[str], generator: np.random.Generator) -> dict[str, float]:
-    """Returns median milliseconds of each side and stage, and the ratio of whole to index.search."""
+    """Returns median milliseconds of each side and stage, and the ratios of whole to index.search."""
     index = engine.index
     vectors = [engine.model.encode(engine.model.tokenizer.read(text)[2]) for text in texts]
     sides: dict[str, Callable[[int], Any]] = {
@@ -104,22 +111,45 @@ def _sides(engine: Any, texts: list[str], generator: np.random.Generator) -> dic
     }
     if hasattr(index, "_index") and not index.rerank:
         sides["faiss alone"] = lambda at: index._index.search(vectors[at], K)
-    times: dict[str, list[float]] = {name: [] for name in sides}
     stages: dict[str, list[float]] = {stage: [] for stage in ("tokenise_ms", "encode_ms", "search_ms", "fetch_ms")}
     for text in texts:
         engine.search(text, K)
-    order = [(name, at) for name in sides for at in range(len(texts))]
-    for number in generator.permutation(len(order)):
-        name, at = order[number]
-        started = time.perf_counter()
-        answer = sides[name](at)
-        times[name].append(time.perf_counter() - started)
-        if name == "whole":
-            for stage, values in stages.items():
-                values.append(getattr(answer.timings, stage))
-    facts = {name: 1000 * statistics.median(values) for name, values in times.items()}
+    turns: dict[str, list[np.ndarray]] = {name: [] for name in sides}
+    for names in (list(sides), list(reversed(sides))):
+        for name, ms in _in_turn({name: sides[name] for name in names}, len(texts), generator, stages).items():
+            turns[name].append(ms)
+    times = {name: np.concatenate(rounds) for name, rounds in turns.items()}
+    facts = {name: float(np.median(ms)) for name, ms in times.items()}
     facts |= {stage: statistics.median(values) for stage, values in stages.items()}
-    return {**facts, "ratio": facts["whole"] / facts["index.search"]}
+    alone = {name: np.median([_timed(side, at)[0] for at in range(len(texts))]) for name, side in sides.items()}
+    facts["ratio"] = facts["whole"] / facts["index.search"]
+    facts["paired"] = float(np.median(times["whole"] / times["index.search"]))
+    facts["on its own"] = float(alone["whole"] / alone["index.search"])
+    if "faiss alone" in facts:
+        facts["to faiss alone"] = facts["whole"] / facts["faiss alone"]
+    return facts
+
+
+def _in_turn(
+    sides: dict[str, Callable[[int], Any]], count: int, generator: np.random.Generator, stages: dict[str, list[float]]
+) -> dict[str, np.ndarray]:
+    """Lets the sides take turns, each at another place of one random order; returns each side's ms by query."""
+    order, shift = generator.permutation(count), count // len(sides)
+    ms = {name: np.zeros(count) for name in sides}
+    for turn in range(count):
+        for place, (name, side) in enumerate(sides.items()):
+            at = int(order[(turn + place * shift) % count])
+            ms[name][at], answer = _timed(side, at)
+            if name == "whole":
+                for stage, values in stages.items():
+                    values.append(getattr(answer.timings, stage))
+    return ms
+
+
+def _timed(side: Callable[[int], Any], at: int) -> tuple[float, Any]:
+    started = time.perf_counter_ns()
+    answer = side(at)
+    return (time.perf_counter_ns() - started) / 1e6, answer
 
 
 def _process(run_dir: Path, name: str, text: str) -> dict[str, float]:

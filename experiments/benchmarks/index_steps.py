@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import common
 import numpy as np
 
 USERS, DIM, K, BATCH = 758_553, 256, 10, 100
@@ -23,10 +24,8 @@ def machine() -> dict[str, Any]:
     """Names processor, cores and versions."""
     from importlib.metadata import version
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0))
-    facts = {"cpu": names[0] if names else platform.machine(), "cores": cores, "python": platform.python_version()}
+    facts = {"cpu": common.processor(), "cores": cores, "python": platform.python_version()}
     facts |= {package: version(package) for package in ("torch", "faiss-cpu", "redis", "numpy")}
     packages = ", ".join(f"{package} {facts[package]}" for package in ("torch", "faiss-cpu", "redis"))
     return {**facts, "line": f"{facts['cpu']}, {cores} cores, {packages}"}

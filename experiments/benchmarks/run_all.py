@@ -14,8 +14,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
@@ -50,21 +52,44 @@ PACKAGES = (
     *("torch", "numpy", "tokenizers", "pytorch-lightning", "faiss-cpu", "redis", "sentence-transformers", "model2vec"),
     *("transformers", "ranx", "pytrec-eval-terrier"),
 )
+ABSENT = "not installed"
 
 
 def machine() -> str:
     """Returns processor, cores and versions in one line."""
-    sys.path.insert(0, str(common.ROOT))
-    from twotower.processor import processor_name
-
     versions = []
     for name in PACKAGES:
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{name} not installed")
-    name = processor_name().split(" fpu")[0]
-    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+            versions.append(f"{name} {ABSENT}")
+    return f"{common.processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+
+
+def merged(machines: Iterable[str]) -> list[str]:
+    """Returns the lines of `machine` of several measurements, those as one that differ only in what was installed.
+
+    Two versions of one package make two machines.
+    """
+    found: list[dict[str, str]] = []
+    for line in sorted(set(machines)):
+        # as lines were written before: model name, model, stepping
+        line = re.sub(r"^(\D+) (\d+) (\d+)(?=, \d+ cores)", r"\1 (model \2, stepping \3)", line)
+        processor, _, rest = line.partition(" cores, ")
+        parts = {"cores": processor} | dict(item.split(" ", 1) for item in rest.split(", "))
+        same = next((other for other in found if _agree(other, parts)), None)
+        if same is None:
+            found.append(parts)
+        else:
+            same |= {name: version for name, version in parts.items() if version != ABSENT or name not in same}
+    return [
+        ", ".join([f"{parts['cores']} cores", *(f"{name} {parts[name]}" for name in parts if name != "cores")])
+        for parts in found
+    ]
+
+
+def _agree(one: dict[str, str], other: dict[str, str]) -> bool:
+    return all(ABSENT in (one[name], other[name]) or one[name] == other[name] for name in one.keys() & other.keys())
 
 
 def table(results: dict) -> str:
@@ -78,7 +103,7 @@ def table(results: dict) -> str:
         how = f"{entry.get('date', '')}, {entry.get('threads', '')}, `{entry.get('command', '')}`"
         cells = (name, entry["goal"], entry["measured"], met, entry.get("bound", ""), how)
         lines.append(f"| {' | '.join(cells)} |")
-    machines = sorted({entry["machine"] for entry in results.values() if "machine" in entry})
+    machines = merged(entry["machine"] for entry in results.values() if "machine" in entry)
     return "\n".join([*lines, "", *(f"Machine: {line}" for line in machines), ""])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from twotower.commands.evaluate import command
 from twotower.data import beir
 from twotower.errors import UserError
+from twotower.files import sha256_file
 from twotower.model import checkpoint
 from twotower.model.two_tower import TwoTower
 from twotower.runs.record import RunRecord
@@ -101,6 +103,22 @@ def test_a_checkpoint_file_and_another_folder(run, data, tmp_path):
     assert content["evaluation"]["split"] == "test"  # the only one there
     with pytest.raises(UserError, match=r"own data can't be read.*--data DIR"):
         invoke("--run", path)
+
+
+def test_a_model_that_changed_after_its_run_is_refused(run, tmp_path):
+    path = next((run / "checkpoints").glob("*.pt"))
+    record = json.loads((run / "run.json").read_text())
+    entry = {"path": f"checkpoints/{path.name}", "sha256": sha256_file(path), "bytes": 1, "kind": "checkpoint"}
+    (run / "run.json").write_text(json.dumps({**record, "artefacts": [entry]}))
+    invoke("--run", "first")
+    content = torch.load(path, weights_only=True)
+    content["model_state_dict"]["embedding.weight"] += 1
+    torch.save(content, path)
+    for given in ("first", path):
+        with pytest.raises(UserError, match=rf"{path.name} is not the model that .*run.json tells of"):
+            invoke("--run", given)
+    shutil.copy(path, tmp_path / "other.pt")
+    invoke("--run", tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize(

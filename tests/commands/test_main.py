@@ -18,6 +18,7 @@ def test_the_module_runs_as_the_command_does(tmp_path):
     ("error", "told"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "cannot write: No space left on device."),
+        (OSError(errno.EFBIG, "File too large"), "cannot write: File too large."),
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), "cannot write /x/y: No space left on device."),
         (PermissionError(errno.EACCES, "Permission denied", "/x/y"), "cannot write /x/y: Permission denied."),
     ],
@@ -46,6 +47,7 @@ def test_training_tells_of_a_full_disk_without_a_file_name():
     from twotower.entry import closed_to_us
 
     assert "TWOTOWER_CACHE" in closed_to_us(OSError(errno.ENOSPC, "No space left on device"))
+    assert "File too large" in closed_to_us(OSError(errno.EFBIG, "File too large"))
     assert "/x/y" in closed_to_us(PermissionError(errno.EACCES, "Permission denied", "/x/y"))
     assert closed_to_us(OSError(errno.EIO, "Input/output error")) is None
 

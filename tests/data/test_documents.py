@@ -2,6 +2,7 @@ import sqlite3
 
 import pytest
 
+from twotower.data import documents
 from twotower.data.collection import Collection
 from twotower.data.documents import DocumentStore, documents_hash
 from twotower.errors import UserError
@@ -50,6 +51,18 @@ def test_many_rows_in_one_query(tmp_path):
     assert [document.text for document in store.fetch(range(count - 1, -1, -1))] == ids[::-1]
     for few in (255, 256, 257):  # the two ways to ask meet here
         assert [document.text for document in store.fetch(range(few, 0, -1))] == ids[few:0:-1]
+
+
+def test_the_order_asked_for_does_not_hang_on_sqlites(tmp_path, monkeypatch):
+    store = DocumentStore.write(tmp_path / "documents.db", make())
+    monkeypatch.setattr(documents, "BY_ROW", f"{documents.BY_ROW} ORDER BY row DESC")
+    documents._by_row.cache_clear()
+    try:
+        assert [document.row for document in store.fetch([0, 2, 1, 0])] == [0, 2, 1, 0]
+        with pytest.raises(UserError, match="no row 7"):
+            store.fetch([0, 7, 1])
+    finally:
+        documents._by_row.cache_clear()
 
 
 def test_hash_is_of_content_and_order(tmp_path):

@@ -56,6 +56,41 @@ def test_json_lines_give_the_same_as_parquet(tmp_path):
     assert msmarco.read_row("here", listed) == msmarco.read_row("here", row(1))
 
 
+def columns(rows):
+    """The rows as MS MARCO's own v2.1 files have them."""
+    return {name: {str(number): item[name] for number, item in enumerate(rows)} for name in rows[0]}
+
+
+def test_a_file_of_columns_gives_the_same_as_one_of_rows(tmp_path):
+    rows = [row(1), row(2, (1, 0)), row(5, (0, 0, 1))]
+    keys = ("is_selected", "passage_text", "url")
+    for item in rows:
+        passages = zip(*(item["passages"][key] for key in keys), strict=True)
+        item["passages"] = [dict(zip(keys, passage, strict=True)) for passage in passages]
+    (tmp_path / "train_v2.1.json").write_text(json.dumps(columns(rows)))
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
+    one, two = msmarco.load(tmp_path / "train_v2.1.json"), msmarco.load(tmp_path / "train.jsonl")
+    assert one.fingerprint == two.fingerprint
+    assert one.query_ids == ["1", "2", "5"]
+    assert msmarco.load(tmp_path / "train_v2.1.json", limit=1).query_ids == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda held: held.pop("passages"), r"train.json:1: needs 'passages', a column .*found nothing"),
+        (lambda held: held["query_id"].pop("1"), r"train.json:1 row 1: needs 'query_id'.*found nothing"),
+        (lambda held: held["query"].update({"1": 3}), r"train.json:1 row 1: needs 'query', a text"),
+    ],
+)
+def test_errors_in_a_file_of_columns_name_the_row(tmp_path, change, message):
+    held = columns([row(1), row(2)])
+    change(held)
+    (tmp_path / "train.json").write_text(json.dumps(held))
+    with pytest.raises(UserError, match=message):
+        msmarco.load(tmp_path / "train.json")
+
+
 def test_limit_takes_the_first_of_each_split(tmp_path):
     write_parquet(tmp_path / "train.parquet", [row(1), row(2)])
     write_parquet(tmp_path / "test.parquet", [row(3), row(4, (-1, -1))])

@@ -107,3 +107,37 @@ def test_best_first_is_a_plain_sort_whether_or_not_hits_come_in_order(seed):
         hits = sorted(hits, key=lambda hit: (-hit[0], hit[1])) + [(-np.inf, -1)] * (6 - len(hits))
         assert found_rows[number].tolist() == [row for _, row in hits]
         np.testing.assert_array_equal(found_scores[number], np.float32([score for score, _ in hits]))
+
+
+def test_one_row_is_normalised_as_it_would_be_among_others():
+    rows_BD = np.random.default_rng(0).normal(0, 3, (50, 256))
+    rows_BD[7] = 0
+    for given_BD in (rows_BD, rows_BD.astype(np.float32), np.asfortranarray(rows_BD)):
+        before = given_BD.copy()
+        alone_BD = np.concatenate([normalise(given_BD[row : row + 1]) for row in range(50)])
+        assert alone_BD.dtype == np.float32
+        np.testing.assert_allclose(alone_BD, normalise(given_BD), rtol=3e-7)
+        np.testing.assert_array_equal(given_BD, before)
+    assert not alone_BD[7].any()
+
+
+@pytest.mark.parametrize(
+    ("scores", "rows"),
+    [
+        ([0.9, 0.5, 0.1], [4, 2, 7]),  # done
+        ([0.5, 0.5, 0.1], [4, 2, 7]),  # a tie
+        ([1.0000001, 1.0, 0.1], [4, 2, 7]),  # a tie after cutting
+        ([0.9, 0.5, -1.0000001], [4, 2, 7]),
+        ([0.9, 0.5, -3e38], [4, 2, -1]),
+        ([0.1, 0.5, 0.9], [4, 2, 7]),
+    ],
+)
+def test_one_query_is_ordered_as_it_would_be_among_others(scores, rows):
+    scores_1C, rows_1C = np.array([scores], np.float32), np.array([rows], np.int64)
+    alone = best_first(scores_1C, rows_1C, 3)
+    among = best_first(np.repeat(scores_1C, 2, axis=0), np.repeat(rows_1C, 2, axis=0), 3)
+    order = sorted(range(3), key=lambda at: (rows[at] < 0, -min(1.0, scores[at]), rows[at]))
+    wanted = [-np.inf if rows[at] < 0 else np.clip(np.float32(scores[at]), -1, 1) for at in order]
+    for found_QK, rows_QK in ((alone[0], alone[1]), (among[0][:1], among[1][:1])):
+        np.testing.assert_array_equal(found_QK, [np.array(wanted, np.float32)])
+        assert rows_QK.tolist() == [[rows[at] for at in order]]

@@ -112,6 +112,17 @@ def test_index_that_is_not_there_is_named(run_dir, tmp_path):
         choose_index(tmp_path, None)
 
 
+def test_a_damaged_manifest_among_several_names_the_way_round_it(run_dir, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(run_dir, mine)
+    (mine / "index" / "exact" / "manifest.json").write_text("{")
+    with pytest.raises(
+        UserError, match=r"exact/manifest.json is not valid JSON.*Or choose another.*--index: faiss_flat\."
+    ):
+        SearchEngine.open(mine)
+    assert SearchEngine.open(mine, "faiss_flat").search("matrix", 1).hits
+
+
 def test_index_of_another_model_or_documents_is_refused(small, run_dir, tmp_path):
     config = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu"}}
     other = small.make_run(tmp_path / "other", small.collection(), config, seed=1)

@@ -104,6 +104,8 @@ def test_a_single_run_gets_nothing():
         (["-m", "sweep.seeds=two"], "whole number"),
         (["-m", "sweep.seeds=2", "seed=4,5"], "contradict"),
         (["-m", "sweep.seeds=2", "hydra/sweeper=optuna"], "Optuna"),
+        (["-m", "hydra/sweeper=optuna_tpe", "a.b=interval(1,2)", "c=1", "a.b=1"], r"a\.b is given twice .*a\.b=1\)"),
+        (["-m", "hydra/sweeper=optuna_tpe", "a.b=1,2", "++a.b=3,4"], r"a\.b is given twice"),
     ],
 )
 def test_mistakes_name_the_key(arguments, part):

@@ -26,6 +26,7 @@ def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...],
     from twotower.index.choices import compose
     from twotower.index.rebuild import rebuild
     from twotower.runs.paths import resolve_run
+    from twotower.runs.text import search_command
 
     chosen = [name for part in names for name in part.strip("[] ").split(",") if name]
     config = compose(chosen, overrides)
@@ -38,8 +39,7 @@ def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...],
         click.echo("Nothing to build.")
     else:
         Console().print(_table(manifests))
-        name = next(iter(manifests))
-        click.echo(f"twotower search --run {folder} --index {name} 'what you are looking for'")
+        click.echo(search_command(folder, "what you are looking for", index=next(iter(manifests))))
 
 
 def _table(manifests: dict[str, dict[str, Any]]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -11,10 +10,8 @@ from pathlib import Path
 import click
 
 from twotower.errors import UserError, nearest
+from twotower.files import CLOSED_TO_US, NO_ROOM
 from twotower.runs.text import visible
-
-CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
-"""Errors of the file system that the user can mend; others are ours and keep their traceback."""
 
 
 class _Lazy(click.Group):
@@ -54,7 +51,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # told of without a name, once a file is open
+        full = error.errno in NO_ROOM  # told of without a name, once a file is open
         if error.errno not in CLOSED_TO_US or (error.filename is None and not full):
             raise
         where = "" if error.filename is None else f" {error.filename}"

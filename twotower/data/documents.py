@@ -10,6 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,11 @@ CREATE TABLE documents (
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 ALL = "SELECT row, doc_id, title, text, metadata FROM documents ORDER BY row"
-BY_ROW = "SELECT row, doc_id, title, text, metadata FROM documents WHERE row IN ({})"
+BY_ROW = """
+WITH wanted(wish) AS ({})
+SELECT row, doc_id, title, text, metadata FROM wanted CROSS JOIN documents ON row = wish
+"""
+"""Looks the rows up one after the other as they come; `row IN (...)` would first sort them into a table of its own."""
 FEW = 256
 """Rows up to which each is a parameter of its own: quicker than a JSON list, and few statements to remember."""
 BY_ID = "SELECT row, doc_id, title, text, metadata FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
@@ -91,7 +96,7 @@ class DocumentStore:
                 raise UserError(f"Cannot write {path}: {error}. Free space or choose another folder.") from error
         return DocumentStore(path)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of documents."""
         return int(self._meta["count"])
@@ -107,11 +112,14 @@ class DocumentStore:
         Raises:
             UserError: for a row that the store does not have.
         """
-        wanted = [int(row) for row in rows]
-        few = len(wanted) <= FEW
-        query = BY_ROW.format(",".join("?" * len(wanted)) if few else "SELECT value FROM json_each(?)")
-        parameters = tuple(wanted) if few else (json.dumps(wanted),)
-        found = {row[0]: Document._make(row) for row in self._execute(query, parameters)}
+        wanted = list(map(int, rows))
+        if not wanted:
+            return []
+        parameters = wanted if len(wanted) <= FEW else (json.dumps(wanted),)
+        documents = list(map(Document._make, self._execute(_by_row(min(len(wanted), FEW + 1)), parameters)))
+        if [document.row for document in documents] == wanted:  # SQLite promises no order, though it keeps this one
+            return documents
+        found = {document.row: document for document in documents}
         return _in_order(wanted, found, f"{self.path} has no row", f"rows run from 0 to {self.count - 1}")
 
     def fetch_ids(self, doc_ids: Sequence[str]) -> list[Document]:
@@ -143,7 +151,7 @@ class DocumentStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _execute(self, query: str, parameters: tuple[str | int, ...]) -> list[tuple[Any, ...]]:
+    def _execute(self, query: str, parameters: Sequence[str | int]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, parameters).fetchall()
         except sqlite3.Error as error:
@@ -184,6 +192,13 @@ def _fill(path: Path, collection: Collection) -> None:
         connection.commit()
     finally:
         connection.close()
+
+
+@cache
+def _by_row(count: int) -> str:
+    """Returns the statement for so many rows (FEW + 1: any number above), remembered instead of written anew."""
+    wishes = f"VALUES {','.join(['(?)'] * count)}" if count <= FEW else "SELECT value FROM json_each(?)"
+    return BY_ROW.format(wishes)
 
 
 def _in_order(wanted: list[Any], found: dict[Any, Document], missing: str, hint: str) -> list[Document]:

@@ -1,5 +1,7 @@
 """MS MARCO question answering (v1.1, v2.1) as Hugging Face `datasets` gives it: each query with about ten passages.
 
+MS MARCO's own files are read too: v1.1 has a row a line, v2.1 one object of columns ({"query": {"0": ...}, ...}).
+
 Schema of a row: query_id, query, query_type, answers, passages {passage_text, is_selected, url} (lists of one length).
 A passage's id is `<query_id>_<n>`, n its place in the list; `is_selected` is its grade; a query's passages are its
 candidates. Bajaj et al. 2016, "MS MARCO: A Human Generated MAchine Reading COmprehension Dataset". Research use only.
@@ -76,7 +78,9 @@ def local_files(path: Path) -> list[tuple[str, Path]]:
 
 def _file_rows(file: Path) -> Iterator[Row]:
     if file.suffix != ".parquet":
-        yield from ((f"{place[0]}:{place[1]}", value) for place, value in read_objects(file))
+        for place, value in read_objects(file):
+            where = f"{place[0]}:{place[1]}"
+            yield from _column_rows(where, value) if isinstance(value.get("query"), dict) else [(where, value)]
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -93,6 +97,16 @@ def _file_rows(file: Path) -> Iterator[Row]:
                 yield f"{file} row {number}", value
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} cannot be read as parquet: {str(error).splitlines()[0]}") from error
+
+
+def _column_rows(where: str, columns: dict[str, Any]) -> Iterator[Row]:
+    """Yields the rows of a file that is one object of columns ({column: {row: value}}), as MS MARCO gives v2.1."""
+    held = {name: columns.get(name) for name in COLUMNS}
+    for name, column in held.items():
+        if not isinstance(column, dict):
+            raise UserError(f"{where}: needs '{name}', a column as 'query' is one; found {shown(column)}.")
+    for row in columns["query"]:
+        yield f"{where} row {row}", {name: column.get(row) for name, column in held.items() if column is not None}
 
 
 def _hub_rows(version: str) -> Iterator[tuple[str, Row]]:

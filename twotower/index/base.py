@@ -109,7 +109,9 @@ class Index(ABC):
         """
         if k < 1:
             raise UserError(f"k={k}: ask for at least 1 document.")
-        query_QD = np.atleast_2d(query_QD)
+        query_QD = np.asarray(query_QD)
+        if query_QD.ndim == 1:
+            query_QD = query_QD[None]
         if query_QD.shape[1] != self.dim:
             raise UserError(
                 f"The query vector has {query_QD.shape[1]} dimensions, the index {self.name} {self.dim}; "

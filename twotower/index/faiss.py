@@ -23,7 +23,7 @@ from twotower.errors import UserError
 from twotower.files import atomic_path, read_json, write_json
 from twotower.index.base import Index, Probe, need
 from twotower.index.faiss_factory import fit, largest, list_count, make, prepare, search_parameter
-from twotower.index.faiss_search import rescore, smallest_enough, threads_for
+from twotower.index.faiss_search import ThreadsFor, rescore, smallest_enough
 from twotower.index.recall import recall_of_scores
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, sample_rows, take, write_npy
 
@@ -277,7 +277,7 @@ class FaissIndex(Index):
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._index is not None, "search before load"
         wanted = min(self.count, max(k, self.rerank))
-        with threads_for(len(query_QD) * self._visited(wanted) * self.dim):
+        with ThreadsFor(len(query_QD) * self._visited(wanted) * self.dim):
             scores_QC, rows_QC = self._index.search(query_QD, wanted)
         if self._originals_ND is not None:
             scores_QC = rescore(query_QD, rows_QC, self._originals_ND)

@@ -5,8 +5,7 @@ Legend: N documents, D dimension, Q queries, C candidates to re-rank.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import faiss
 import numpy as np
@@ -19,16 +18,23 @@ SINGLE_THREAD_WORK = 1 << 26
 """Products (queries x documents x dimensions) that one thread does before another could have been woken up."""
 
 
-@contextmanager
-def threads_for(work: int) -> Iterator[None]:
-    """Keeps small searches on one thread: on a busy machine waiting for the others takes 50 times the search itself."""
-    before = faiss.omp_get_max_threads()
-    if work <= SINGLE_THREAD_WORK:
-        faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
+class ThreadsFor:
+    """Keeps small searches on one thread: on a busy machine waiting for the others takes 50 times the search itself.
+
+    Args:
+        work: products (queries x documents x dimensions) of the search inside the `with`.
+    """
+
+    def __init__(self, work: int) -> None:
+        self._before = faiss.omp_get_max_threads() if work <= SINGLE_THREAD_WORK else 1
+
+    def __enter__(self) -> None:
+        if self._before > 1:
+            faiss.omp_set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before > 1:
+            faiss.omp_set_num_threads(self._before)
 
 
 def rescore(query_QD: np.ndarray, rows_QC: np.ndarray, vectors_ND: np.ndarray) -> np.ndarray:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 UNSEEN = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
@@ -14,6 +18,31 @@ UNSEEN |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 def visible(text: str) -> str:
     """Returns a text whose control characters are signs, so that what data holds can't steer a terminal."""
     return text.translate(UNSEEN)
+
+
+def search_command(folder: str | Path, question: str, *, index: str | None = None) -> str:
+    """Returns the command that searches a run, as it can be pasted into a shell here.
+
+    Args:
+        folder: the run's folder.
+        question: what to look for; what a shell would read as its own is taken out.
+        index: the index to search; None leaves the choice to the command.
+    """
+    quoted = (
+        visible(" ".join(question.split())).lstrip("-").translate({ord('"'): "'"} | dict.fromkeys(map(ord, "$`\\!")))
+    )
+    named = f" --index {index}" if index else ""
+    return f'{_program()} search --run {shlex.quote(str(folder))}{named} "{quoted}"'
+
+
+def _program() -> str:
+    """Returns `twotower` where the shell finds the one of this Python, else the path to it."""
+    mine = Path(sys.executable).with_name("twotower")
+    found = shutil.which("twotower")
+    if not mine.is_file() or (found and Path(found).resolve() == mine.resolve()):
+        return "twotower"
+    here = Path.cwd()
+    return shlex.quote(str(mine.relative_to(here) if mine.is_relative_to(here) else mine))
 
 
 def size(count: float | None) -> str:

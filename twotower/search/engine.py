@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,9 @@ from twotower.search.results import Hit, RandomScore, Results, Timings
 
 class SearchEngine:
     """A model, its index and its documents, ready for queries; several threads may share one.
+
+    Walking a graph of a million vectors leaves the processor's caches full of other things: whatever comes before and
+    after runs cold, so that here every Python step counts, not only those in loops.
 
     Args:
         model: what reads the queries, with its tokenizer.
@@ -49,6 +51,9 @@ class SearchEngine:
     ) -> None:
         self.model, self.index, self.manifest, self.documents = model, index, manifest, documents
         self.sample_SD, self.sample_rows_S = sample_SD, sample_rows_S
+        self._sampled = {} if sample_rows_S is None else {row: at for at, row in enumerate(sample_rows_S.tolist())}
+        self._best_of_all = (2 * math.log(max(1, documents.count))) ** 0.5
+        """The expected highest of as many normally spread scores as there are documents, in standard deviations."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -83,7 +88,8 @@ class SearchEngine:
         Raises:
             UserError: for an empty query or a k below 1.
         """
-        text = text.encode("utf-8", "replace").decode()  # a terminal hands over any bytes, as lone surrogates
+        if not text.isascii():  # a terminal hands over any bytes, as lone surrogates
+            text = text.encode("utf-8", "replace").decode()
         if not text.strip():
             raise UserError("The query is empty: write what you are looking for.")
         if k < 1:
@@ -92,31 +98,32 @@ class SearchEngine:
             return self._search(text, k)
 
     def _search(self, text: str, k: int) -> Results:
-        clock = [time.perf_counter()]
+        now = time.perf_counter
+        begun = now()
         words, unknown, ids = self.model.tokenizer.read(text)
-        clock.append(time.perf_counter())
+        read = now()
         if len(unknown) == len(words):
-            return self._nothing(text, words, clock[1] - clock[0])
+            return self._nothing(text, words, read - begun)
         query_1D = self.model.encode(ids[: self.model.max_query_length])
-        clock.append(time.perf_counter())
+        encoded = now()
         scores_1K, rows_1K = self.index.search(query_1D, min(k, self.documents.count))
-        clock.append(time.perf_counter())
-        found = rows_1K[0] >= 0  # -1 means there is no further hit, never the last document
-        documents = self.documents.fetch(rows_1K[0][found].tolist())
-        clock.append(time.perf_counter())
-        stages = [1000 * (end - start) for start, end in pairwise(clock)]
-        scored = zip(scores_1K[0][found].tolist(), documents, strict=True)
+        searched = now()
+        scores, rows = scores_1K[0].tolist(), rows_1K[0].tolist()
+        if -1 in rows:  # there is no further hit: never the last document
+            scores = [score for score, row in zip(scores, rows, strict=True) if row >= 0]
+            rows = [row for row in rows if row >= 0]
+        documents = self.documents.fetch(rows)
+        fetched = now()
+        stages = (read - begun, encoded - read, searched - encoded, fetched - searched)
+        scored = enumerate(zip(scores, documents, strict=True), start=1)
         return Results(
             query=text,
             words=words,
             unknown=unknown,
-            hits=[
-                Hit(rank=rank, score=score, doc_id=item.doc_id, title=item.title, text=item.text)
-                for rank, (score, item) in enumerate(scored, start=1)
-            ],
+            hits=[Hit(rank, score, item.doc_id, item.title, item.text) for rank, (score, item) in scored],
             notice=f"The model never saw: {', '.join(unknown)}." if unknown else "",
-            random=self._random(query_1D[0], rows_1K[0]),
-            timings=Timings(tokenise_ms=stages[0], encode_ms=stages[1], search_ms=stages[2], fetch_ms=stages[3]),
+            random=self._random(query_1D[0], rows),
+            timings=Timings(*(1000 * seconds for seconds in stages)),
             index=self.index.name,
         )
 
@@ -137,22 +144,19 @@ class SearchEngine:
             index=self.index.name,
         )
 
-    def _random(self, query_D: np.ndarray, hits_K: np.ndarray) -> RandomScore | None:
+    def _random(self, query_D: np.ndarray, hits: list[int]) -> RandomScore | None:
         if self.sample_SD is None:
             return None
         scores_S = self.sample_SD @ query_D
         if self.sample_rows_S is not None:  # of a small collection nearly every hit is in the sample too
-            scores_S = scores_S[~np.isin(self.sample_rows_S, hits_K)]
+            among = [self._sampled[row] for row in hits if row in self._sampled]
+            scores_S = np.delete(scores_S, among) if among else scores_S
         if not len(scores_S):
             return None
         mean = float(np.add.reduce(scores_S)) / len(scores_S)
         deviation = max(0.0, float(scores_S @ scores_S) / len(scores_S) - mean**2) ** 0.5
-        return RandomScore(
-            mean=mean,
-            highest=float(np.maximum.reduce(scores_S)),
-            documents=len(scores_S),
-            best_by_chance=mean + deviation * (2 * math.log(self.documents.count)) ** 0.5,
-        )
+        highest = float(np.maximum.reduce(scores_S))
+        return RandomScore(mean, highest, len(scores_S), mean + deviation * self._best_of_all)
 
     def close(self) -> None:
         """Closes the document store."""
@@ -178,5 +182,13 @@ def choose_index(run_dir: Path, wanted: str | None) -> str:
         raise UserError(f"{run_dir} has no index. Build one with `twotower index --run {run_dir} --index faiss_flat`.")
     if wanted is not None or len(names) == 1:
         return wanted or names[0]
-    facts = {name: read(run_dir / "index" / name) for name in names}
+    facts = {name: _facts(run_dir, name, names) for name in names}
     return max(names, key=lambda name: (facts[name]["kind"] != "redis", facts[name].get("recall_at_10") or 0.0))
+
+
+def _facts(run_dir: Path, name: str, names: list[str]) -> dict[str, Any]:
+    try:
+        return read(run_dir / "index" / name)
+    except UserError as error:
+        others = ", ".join(other for other in names if other != name)
+        raise UserError(f"{error} Or choose another with --index: {others}.") from error

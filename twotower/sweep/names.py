@@ -84,6 +84,8 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
             if values.get(key, "null") not in ("null", "false"):
                 raise UserError(f"{key}={values[key]} is about a sweep: add -m to the command line.")
         return []
+    if "optuna" in values.get("hydra/sweeper", ""):
+        _refuse_repeated(arguments)
     added = []
     if values.get("sweep.name", "null") == "null":
         added = [f"sweep.name={sweep_name(arguments)}", f"sweep.fixed=[{','.join(_fixed(arguments))}]"]
@@ -110,6 +112,16 @@ def _fixed(arguments: Sequence[str]) -> list[str]:
     overrides = [item for item in arguments if "=" in item and not item.startswith("-") and not _about_the_sweep(item)]
     varied = {key_of(item) for item in overrides if is_swept(item) or "(" in item} | {"seed"}
     return sorted({key for item in overrides if re.fullmatch(r"[\w./]+", key := key_of(item))} - varied)
+
+
+def _refuse_repeated(arguments: Sequence[str]) -> None:
+    """Optuna lets one of two values for a key count without a word, a plain one before a span to search."""
+    typed = [item for item in arguments if "=" in item and not item.startswith(("-", "~"))]
+    keys = [key_of(item) for item in typed]
+    for key in dict.fromkeys(keys):
+        if keys.count(key) > 1:
+            given = " and ".join(item for item in typed if key_of(item) == key)
+            raise UserError(f"{key} is given twice ({given}): with Optuna only one of them counts; leave one.")
 
 
 def _seeds(values: dict[str, str]) -> str:

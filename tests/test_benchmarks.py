@@ -1,0 +1,40 @@
+"""What the benchmarks say about the machine; what they measure is no matter of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "benchmarks"
+
+
+@pytest.fixture
+def run_all(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import run_all
+
+    return run_all
+
+
+def test_machines_that_differ_only_in_what_was_installed_are_one_line(run_all):
+    with_ranx = "P 9 (model 1, stepping 2), 2 cores, Python 3.11.7, torch 2.0, ranx 0.3"
+    without = "P 9 (model 1, stepping 2), 2 cores, Python 3.11.7, torch 2.0, ranx not installed"
+    assert run_all.merged([without, with_ranx, without]) == [with_ranx]
+    assert run_all.merged([without]) == [without]
+    for other in (with_ranx.replace("2.0", "2.1"), with_ranx.replace("2 cores", "4 cores"), f"Q{with_ranx}"):
+        assert sorted(run_all.merged([with_ranx, other])) == sorted([with_ranx, other])
+
+
+def test_a_machine_is_named_as_earlier_results_named_it(run_all):
+    now = "Maker Name (model 2, stepping 1), 2 cores, Python 3.11.7"
+    assert run_all.merged(["Maker Name 2 1, 2 cores, Python 3.11.7", now]) == [now]
+    assert run_all.merged([run_all.machine()]) == [run_all.machine()]
+
+
+def test_the_processor_s_name_is_the_system_s(run_all):
+    told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
+    names = {line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")}
+    if not names:
+        pytest.skip("this system does not name its processor in /proc/cpuinfo")
+    assert run_all.common.processor().partition(" (model ")[0] in names
