@@ -9,10 +9,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from twotower.commands import encode
 from twotower.commands.evaluate import command
 from twotower.data import beir
 from twotower.errors import UserError
 from twotower.files import sha256_file
+from twotower.index import choices
+from twotower.index.rebuild import rebuild
 from twotower.model import checkpoint
 from twotower.model.two_tower import TwoTower
 from twotower.runs.record import RunRecord
@@ -117,6 +120,13 @@ def test_a_model_that_changed_after_its_run_is_refused(run, tmp_path):
     for given in ("first", path):
         with pytest.raises(UserError, match=rf"{path.name} is not the model that .*run.json tells of"):
             invoke("--run", given)
+    with pytest.raises(UserError, match="changed after the run"):
+        rebuild(run, choices.compose(["exact"], []))
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one\ntwo\n")
+    given = [str(texts), "--run", str(run), "--out", str(tmp_path / "out")]
+    with pytest.raises(UserError, match="changed after the run"):
+        CliRunner().invoke(encode.command, given, catch_exceptions=False)
     shutil.copy(path, tmp_path / "other.pt")
     invoke("--run", tmp_path / "other.pt")
 

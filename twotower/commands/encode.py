@@ -43,11 +43,14 @@ def command(
     from twotower.errors import UserError
     from twotower.model.checkpoint import load
     from twotower.model.shards import Plan, claim
+    from twotower.runs.find import check_unchanged
 
     check_count("--devices", devices)
     check_count("--nodes", nodes)
     plan = Plan(source=source.resolve(), folder=out.resolve(), side=side, dtype=dtype, shard_rows=shard_rows)
-    checkpoint = load(_find(run)[1])
+    folder, path = _find(run)
+    checkpoint = load(path)
+    check_unchanged(folder, path, checkpoint.sha256)
     claim(checkpoint, plan)
     if ray is None:
         _by_fabric(checkpoint, plan, devices, nodes, out)

@@ -32,9 +32,10 @@ def command(run: str | None, data: Path | None, split: str | None, as_json: bool
     folder, path = _find(run)
     from twotower.evaluation.trained import evaluate_checkpoint
     from twotower.model.checkpoint import load
+    from twotower.runs.find import check_unchanged
 
     checkpoint = load(path)
-    _check_unchanged(folder, path, checkpoint.sha256)
+    check_unchanged(folder, path, checkpoint.sha256)
     collection = _collection(checkpoint, data)
     chosen = _split(checkpoint, collection, split)
     untrained = _untrained(folder, collection, chosen)
@@ -73,21 +74,6 @@ def _find(run: str | None) -> tuple[Path | None, Path]:
         return (folder if (folder / "run.json").is_file() else None), path
     folder = find_run(run).path
     return folder, find_checkpoint(folder)
-
-
-def _check_unchanged(folder: Path | None, path: Path, sha256: str) -> None:
-    """Refuses a model in a run's folder that is not the one its record tells of; without a record all is fine."""
-    if folder is None:
-        return
-    from twotower.errors import UserError
-    from twotower.runs.run import read_run
-
-    for item in read_run(folder).record.get("artefacts") or []:
-        if (folder / str(item.get("path"))).resolve() == path.resolve() and item.get("sha256") not in (None, sha256):
-            raise UserError(
-                f"{path} is not the model that {folder / 'run.json'} tells of (sha256 {sha256[:12]} instead of "
-                f"{item['sha256'][:12]}): changed after the run. Copy it to another folder to evaluate it all the same."
-            )
 
 
 def _collection(checkpoint: Checkpoint, data: Path | None) -> Collection:

@@ -15,6 +15,7 @@ from twotower.index.resume import note_rows, part_folder, rows_done
 from twotower.index.vectors import Progress, new_npy
 from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
 from twotower.model.encoding import encode
+from twotower.runs.find import check_unchanged
 
 CHUNK = 16_384
 MOST_QUERIES = 2000
@@ -34,7 +35,9 @@ def rebuild(
         UserError: when the run has no exported model or documents, or an index cannot be built.
     """
     run_dir = Path(run_dir)
-    checkpoint = load(find_checkpoint(run_dir))
+    path = find_checkpoint(run_dir)
+    checkpoint = load(path)
+    check_unchanged(run_dir, path, checkpoint.sha256)
     check(index_config, dim=checkpoint.model.output_dim)
     with DocumentStore(run_dir / "documents.db") as documents:
         identity = run_identity(checkpoint, documents)

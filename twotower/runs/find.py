@@ -61,3 +61,24 @@ def _readable(run: Run) -> Run:
     if run.problem:
         raise UserError(f"{run.path / FILE_NAME}: {run.problem}.")
     return run
+
+
+def check_unchanged(folder: Path | None, path: Path, sha256: str) -> None:
+    """Refuses a model in a run's folder that is not the one its record tells of; without a record all is fine.
+
+    Args:
+        folder: the run's folder, or None for a model outside of any.
+        path: the model's file.
+        sha256: of its content, as it was read.
+
+    Raises:
+        UserError: when the record names the file with another sha256.
+    """
+    if folder is None or not (folder / FILE_NAME).is_file():
+        return
+    for item in read_run(folder).record.get("artefacts") or []:
+        if (folder / str(item.get("path"))).resolve() == path.resolve() and item.get("sha256") not in (None, sha256):
+            raise UserError(
+                f"{path} is not the model that {folder / FILE_NAME} tells of (sha256 {sha256[:12]} instead of "
+                f"{item['sha256'][:12]}): changed after the run. Copy it to another folder to use it all the same."
+            )
