@@ -9,6 +9,8 @@ import pytest
 
 from twotower.importing import set_aside
 
+NEW = "no_module_of_this_name"
+
 
 @pytest.fixture(autouse=True)
 def _as_it_was():
@@ -20,7 +22,7 @@ def _as_it_was():
 
 def test_what_is_loaded_is_set_aside_and_the_collector_goes_on():
     gc.unfreeze()
-    with set_aside():
+    with set_aside(NEW):
         assert not gc.isenabled()
         loaded = [[] for _ in range(1000)]
     assert gc.isenabled()
@@ -29,7 +31,7 @@ def test_what_is_loaded_is_set_aside_and_the_collector_goes_on():
 
 def test_after_a_failure_the_collector_goes_on_and_nothing_is_set_aside():
     gc.unfreeze()
-    with pytest.raises(ImportError), set_aside():
+    with pytest.raises(ImportError), set_aside(NEW):
         raise ImportError("no such library")
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
@@ -37,9 +39,16 @@ def test_after_a_failure_the_collector_goes_on_and_nothing_is_set_aside():
 
 def test_a_collector_that_was_off_stays_off():
     gc.disable()
-    with set_aside():
+    with set_aside(NEW):
         pass
     assert not gc.isenabled()
+
+
+def test_nothing_is_done_for_what_is_loaded_already():
+    gc.unfreeze()
+    with set_aside("pytest"):
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 
 
 def test_composing_the_config_imports_neither_torch_nor_lightning():

@@ -173,7 +173,7 @@ def _single(config: DictConfig) -> float:
         new_dir = run_dir
         run_dir, resume = find_resume(config.ckpt_path, new_dir, config_hash(plain(config)))
         _move(config, new_dir, run_dir)
-    with set_aside():
+    with set_aside("twotower.training"):
         from twotower.training import train
 
     return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
