@@ -60,6 +60,15 @@ def test_principal_components_are_found_once_for_the_same_vectors(monkeypatch: p
             shape_vectors(other, random, top=top, own=1.0)
 
 
+def test_principal_components_are_those_of_this_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = np.random.default_rng(7).standard_normal((60, 6))
+    shape_vectors(found, found, top=2, own=0)
+    before = len(list((cache_root() / "word_vector_directions").glob("*/directions.npy")))
+    monkeypatch.setattr("twotower.embedding.build.NUMPY_THREADS", ["77", None, None, 1])
+    shape_vectors(found, found, top=2, own=0)
+    assert len(list((cache_root() / "word_vector_directions").glob("*/directions.npy"))) == before + 1
+
+
 def test_shaping_leaves_a_direction_where_more_are_asked_for_than_there_are() -> None:
     generator = np.random.default_rng(6)
     for dim in (1, 3):

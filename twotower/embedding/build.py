@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower.cache import cached_folder, content_key
+from twotower.cache import NUMPY_THREADS, cached_folder, content_key
 from twotower.checks import check_choice, check_count, check_flag, check_keys, check_number
 from twotower.errors import UserError
 
@@ -105,7 +105,7 @@ def _strongest(found_KD: np.ndarray, count: int) -> np.ndarray:
         _, directions_DD = np.linalg.eigh(centred_KD.T @ centred_KD)  # eigenvalues rise: the strongest come last
         np.save(folder / "directions.npy", directions_DD[:, found_KD.shape[1] - count :])
 
-    folder = cached_folder("word_vector_directions", content_key("directions 1", count, found_KD), fill)
+    folder = cached_folder("word_vector_directions", content_key("directions 1", count, NUMPY_THREADS, found_KD), fill)
     directions_DT: np.ndarray = np.load(folder / "directions.npy")
     return directions_DT
 
