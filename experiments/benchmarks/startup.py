@@ -1,6 +1,6 @@
 """How long commands take before they do anything: showing the config, the ledger, and training's first step.
 
-    python experiments/benchmarks/startup.py [--repeats 3]
+    python experiments/benchmarks/startup.py [--repeats 5]
 
 The first step is that of `python train.py` with its defaults and everything in the cache (a run before sees to that).
 Its clock starts before the process does and stops when the second batch is asked for, so the update counts too; nothing
@@ -83,7 +83,7 @@ def many_runs(folder: Path, count: int = 1000) -> None:
 
 def main() -> None:
     """Times every command in turn."""
-    options = common.parser(__doc__).parse_args()
+    options = common.parser(__doc__, repeats=5).parse_args()
     train = str(common.ROOT / "train.py")
     commands = {
         "train.py --cfg job": [sys.executable, train, "--cfg", "job"],
