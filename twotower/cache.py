@@ -21,6 +21,15 @@ from filelock import FileLock
 from twotower.errors import UserError, nearest
 from twotower.files import atomic_path
 
+NUMPY_THREADS = [
+    *(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")),
+    len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+]
+"""What decides how many threads numpy's linear algebra has, as it was when numpy was loaded.
+
+A matrix decomposition differs in its last bits with their number, so this belongs into the key of one that is cached.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:

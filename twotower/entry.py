@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from twotower.errors import RefusedError, UserError, nearest
 from twotower.files import CLOSED_TO_US, NO_ROOM
+from twotower.importing import set_aside
 from twotower.index.addresses import refuse_passwords
 from twotower.sweep.names import job_folder, with_added
 
@@ -168,7 +169,8 @@ def _single(config: DictConfig) -> float:
         new_dir = run_dir
         run_dir, resume = find_resume(config.ckpt_path, new_dir, config_hash(plain(config)))
         _move(config, new_dir, run_dir)
-    from twotower.training import train
+    with set_aside("twotower.training"):
+        from twotower.training import train
 
     return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
 

@@ -123,7 +123,8 @@ def read_json(path: str | Path) -> Any:
         UserError: when the file is missing or is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        # bytes: opened as a text file, all of it would be looked through for ends of lines
+        return json.loads(Path(path).read_bytes().decode("utf-8"))
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     except ValueError as error:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from twotower.data.docstring_files import divide, find_package, name_words, read_docstrings
+from twotower.data.docstring_files import _modules, divide, find_package, name_words, read_docstrings
 from twotower.errors import UserError
 
 SOURCE = '''
@@ -84,6 +84,17 @@ def test_packages_are_found_without_importing_them(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['loud_package', 'loud_package.part']"
+
+
+def test_files_come_in_the_order_of_their_paths(tmp_path):
+    for name in ("b.py", "a/__init__.py", "a/z.py", "a.py", "a/b/c.d.py", "a/_vendor/x.py", "a-b/y.py", "a/test_z.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
+    found = _modules(tmp_path, "package")
+    paths = [path for path in sorted(tmp_path.rglob("*.py")) if not {"_vendor", "test_z.py"} & set(path.parts)]
+    assert [path for _, path in found] == paths
+    assert [module.removeprefix("package.") for module, _ in found] == ["a", "a.b.c.d", "a.z", "a-b.y", "a", "b"]
 
 
 def test_standard_library_is_found_and_tests_are_not():

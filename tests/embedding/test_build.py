@@ -45,6 +45,38 @@ def test_shaping_removes_common_directions_and_adds_a_part_of_its_own() -> None:
     np.testing.assert_allclose(untouched, found / np.linalg.norm(found, axis=1, keepdims=True), atol=1e-6)
 
 
+def test_principal_components_are_found_once_for_the_same_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(5)
+    found, random = generator.standard_normal((60, 6)) + 3, generator.standard_normal((60, 6))
+    first = shape_vectors(found, random, top=2, own=1.0)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("decomposed again")
+
+    monkeypatch.setattr(np.linalg, "eigh", refuse)
+    np.testing.assert_array_equal(shape_vectors(found, random, top=2, own=1.0), first)
+    for top, other in ((3, found), (2, found + found**2)):
+        with pytest.raises(AssertionError, match="decomposed again"):
+            shape_vectors(other, random, top=top, own=1.0)
+
+
+def test_principal_components_are_those_of_this_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = np.random.default_rng(7).standard_normal((60, 6))
+    shape_vectors(found, found, top=2, own=0)
+    before = len(list((cache_root() / "word_vector_directions").glob("*/directions.npy")))
+    monkeypatch.setattr("twotower.embedding.build.NUMPY_THREADS", ["77", None, None, 1])
+    shape_vectors(found, found, top=2, own=0)
+    assert len(list((cache_root() / "word_vector_directions").glob("*/directions.npy"))) == before + 1
+
+
+def test_shaping_leaves_a_direction_where_more_are_asked_for_than_there_are() -> None:
+    generator = np.random.default_rng(6)
+    for dim in (1, 3):
+        found = generator.standard_normal((50, dim))
+        shaped = shape_vectors(found, found, top=32, own=0)
+        np.testing.assert_allclose(np.linalg.norm(shaped, axis=1), 1, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["cbow", "skipgram"])
 def test_trained_vectors_know_which_words_keep_company(kind: str) -> None:
     vectors = build({"kind": kind, "dim": 8, "epochs": 20, "own": 0.0, "remove_top": 0}, WORDS, corpus(), 0)

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 
@@ -6,16 +7,17 @@ import pytest
 import torch
 
 from twotower.errors import UserError
-from twotower.index import exact
-from twotower.index.exact import ExactIndex, search_tensor, true_scores
+from twotower.index import exact_torch
+from twotower.index.exact import ExactIndex
+from twotower.index.exact_torch import search_tensor, true_scores
 from twotower.index.vectors import Shards
 
 
 @pytest.mark.parametrize("budget", [1, 1 << 14, 1 << 21])
 @pytest.mark.parametrize("k", [1, 10, 3000])
 def test_chunks_do_not_change_the_answer(vectors, queries, budget, k, monkeypatch):
-    monkeypatch.setattr(exact, "SCORES_PER_CHUNK", budget)
-    monkeypatch.setattr(exact, "LEAST_CHUNK", 64)
+    monkeypatch.setattr(exact_torch, "SCORES_PER_CHUNK", budget)
+    monkeypatch.setattr(exact_torch, "LEAST_CHUNK", 64)
     scores, rows = search_tensor(torch.from_numpy(queries), torch.from_numpy(vectors), k)
     expected = np.sort(queries @ vectors.T, axis=1)[:, ::-1][:, :k]
     np.testing.assert_allclose(scores, expected, atol=2e-6)
@@ -25,8 +27,8 @@ def test_chunks_do_not_change_the_answer(vectors, queries, budget, k, monkeypatc
 @pytest.mark.parametrize("batch", [1, 5, 50])
 def test_any_batch_gets_the_true_documents_without_faiss(batch, vectors, queries, truth, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setattr(exact, "SCORES_PER_CHUNK", 1)
-    monkeypatch.setattr(exact, "LEAST_CHUNK", 64)  # many chunks, most of which are passed over
+    monkeypatch.setattr(exact_torch, "SCORES_PER_CHUNK", 1)
+    monkeypatch.setattr(exact_torch, "LEAST_CHUNK", 64)  # many chunks, most of which are passed over
     index = ExactIndex(device="cpu")
     index.build(vectors, [""] * 3000, tmp_path)
     np.testing.assert_allclose(index.search(queries[:batch], 20)[0], truth[0][:batch], atol=2e-6)
@@ -70,6 +72,44 @@ def test_file_cut_short_is_named(vectors, tmp_path):
 def test_true_scores_over_shards(vectors, queries, truth):
     shards = Shards([vectors[:7], vectors[7:]])
     np.testing.assert_allclose(true_scores(queries, shards, 10), truth[0][:, :10], atol=2e-6)
+
+
+def answers(vectors, queries, folder, code):
+    """Runs code in a process of its own, with an index, queries and a helper, and returns what it prints."""
+    ExactIndex(device="cpu").build(vectors, [""] * len(vectors), folder)
+    np.save(folder / "queries.npy", queries)
+    before = (
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom twotower.index import exact\n"
+        "folder = Path(sys.argv[1])\nqueries = np.load(folder / 'queries.npy')\n"
+        "index = exact.ExactIndex()\nindex.load(folder)\n"
+    )
+    command = [sys.executable, "-c", before + code, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU torch is what searches")
+def test_torch_is_loaded_for_large_batches_alone(vectors, queries, tmp_path):
+    code = (
+        "def loaded(): print('torch' in sys.modules)\n"
+        "index.search(queries[:1], 10); index.describe(); index.check(); loaded()\n"
+        "index.search(queries[:5], 10); loaded()\n"
+        "exact.WORTH_TORCH = 20 * index.count * index.dim\n"
+        "index.search(queries[:1], 10); index.search(queries[:5], 10); loaded()\n"
+        "index.search(queries[:11], 10); loaded()\n"
+    )
+    assert answers(vectors, queries, tmp_path, code) == ["False", "False", "False", "True"]
+
+
+def test_numpy_and_torch_give_the_same_answers(vectors, queries, tmp_path):
+    code = (
+        "alone = [index.search(query, 20) for query in queries[:20]] + [index.search(queries[:20], 20)]\n"
+        "before = 'torch' in sys.modules\nimport torch\n"
+        "together = index.search(queries[:20], 20)\n"
+        "few = [np.concatenate(parts) for parts in zip(*alone[:20])], alone[20]\n"
+        "same = [(rows == together[1]).all() and np.abs(scores - together[0]).max() < 1e-6 for scores, rows in few]\n"
+        "print(before, *same)\n"
+    )
+    assert answers(vectors, queries, tmp_path, code) == ["False", "True", "True"]
 
 
 @pytest.mark.gpu

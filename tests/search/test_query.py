@@ -86,10 +86,11 @@ def test_a_run_opens_without_torch_and_reads_as_the_tower(run_dir):
     np.testing.assert_allclose(opened.encode(ids), tower_encoder(whole.model)(ids), atol=1e-6)
 
 
-def test_a_search_process_never_imports_torch(run_dir):
+@pytest.mark.parametrize("index", ["faiss_flat", "exact"])
+def test_a_search_process_never_imports_torch(run_dir, index):
     code = (
         "import sys; from twotower.search.engine import SearchEngine; "
-        f"hits = SearchEngine.open({str(run_dir)!r}, 'faiss_flat').search('invert a matrix').hits; "
+        f"hits = SearchEngine.open({str(run_dir)!r}, {index!r}).search('invert a matrix').hits; "
         "print(hits[0].doc_id, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

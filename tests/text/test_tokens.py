@@ -66,6 +66,14 @@ def test_document_frequency_counts_each_row_once():
     np.testing.assert_allclose(weights, [np.log(5 / (1 + count)) + 1 for count in expected], rtol=1e-6)
 
 
+def test_document_frequency_of_no_words_and_of_many():
+    assert document_frequency(make([[], []]), 3).tolist() == [0, 0, 0]
+    generator = np.random.default_rng(0)
+    rows = [generator.integers(0, 50, generator.integers(0, 40)).tolist() for _ in range(300)]
+    expected = [sum(word in row for row in map(set, rows)) for word in range(50)]
+    assert document_frequency(make(rows), 50).tolist() == expected
+
+
 def test_from_rows_round_trip():
     batch = TokenBatch.from_rows(ROWS)
     assert batch.lengths.tolist() == [3, 0, 1, 4]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twotower.importing import set_aside
+
 if TYPE_CHECKING:
     from twotower.runs.rerun import Recorded
 
@@ -174,9 +176,10 @@ def _train(
     together: list[str],
     overrides: list[str],
 ) -> None:
-    import torch
+    with set_aside("twotower.training"):
+        import torch
 
-    from twotower.training import train
+        from twotower.training import train
 
     threads = recorded.facts.get("threads")
     if threads and not config["trainer"].get("threads"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import re
 import sysconfig
 import warnings
@@ -80,12 +81,20 @@ def _version(name: str) -> str:
 
 def _modules(root: Path, package: str) -> list[tuple[str, Path]]:
     found = []
-    for path in sorted(root.rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        if SKIPPED_FOLDERS.isdisjoint(parts[:-1]) and not parts[-1].startswith("test_"):
-            names = [package, *parts] if package else list(parts)
-            found.append((".".join(names[:-1] if names[-1] == "__init__" and len(names) > 1 else names), path))
+    for parts in sorted(_source_files(root)):
+        names = [package, *parts] if package else list(parts)
+        names[-1] = names[-1].removesuffix(".py")
+        module = ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 1 else names)
+        found.append((module, root.joinpath(*parts)))
     return found
+
+
+def _source_files(root: Path) -> Iterator[tuple[str, ...]]:
+    """Yields the parts of every source file's path below a root, without looking into folders that are skipped."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
+        parts = Path(folder).relative_to(root).parts
+        yield from ((*parts, name) for name in names if name.endswith(".py") and not name.startswith("test_"))
 
 
 def read_docstrings(module: str, path: Path) -> Iterator[Docstring]:

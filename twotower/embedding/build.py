@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twotower.cache import NUMPY_THREADS, cached_folder, content_key
 from twotower.checks import check_choice, check_count, check_flag, check_keys, check_number
 from twotower.errors import UserError
 
@@ -86,11 +88,26 @@ def shape_vectors(found_KD: np.ndarray, random_KD: np.ndarray, *, top: int, own:
     shaped_KD = found_KD.astype(np.float64)
     if top:
         shaped_KD -= shaped_KD.mean(0)
-        _, directions_DD = np.linalg.eigh(shaped_KD.T @ shaped_KD)  # eigenvalues rise: the strongest come last
-        strongest_DT = directions_DD[:, -min(top, shaped_KD.shape[1] - 1) :] if shaped_KD.shape[1] > 1 else None
-        if strongest_DT is not None:
-            shaped_KD -= (shaped_KD @ strongest_DT) @ strongest_DT.T
+        strongest_DT = _strongest(found_KD, min(top, found_KD.shape[1] - 1))
+        shaped_KD -= (shaped_KD @ strongest_DT) @ strongest_DT.T
     return _unit(_unit(shaped_KD) + own * random_KD if own else shaped_KD).astype(np.float32)
+
+
+def _strongest(found_KD: np.ndarray, count: int) -> np.ndarray:
+    """Returns the strongest principal components float64 [D, count], found once for the same vectors.
+
+    Small as the matrix is, its decomposition takes seconds where the threads of LAPACK wait for busy cores.
+    """
+
+    def fill(folder: Path) -> None:
+        centred_KD = found_KD.astype(np.float64)
+        centred_KD -= centred_KD.mean(0)
+        _, directions_DD = np.linalg.eigh(centred_KD.T @ centred_KD)  # eigenvalues rise: the strongest come last
+        np.save(folder / "directions.npy", directions_DD[:, found_KD.shape[1] - count :])
+
+    folder = cached_folder("word_vector_directions", content_key("directions 1", count, NUMPY_THREADS, found_KD), fill)
+    directions_DT: np.ndarray = np.load(folder / "directions.npy")
+    return directions_DT
 
 
 def _unit(vectors_KD: np.ndarray) -> np.ndarray:

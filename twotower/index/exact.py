@@ -1,115 +1,31 @@
-"""Exact search: a matrix product and a top-k, in chunks, over memory-mapped or GPU-resident vectors.
+"""The index that compares every document with every query: with numpy where that is quicker, else with torch.
 
-Torch does it on any device. Once a query has its first k documents, most later chunks hold nothing better and are
-passed over after a look at their highest score.
-
-Legend: N documents, D dimension, Q queries, K ranks, C documents of one chunk.
+Legend: N documents, D dimension, Q queries, K ranks.
 """
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from twotower.dense import product
 from twotower.errors import UserError
 from twotower.index.base import Index, Probe, need
-from twotower.index.vectors import Progress, Vectors, best_first, blocks, write_npy
+from twotower.index.exact_numpy import search_arrays
+from twotower.index.vectors import Progress, Vectors, write_npy
 
-SCORES_PER_CHUNK = 1 << 20
-"""Scores computed before the best of them are kept: 4 MB of float32, which stays in a processor's cache."""
-
-SCORES_PER_CHUNK_GPU = 1 << 27
-LEAST_CHUNK = 4096
-"""Documents a chunk has at least, however many queries there are."""
+if TYPE_CHECKING:
+    import torch
 
 FILE = "vectors.npy"
+GPU_NODES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")
+"""What stands in /dev wherever torch could find a GPU: NVIDIA's, those of its boards, of Windows, and AMD's."""
 
-
-def as_tensor(array: np.ndarray) -> torch.Tensor:
-    """Views an array, read-only memory maps included, as a tensor without copying."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
-
-
-def search_tensor(query_QD: torch.Tensor, vectors_ND: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the k documents of highest inner product for every query, exactly.
-
-    Args:
-        query_QD: float32 queries, on the device of the vectors.
-        vectors_ND: float32 or float16 documents; float16 on a CPU is widened chunk by chunk.
-        k: how many, at most N.
-
-    Returns:
-        Scores float32 [Q, K] descending and rows int64 [Q, K]; equal scores by row.
-    """
-    count = len(vectors_ND)
-    budget = SCORES_PER_CHUNK if vectors_ND.device.type == "cpu" else SCORES_PER_CHUNK_GPU
-    queries = min(len(query_QD), 1024)
-    size = max(LEAST_CHUNK, min(1 << 20, budget // queries))
-    found = [
-        _search_chunked(query_QD[start : start + queries], vectors_ND, min(k, count), size)
-        for start in range(0, len(query_QD), queries)
-    ]
-    scores_QK = torch.cat([scores for scores, _ in found]).float().cpu().numpy()
-    return best_first(scores_QK, torch.cat([rows for _, rows in found]).cpu().numpy(), k)
-
-
-def _search_chunked(
-    query_QD: torch.Tensor, vectors_ND: torch.Tensor, k: int, size: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    half_on_gpu = vectors_ND.device.type != "cpu" and vectors_ND.dtype != torch.float32
-    query_QD = query_QD.to(vectors_ND.dtype if half_on_gpu else torch.float32)
-    best: tuple[torch.Tensor, torch.Tensor] | None = None
-    for start in range(0, len(vectors_ND), size):
-        chunk_CD = vectors_ND[start : start + size]
-        if not half_on_gpu and chunk_CD.dtype != torch.float32:
-            chunk_CD = chunk_CD.float()
-        scores_QC = product(query_QD, chunk_CD)
-        if best is None:
-            best = torch.topk(scores_QC, min(k, scores_QC.shape[1]), dim=1)
-            continue
-        hot = torch.arange(len(scores_QC), device=scores_QC.device)
-        if best[0].shape[1] == k:
-            hot = torch.nonzero(scores_QC.amax(1) > best[0][:, -1])[:, 0]
-        if len(hot):
-            best = _merged(best, scores_QC, hot, start, k)
-    assert best is not None
-    return best
-
-
-def _merged(
-    best: tuple[torch.Tensor, torch.Tensor], scores_QC: torch.Tensor, hot: torch.Tensor, start: int, k: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the best scores and rows with those of another chunk, for the queries that have better ones there."""
-    scores_HK, rows_HK = torch.topk(scores_QC[hot], min(k, scores_QC.shape[1]), dim=1)
-    scores_HK = torch.cat([best[0][hot], scores_HK], dim=1)
-    rows_HK = torch.cat([best[1][hot], rows_HK + start], dim=1)
-    scores_HK, order_HK = torch.topk(scores_HK, min(k, scores_HK.shape[1]), dim=1)
-    rows_HK = rows_HK.gather(1, order_HK)
-    if len(hot) == len(scores_QC):
-        return scores_HK, rows_HK
-    return best[0].index_copy(0, hot, scores_HK), best[1].index_copy(0, hot, rows_HK)
-
-
-def true_scores(query_QD: np.ndarray, vectors: Vectors, k: int, *, progress: Progress | None = None) -> np.ndarray:
-    """Returns the exact similarities [Q, K] of the nearest documents, reading the vectors once, block by block."""
-    count = int(vectors.shape[0])
-    queries = torch.from_numpy(np.ascontiguousarray(query_QD, dtype=np.float32))
-    best_QK = torch.empty(len(query_QD), 0)
-    for start, block_CD in blocks(vectors):
-        scores, _ = search_tensor(queries, torch.from_numpy(block_CD), min(k, len(block_CD)))
-        best_QK = torch.cat([best_QK, torch.from_numpy(scores)], dim=1)
-        best_QK = torch.topk(best_QK, min(k, best_QK.shape[1]), dim=1).values
-        if progress:
-            progress("exact answers", start + len(block_CD), count)
-    return best_QK.numpy()
+WORTH_TORCH = 1 << 32
+"""Products (queries x documents x dimensions) in batches after which importing torch for its speed has paid."""
 
 
 class ExactIndex(Index):
@@ -117,6 +33,9 @@ class ExactIndex(Index):
 
     On a CPU the vectors are memory-mapped, so opening takes no time and processes share them; on a GPU they are
     loaded once. Results are exact for `dtype=float32`; `float16` halves the file and rounds scores to about 1e-3.
+
+    A single query on a CPU goes through numpy, which is at least as quick; so do small batches while torch is not
+    loaded, so that a process that only searches a little is done before it would have been.
     """
 
     kind = "exact"
@@ -125,15 +44,22 @@ class ExactIndex(Index):
         super().__init__(name=name)
         need(dtype in ("float32", "float16"), name, "dtype", dtype, "float32 or float16")
         self.device, self.dtype = device, dtype
-        self._vectors_ND: torch.Tensor | None = None
+        self._vectors_ND: np.ndarray | None = None
+        self._tensor_ND: torch.Tensor | None = None
+        self._on_cpu = True
+        self._work = 0
 
     def check(self, *, dim: int | None = None) -> None:
         """Raises UserError for a device this machine does not have."""
         self._device()
 
-    def _device(self) -> torch.device:
+    def _device(self) -> str:
         if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            return "cuda" if _gpu_found() else "cpu"
+        if self.device == "cpu":
+            return "cpu"
+        import torch
+
         try:
             device = torch.device(self.device)
             torch.empty(1, device=device)
@@ -141,7 +67,7 @@ class ExactIndex(Index):
             raise UserError(
                 f"index.{self.name}.device={self.device}: no such device on this machine; use auto or cpu."
             ) from error
-        return device
+        return str(device)
 
     def build(
         self,
@@ -164,15 +90,46 @@ class ExactIndex(Index):
         except (OSError, ValueError) as error:
             raise UserError(f"Cannot read {folder / FILE}: {error}. Build the index again.") from error
         self.count, self.dim = array.shape
-        device = self._device()
-        self._vectors_ND = as_tensor(array) if device.type == "cpu" else as_tensor(np.asarray(array)).to(device)
+        self._vectors_ND, self._tensor_ND, device = array, None, self._device()
+        self._on_cpu = device.startswith("cpu")
+        if not self._on_cpu:
+            from twotower.index.exact_torch import as_tensor
+
+            self._tensor_ND = as_tensor(np.asarray(array)).to(device)
 
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._vectors_ND is not None, "search before load"
+        if self._on_cpu and self._numpy_is_quicker(len(query_QD)):
+            return search_arrays(query_QD, self._vectors_ND, k)
+        import torch
+
+        from twotower.index.exact_torch import as_tensor, search_tensor
+
+        if self._tensor_ND is None:
+            self._tensor_ND = as_tensor(self._vectors_ND)
         with torch.inference_mode():
-            query = torch.from_numpy(query_QD).to(self._vectors_ND.device)
-            return search_tensor(query, self._vectors_ND, k)
+            return search_tensor(torch.from_numpy(query_QD).to(self._tensor_ND.device), self._tensor_ND, k)
+
+    def _numpy_is_quicker(self, queries: int) -> bool:
+        """Says whether numpy is the quicker way for a batch, the import of torch counted."""
+        if queries == 1:
+            return True
+        if sys.modules.get("torch"):
+            return False
+        self._work += queries * self.count * self.dim
+        return self._work <= WORTH_TORCH
 
     def describe(self) -> dict[str, Any]:
         """Names the device and the stored precision."""
-        return {"settings": {"device": str(self._device()), "dtype": self.dtype}, "notes": [], "bytes": 0}
+        return {"settings": {"device": self._device(), "dtype": self.dtype}, "notes": [], "bytes": 0}
+
+
+def _gpu_found() -> bool:
+    """Says whether torch has a GPU to use; it is loaded only where one may be there."""
+    if not sys.modules.get("torch"):
+        nodes = Path("/dev")
+        if sys.platform == "linux" and not any(any(nodes.glob(name)) for name in GPU_NODES):
+            return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -45,7 +45,7 @@ def collect_garbage(*, set_aside: bool) -> None:
     Args:
         set_aside: keep the collector from ever looking again at what is alive now (libraries, the collection): that
             takes it a third of a second after each job. Once a process only, and not after a failure, whose traceback
-            may still hold a model.
+            may still hold a model. Where the libraries were set aside as they loaded, little is left to gain.
     """
     gc.collect()
     if set_aside and not gc.get_freeze_count():

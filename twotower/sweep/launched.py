@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from twotower.config import config_hash, plain
 from twotower.files import write_text
+from twotower.importing import set_aside
 from twotower.sweep.isolation import share_threads
 from twotower.sweep.job import Job, run_job
 from twotower.sweep.journal import Journal
@@ -45,7 +46,9 @@ def launched_job(config: DictConfig) -> float | None:
 
 def _train(settings: dict[str, Any], run_dir: Path, resume: Path | None) -> float:
     from twotower.entry import choices, overrides
-    from twotower.training import train
+
+    with set_aside("twotower.training"):
+        from twotower.training import train
 
     return train(settings, run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
 
