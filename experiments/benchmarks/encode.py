@@ -73,7 +73,8 @@ def main() -> None:
     common.report(
         options.json, "encoding, mlp", goal="2 x documents/s of model2vec",
         measured=f"{ratio:.1f} x ({cpu['model2vec'] / cpu['twotower']:.1f} x by processor time), "
-        f"{speed['twotower']:,.0f} documents/s", met=ratio >= 2, documents_per_second=speed, cpu_seconds=cpu,
+        f"{speed['twotower']:,.0f} documents/s", met=ratio >= 2, bound="tokenising: three quarters of the time",
+        documents_per_second=speed, cpu_seconds=cpu,
     )  # fmt: skip
 
 

@@ -68,6 +68,7 @@ def main() -> None:
     peak = {side: common.median(rounds, "peak_gib") for side, rounds in found.items()}
     common.report(
         options.json, f"batch of {options.batch:,}", goal="under 4 GiB", met=peak["cached"] < 4,
+        bound="the libraries, the vectors of the batch, and the scores of one chunk of it",
         measured=f"{peak['cached']:.2f} GiB with caching, {peak['plain']:.2f} GiB without",
         seconds={side: common.median(rounds, "seconds") for side, rounds in found.items()},
     )  # fmt: skip
