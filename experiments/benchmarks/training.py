@@ -26,7 +26,7 @@ LEARNING_RATE = {"twotower": 0.004, "sentence-transformers": 0.1}
 
 BOUND = (
     "of a step on one core a third is matrix products (the scores of the loss most of them), a fifth moving word "
-    "vectors and their moments, the rest passes over the scores and sorting words; our rate was chosen on this dev split"
+    "vectors and their moments, the rest passes over scores and sorting words; our rate was chosen on this dev split"
 )
 """From torch's profiler on tldr, one AMD EPYC core: 39 ms a step, 14 of them products, 7 the optimizer."""
 
