@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twotower.importing import let_threads_wait
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+let_threads_wait()
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from twotower.importing import set_aside
+from twotower.importing import SPINS, let_threads_wait, set_aside
 
 NEW = "no_module_of_this_name"
 
@@ -62,3 +63,25 @@ def test_composing_the_config_imports_neither_torch_nor_lightning():
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert "optimizer:" in done.stdout
     assert done.stderr.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": SPINS}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_how_threads_wait_is_set_unless_the_user_has(monkeypatch, given, expected):
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    let_threads_wait()
+    found = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.clear()
+    os.environ.update(before)
+    assert found == expected

@@ -65,7 +65,7 @@ class _Dense(torch.autograd.Function):
         input_wanted, weight_wanted, bias_wanted = ctx.needs_input_grad
         rows_NO = grad_NO.contiguous()
         return (
-            product(rows_NO, weight_OI.t().contiguous()) if input_wanted else None,
+            product(rows_NO, weight_OI.t()) if input_wanted else None,
             across(rows_NO, input_NI) if weight_wanted else None,
             rows_NO.sum(0) if bias_wanted else None,
         )

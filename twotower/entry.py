@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from twotower.errors import RefusedError, UserError, nearest
 from twotower.files import CLOSED_TO_US, NO_ROOM
-from twotower.importing import set_aside
+from twotower.importing import let_threads_wait, set_aside
 from twotower.index.addresses import refuse_passwords
 from twotower.sweep.names import job_folder, with_added
 
@@ -29,7 +29,7 @@ def run(main: Callable[[], Any]) -> None:
 
     What belongs to a sweep is added to the command line first, so that every job in every process knows it.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else waiting threads spin: ten times slower on a busy machine
+    let_threads_wait()
     logging.raiseExceptions = False  # a log line that a full disk refuses is lost without a traceback of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print the error itself, and exit with 1
     signal.signal(signal.SIGTERM, _interrupt)

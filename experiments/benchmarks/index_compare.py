@@ -81,7 +81,7 @@ def path(base: Path, folder: Path, count: int) -> dict[str, Any]:
     the other. A second round goes through the sides the other way about. Told are the ratio of the medians (`ratio`),
     the median of the ratios query by query (`paired`), the ratio where each side runs on its own, one query after
     another (`on its own`), and that to FAISS without our checks around it (`to faiss alone`). The vectors of both sides
-    are the same, one thread for each.
+    are the same, and so is the number of threads.
     """
     from twotower.search.engine import SearchEngine
 

@@ -75,7 +75,7 @@ def _batches(facts: Found) -> list[tuple[str, Found]]:
     plain = facts["medians_ms"]["bare FAISS as it comes"] / facts["medians_ms"]["exact"]
     ratio = facts["speed_against_best_faiss"]
     measured = f"{ratio:.2f} x FAISS with its matrix product, {plain:.1f} x FAISS as it comes"
-    entry = {"goal": "at least FAISS flat's speed", "measured": measured, "met": ratio >= 0.97}
+    entry = {"goal": "at least FAISS flat's speed", "measured": measured, "met": ratio >= 1}
     return [("exact, batches of 100", {**entry, "bound": "the matrix product: oneDNN's here, OpenBLAS's in FAISS"})]
 
 
@@ -83,11 +83,12 @@ def _whole_path(path: Found) -> list[tuple[str, Found]]:
     lines = []
     for name, facts in path.items():
         ratio = max(facts["ratio"], facts["paired"])
-        measured = f"{ratio:.2f} ({facts['whole']:.2f} ms to {facts['index.search']:.2f} ms)"
+        measured = f"{facts['ratio']:.2f} ({facts['whole']:.2f} ms to {facts['index.search']:.2f} ms)"
+        measured += f", median of the ratios {facts['paired']:.2f}"
         if "to faiss alone" in facts:
             measured += f"; {facts['to faiss alone']:.2f} x FAISS without our checks"
         entry = {"goal": "within 1.3 x the index call", "measured": measured, "met": ratio <= 1.3}
-        bound = "every stage finds the caches cold; the longest is reading ten rows of SQLite"
+        bound = "besides the index: every stage finds the caches cold; the longest is reading ten rows of SQLite"
         lines.append((f"text in, text out, {name}", {**entry, "bound": bound}))
         measured = f"{facts['process_s']:.2f} s ({facts['process_cpu_s']:.2f} s of CPU)"
         entry = {"goal": "within 1 s", "measured": measured, "met": facts["process_s"] < 1}

@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import index_steps as steps
 from index_goals import goals
 
+from twotower.importing import let_threads_wait
+
 CHOICES = ("exact", "exact_float16", "faiss_flat", "faiss_hnsw", "faiss_ivfpq", "redis_flat", "redis_hnsw", "auto")
 RESULTS = Path(__file__).resolve().parent / "results"
 NUMBERS = (
@@ -75,7 +77,8 @@ def child(options: argparse.Namespace, step: str) -> int:
     """Runs one step in a fresh process and returns its exit code."""
     command = [sys.executable, __file__, "--count", str(options.count), "--folder", str(options.folder)]
     command += ["--step", step, "--started", repr(time.time()), *options.overrides]
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    let_threads_wait()
+    environment = dict(os.environ)
     if options.threads:
         environment["OMP_NUM_THREADS"] = str(options.threads)
     return subprocess.run(command, env=environment, check=False).returncode

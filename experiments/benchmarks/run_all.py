@@ -125,7 +125,9 @@ def main() -> None:
         count = str(options.threads)
         environment = {**os.environ, **common.QUIET, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
         command = [sys.executable, *arguments, "--json", str(part)]
-        subprocess.run(command, cwd=common.ROOT, env=environment, check=False)
+        code = subprocess.run(command, cwd=common.ROOT, env=environment, check=False).returncode
+        if code:
+            print(f"{name} ended with {code}: some of its lines may be old", file=sys.stderr)
         if not part.is_file():
             print(f"{name} gave no result: its old line stays", file=sys.stderr)
             continue

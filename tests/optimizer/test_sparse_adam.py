@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from twotower.optimizer.sparse_adam import SparseAdam
+from twotower.optimizer.sparse_adam import SparseAdam, coalesced
 
 
 def train(optimizer_class: type, *, sparse: bool, steps: int = 7, **options: float) -> torch.Tensor:
@@ -85,3 +85,14 @@ def test_closure_result_is_returned() -> None:
 
     assert float(optimizer.step(closure).detach()) == 2
     torch.testing.assert_close(weight.detach(), torch.full((2,), 0.9))
+
+
+def test_coalesced_is_what_torch_makes_of_it() -> None:
+    torch.manual_seed(0)
+    rows, values = torch.tensor([[4, 1, 7, 1, 4, 4]]), torch.randn(6, 3)
+    gradient = torch.sparse_coo_tensor(rows, values, (9, 3), check_invariants=True)
+    found, expected = coalesced(gradient), gradient.coalesce()
+    assert found.is_coalesced()
+    torch.testing.assert_close(found.indices(), expected.indices())
+    torch.testing.assert_close(found.values(), expected.values())
+    assert coalesced(expected).values().data_ptr() == expected.values().data_ptr()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import click
 
 from twotower.errors import UserError, nearest
 from twotower.files import CLOSED_TO_US, NO_ROOM
+from twotower.importing import let_threads_wait
 from twotower.runs.text import visible
 
 
@@ -42,7 +42,7 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line; a user's mistake is one line and exit code 2."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads: waiting threads must not spin
+    let_threads_wait()
     try:
         sys.exit(cli(prog_name="twotower", standalone_mode=False) or 0)
     except UserError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from dataclasses import replace
@@ -35,7 +34,6 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
 
     OVERRIDES as for train.py (model.dropout=.2, loss=triplet) make it a variation of RUN instead.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from twotower.runs.rerun import new_config, new_folder, write_start
 
     recorded = _recorded(run)

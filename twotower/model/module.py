@@ -17,6 +17,7 @@ from twotower.distributed import gather_documents, gather_rows
 from twotower.model.gradcache import encode_in_chunks
 from twotower.model.two_tower import TwoTower
 from twotower.optimizer.build import build_optimizer, parameter_groups
+from twotower.optimizer.sparse_adam import coalesced
 from twotower.scheduler.build import build_scheduler
 
 
@@ -121,9 +122,11 @@ class TwoTowerModule(pl.LightningModule):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     if parameter.grad.is_sparse:
-                        parameter.grad = parameter.grad.coalesce()
+                        parameter.grad = coalesced(parameter.grad)
                     values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value) for value in values]))
         scale = torch.clamp(gradient_clip_val / (norm + 1e-6), max=1.0)
+        if scale.device.type == "cpu" and scale == 1:  # a GPU would have to be waited for
+            return
         for value in values:
             value.mul_(scale)

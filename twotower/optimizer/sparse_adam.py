@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from twotower.model.bag import distinct_words
+
 BLOCK = 65_536
 """Numbers updated at a time: a quarter of a megabyte in each of the tensors involved."""
 
@@ -78,9 +80,15 @@ def unique_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
     """
     if gradient.is_coalesced():
         return gradient.indices()[0], gradient.values()
-    rows_U, place_T = torch.unique(gradient._indices()[0], return_inverse=True)
+    rows_U, place_T = distinct_words(gradient._indices()[0], gradient.shape[0])
     values_TD = gradient._values()
     return rows_U, values_TD.new_zeros(len(rows_U), values_TD.shape[1]).index_add_(0, place_T, values_TD)
+
+
+def coalesced(gradient: Tensor) -> Tensor:
+    """Returns a sparse gradient that names each row once, as `unique_rows` adds them up."""
+    rows_U, values_UD = unique_rows(gradient)
+    return torch.sparse_coo_tensor(rows_U[None], values_UD, gradient.shape, is_coalesced=True, check_invariants=False)
 
 
 def update_rows(
