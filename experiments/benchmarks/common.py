@@ -9,6 +9,9 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,28 @@ def alternate(
             found[side].append(run_side(script, side, [*arguments, "--round", str(number)], threads))
             print(f"  {side}: {found[side][-1]}", file=sys.stderr, flush=True)
     return found
+
+
+class Clock:
+    """Seconds and processor seconds since it was made, less those for which it was stopped."""
+
+    def __init__(self) -> None:
+        self.started = self._now()
+
+    def _now(self) -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    def read(self) -> list[float]:
+        """Returns [seconds, processor seconds]."""
+        return [round(now - then, 2) for now, then in zip(self._now(), self.started, strict=True)]
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What happens inside does not count."""
+        before = self._now()
+        yield
+        spent = (now - then for now, then in zip(self._now(), before, strict=True))
+        self.started = tuple(then + passed for then, passed in zip(self.started, spent, strict=True))
 
 
 def median(reports: list[dict[str, Any]], key: str) -> float:

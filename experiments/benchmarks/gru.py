@@ -20,12 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
-import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -34,7 +29,6 @@ import numpy as np
 from training import load
 
 LENGTH, BATCH, HELD_OUT, MARGIN, RATE, JUDGED_EVERY = 128, 32, 512, 0.2, 1e-3, 8
-WORD = re.compile(r"\w+")
 
 
 def draw(collection: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,27 +39,6 @@ def draw(collection: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     negative = rng.integers(0, len(collection.document_ids), len(chosen))
     triplets = np.stack([judged.query[chosen], judged.document[chosen], negative], axis=1)
     return triplets[:count], triplets[count:]
-
-
-class Clock:
-    """Seconds and processor seconds since it was made, less those for which it was stopped."""
-
-    def __init__(self) -> None:
-        self.started = self._now()
-
-    def _now(self) -> np.ndarray:
-        return np.array([time.perf_counter(), time.process_time()])
-
-    def read(self) -> list[float]:
-        """Returns [seconds, processor seconds]."""
-        return [round(float(value), 2) for value in self._now() - self.started]
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """What happens inside does not count."""
-        before = self._now()
-        yield
-        self.started += self._now() - before
 
 
 def ours(
@@ -84,7 +57,7 @@ def ours(
 
     prepare_process({"trainer": {}})
     torch.manual_seed(seed)
-    clock = Clock()
+    clock = common.Clock()
     documents = collection.document_texts()
     tokenizer = Tokenizer.train([*documents, *collection.query_texts], {"min_frequency": 2})
     query_tokens = tokenizer.encode(collection.query_texts, LENGTH)
@@ -115,15 +88,8 @@ def ours(
         run(train[batches[0]], in_batch).backward()
         model.zero_grad(set_to_none=True)
 
-    low = (
-        faster_precision(probe, "gru benchmark", LENGTH, BATCH, in_batch, torch.get_num_threads(), rounds=1)
-        == "bf16-mixed"
-    )
-
-    def judge() -> float:
-        with torch.inference_mode():
-            return float(np.mean([float(run(part, False)) for part in held.reshape(-1, BATCH, 3)]))
-
+    described = "gru benchmark", LENGTH, BATCH, in_batch, torch.get_num_threads()
+    low = faster_precision(probe, *described, rounds=1) == "bf16-mixed"
     losses, points = [], []
     for number, rows in enumerate(batches, start=1):
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
@@ -133,74 +99,11 @@ def ours(
         optimizer.step()
         losses.append(float(value.detach()))
         if number % JUDGED_EVERY == 0 or number == len(batches):
-            with clock.stopped():
-                points.append([*clock.read(), judge()])
+            times = clock.read()
+            with clock.stopped(), torch.inference_mode():
+                judged = [float(run(part, False)) for part in held.reshape(-1, BATCH, 3)]
+            points.append([*times, float(np.mean(judged))])
     return clock.read(), losses, points
-
-
-def theirs(
-    collection: Any, train: np.ndarray, held: np.ndarray, *, seed: int = 0
-) -> tuple[list[float], list[float], list[list[float]]]:
-    """Packed sequences, one text at a time through Python; returns the same, the held-out loss at the end alone."""
-    import torch
-    import torch.nn.functional as F
-    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-
-    torch.set_flush_denormal(True)
-    torch.manual_seed(seed)
-    clock = Clock()
-    documents = collection.document_texts()
-    counts = Counter(word for text in [*documents, *collection.query_texts] for word in WORD.findall(text.lower()))
-    index = {word: at + 2 for at, word in enumerate(word for word, count in counts.items() if count > 1)}
-
-    class Triplets(torch.utils.data.Dataset):
-        def __init__(self, rows: np.ndarray) -> None:
-            self.rows = rows
-
-        def __len__(self) -> int:
-            return len(self.rows)
-
-        def ids(self, text: str) -> tuple[torch.Tensor, int]:
-            found = [index.get(word, 1) for word in WORD.findall(text.lower())][:LENGTH] or [1]
-            return torch.tensor(found + [0] * (LENGTH - len(found))), len(found)
-
-        def __getitem__(self, at: int) -> tuple[tuple[torch.Tensor, int], ...]:
-            query, positive, negative = self.rows[at]
-            texts = collection.query_texts[query], documents[positive], documents[negative]
-            return tuple(self.ids(text) for text in texts)
-
-    class Tower(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedding = torch.nn.Embedding(len(index) + 2, 256, padding_idx=0)
-            torch.nn.init.normal_(self.embedding.weight, std=1 / 16)
-            self.gru = torch.nn.GRU(256, 256, num_layers=2, bidirectional=True, batch_first=True)
-            self.project = torch.nn.Linear(512, 256)
-
-        def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-            packed = pack_padded_sequence(self.embedding(ids), lengths, batch_first=True, enforce_sorted=False)
-            states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
-            return F.normalize(self.project(states.sum(1) / lengths[:, None]), dim=-1)
-
-    tower = Tower()
-    optimizer = torch.optim.Adam(tower.parameters(), lr=RATE)
-
-    def run(batch: Any) -> torch.Tensor:
-        query, positive, negative = (tower(ids, lengths) for ids, lengths in batch)
-        return F.relu((query * negative).sum(1) - (query * positive).sum(1) + MARGIN).mean()
-
-    losses = []
-    for batch in torch.utils.data.DataLoader(Triplets(train), batch_size=BATCH, shuffle=True):
-        value = run(batch)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        losses.append(float(value.detach()))
-    times = clock.read()
-    with torch.inference_mode():
-        rest = torch.utils.data.DataLoader(Triplets(held), batch_size=BATCH)
-        loss = float(np.mean([float(run(batch)) for batch in rest]))
-    return times, losses, [[*times, loss]]
 
 
 def reached(points: list[list[float]], loss: float) -> float | None:
@@ -217,7 +120,10 @@ def main() -> None:
     if options.side:
         collection = load(options.data)
         train, held = draw(collection, options.triplets // BATCH * BATCH)
-        side = {"twotower": ours, "in_batch": partial(ours, in_batch=True), "usual": theirs}[options.side]
+        if options.side == "usual":
+            from gru_usual import theirs as side
+        else:
+            side = partial(ours, in_batch=options.side == "in_batch")
         (seconds, cpu), losses, points = side(collection, train, held, seed=options.round)
         curve = [round(float(part.mean()), 4) for part in np.array_split(np.array(losses), 4)]
         speed = {"triplets_per_second": round(len(train) / seconds, 1), "seconds": seconds, "cpu_seconds": cpu}
