@@ -106,8 +106,7 @@ def _strongest(found_KD: np.ndarray, count: int) -> np.ndarray:
         centred_KD = found_KD.astype(np.float64)
         centred_KD -= centred_KD.mean(0)
         _, directions_DD = np.linalg.eigh(centred_KD.T @ centred_KD)  # eigenvalues rise: the strongest come last
-        strongest_DT: np.ndarray = directions_DD[:, found_KD.shape[1] - count :]
-        return strongest_DT
+        return np.ascontiguousarray(directions_DD[:, found_KD.shape[1] - count :])  # as it is read from its file
 
     def fill(folder: Path) -> None:
         np.save(folder / "directions.npy", found())
