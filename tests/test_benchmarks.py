@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "experiments" / "benchmarks"
 @pytest.fixture
 def run_all(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
+    before = set(sys.modules)
     import run_all
 
-    return run_all
+    yield run_all
+    for name in set(sys.modules) - before:
+        if FOLDER in Path(getattr(sys.modules[name], "__file__", None) or "").parents:
+            del sys.modules[name]  # names this plain are for whoever asks next
 
 
 def test_machines_that_differ_only_in_what_was_installed_are_one_line(run_all):

@@ -25,10 +25,14 @@ NUMPY_THREADS = [
     *(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")),
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
 ]
-"""What decides how many threads numpy's linear algebra has, as it was when numpy was loaded.
+"""What decides how many threads numpy's linear algebra has, as it was when this module was loaded.
 
-A matrix decomposition differs in its last bits with their number, so this belongs into the key of one that is cached.
+A matrix decomposition differs in its last bits with their number, so this belongs in the key of one that is cached.
 """
+
+
+class CacheClosedError(UserError):
+    """The cache holds no such entry yet and can't be written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,9 @@ def cached_folder(kind: str, key: str, build: Callable[[Path], None]) -> Path:
         kind: what is cached ("tokens", "word_vectors", ...), a folder name.
         key: the content key of everything the result depends on.
         build: fills an empty folder. It runs under a lock; a failure leaves nothing behind.
+
+    Raises:
+        CacheClosedError: when it has to be built and the cache can't be written.
     """
     final = cache_root() / kind / key
     if not final.is_dir():
@@ -120,8 +127,8 @@ def _locked(final: Path) -> Iterator[None]:
         lock.release()
 
 
-def _closed(what: str, folder: Path, error: OSError) -> UserError:
-    return UserError(
+def _closed(what: str, folder: Path, error: OSError) -> CacheClosedError:
+    return CacheClosedError(
         f"Cannot {what} the cache folder {folder}: {error.strerror}. Set TWOTOWER_CACHE to a folder you can write."
     )
 

@@ -127,6 +127,11 @@ def test_a_model_that_changed_after_its_run_is_refused(run, tmp_path):
     given = [str(texts), "--run", str(run), "--out", str(tmp_path / "out")]
     with pytest.raises(UserError, match="changed after the run"):
         CliRunner().invoke(encode.command, given, catch_exceptions=False)
+    with pytest.raises(UserError, match=r"take a copy .* by --run COPY\.pt; `twotower index` needs the run's own"):
+        rebuild(run, choices.compose(["exact"], []))
+    (run / "run.json").write_text(json.dumps({**record, "artefacts": [{**entry, "sha256": 5}]}))
+    with pytest.raises(UserError, match="instead of 5"):
+        invoke("--run", path)
     shutil.copy(path, tmp_path / "other.pt")
     invoke("--run", tmp_path / "other.pt")
 

@@ -75,6 +75,22 @@ def test_a_file_of_columns_gives_the_same_as_one_of_rows(tmp_path):
     assert msmarco.load(tmp_path / "train_v2.1.json", limit=1).query_ids == ["1"]
 
 
+def test_a_folder_as_downloaded_is_read_without_its_eval_file(tmp_path, caplog):
+    for number, split in enumerate(("train", "dev")):
+        (tmp_path / f"{split}_v2.1.json").write_text(json.dumps(columns([row(number)])))
+    asked = row(7)
+    asked["passages"] = [{"passage_text": "a passage", "url": "http://x"}]
+    public = tmp_path / "eval_v2.1_public.json"
+    public.write_text(json.dumps(columns([asked])))
+    with caplog.at_level("INFO"):
+        found = msmarco.load(tmp_path)
+    assert sorted(found.judgements) == ["dev", "train"]
+    assert found.query_ids == ["1", "0"]
+    assert f"{public} is left out: MS MARCO's eval files have no judgements" in caplog.text
+    with pytest.raises(UserError, match="eval files have no judgements; give its train and dev files"):
+        msmarco.load(public)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -123,7 +139,7 @@ def test_files_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(UserError, match="holds no file"):
         msmarco.load(tmp_path)
     write_parquet(tmp_path / "sample.parquet", [row(1)])
-    with pytest.raises(UserError, match="must start with its split"):
+    with pytest.raises(UserError, match="must start with its split: train, validation, dev or test"):
         msmarco.load(tmp_path)
     with pytest.raises(UserError, match=r"no column 'passages'; there are: query_id, query"):
         msmarco.load(write_parquet(tmp_path / "train.parquet", [{"query_id": 1, "query": "a"}]))

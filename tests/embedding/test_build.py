@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -60,13 +62,35 @@ def test_principal_components_are_found_once_for_the_same_vectors(monkeypatch: p
             shape_vectors(other, random, top=top, own=1.0)
 
 
-def test_principal_components_are_those_of_this_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = np.random.default_rng(7).standard_normal((60, 6))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("twotower.embedding.build.NUMPY_THREADS", ["77", None, None, 1]),
+        ("numpy.__version__", "0.1"),
+        ("twotower.processor.processor_name", lambda: "another"),
+    ],
+)
+def test_principal_components_are_those_of_these_threads_this_numpy_and_this_processor(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = np.random.default_rng(len(name)).standard_normal((60, 6))
     shape_vectors(found, found, top=2, own=0)
     before = len(list((cache_root() / "word_vector_directions").glob("*/directions.npy")))
-    monkeypatch.setattr("twotower.embedding.build.NUMPY_THREADS", ["77", None, None, 1])
+    monkeypatch.setattr(name, value)
     shape_vectors(found, found, top=2, own=0)
     assert len(list((cache_root() / "word_vector_directions").glob("*/directions.npy"))) == before + 1
+
+
+def test_principal_components_are_found_where_the_cache_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = np.random.default_rng(8).standard_normal((60, 6))
+    expected = shape_vectors(found, found, top=2, own=0)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "file"))
+    with caplog.at_level("INFO"):
+        np.testing.assert_array_equal(shape_vectors(found, found, top=2, own=0), expected)
+    assert "are not kept. Cannot create the cache folder" in caplog.text
 
 
 def test_shaping_leaves_a_direction_where_more_are_asked_for_than_there_are() -> None:

@@ -74,21 +74,24 @@ def test_true_scores_over_shards(vectors, queries, truth):
     np.testing.assert_allclose(true_scores(queries, shards, 10), truth[0][:, :10], atol=2e-6)
 
 
-def answers(vectors, queries, folder, code):
+def answers(vectors, queries, folder, code, device="cpu"):
     """Runs code in a process of its own, with an index, queries and a helper, and returns what it prints."""
     ExactIndex(device="cpu").build(vectors, [""] * len(vectors), folder)
     np.save(folder / "queries.npy", queries)
     before = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom twotower.index import exact\n"
         "folder = Path(sys.argv[1])\nqueries = np.load(folder / 'queries.npy')\n"
-        "index = exact.ExactIndex()\nindex.load(folder)\n"
+        f"index = exact.ExactIndex(device={device!r})\nindex.load(folder)\n"
     )
     command = [sys.executable, "-c", before + code, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU torch is what searches")
-def test_torch_is_loaded_for_large_batches_alone(vectors, queries, tmp_path):
+on_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="auto is the GPU, where torch searches")
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("auto", marks=on_gpu)])
+def test_torch_is_loaded_for_large_batches_alone(device, vectors, queries, tmp_path):
     code = (
         "def loaded(): print('torch' in sys.modules)\n"
         "index.search(queries[:1], 10); index.describe(); index.check(); loaded()\n"
@@ -97,7 +100,7 @@ def test_torch_is_loaded_for_large_batches_alone(vectors, queries, tmp_path):
         "index.search(queries[:1], 10); index.search(queries[:5], 10); loaded()\n"
         "index.search(queries[:11], 10); loaded()\n"
     )
-    assert answers(vectors, queries, tmp_path, code) == ["False", "False", "False", "True"]
+    assert answers(vectors, queries, tmp_path, code, device) == ["False", "False", "False", "True"]
 
 
 def test_numpy_and_torch_give_the_same_answers(vectors, queries, tmp_path):

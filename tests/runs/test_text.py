@@ -45,4 +45,19 @@ def test_the_command_to_search_names_the_program_as_the_shell_finds_it(scripts, 
 
 def test_the_command_to_search_is_read_by_a_shell_as_it_was_meant(scripts):
     words = shlex.split(search_command("a b", '-- is "$HOME" `id`\\ \x1b[2J\n fine!', index="exact"))
-    assert words[1:] == ["search", "--run", "a b", "--index", "exact", " is 'HOME' id \u241b[2J fine"]
+    assert words[1:] == ["search", "--run", "a b", "--index", "exact", "is 'HOME' id \u241b[2J fine"]
+
+
+@pytest.mark.parametrize(
+    ("question", "shown"),
+    [
+        ("`--verbose` flag", "verbose flag"),
+        ("$-`-x", "x"),
+        ("! - what is -1?", "what is -1?"),
+        ("a ` b", "a b"),
+        ("--$`\\!", "anything"),
+        ("", "anything"),
+    ],
+)
+def test_no_question_looks_like_an_option(question, shown, scripts):
+    assert shlex.split(search_command("run", question))[-1] == shown

@@ -9,7 +9,8 @@ import weakref
 import numpy as np
 import torch
 
-from twotower.sweep.isolation import isolated, output_to, share_threads
+from twotower.sweep.isolation import isolated, look_again, output_to, share_threads
+from twotower.sweep.memory import keeping, remember
 
 
 def test_a_job_leaves_the_process_as_it_found_it(monkeypatch):
@@ -99,7 +100,7 @@ class Node:
 
 
 def test_what_a_job_leaves_is_freed_also_after_the_collector_was_told_to_skip_what_was_there():
-    gc.unfreeze()
+    look_again()
     try:
         for _ in range(3):
             with isolated():
@@ -107,11 +108,39 @@ def test_what_a_job_leaves_is_freed_also_after_the_collector_was_told_to_skip_wh
             assert left() is None
         assert gc.get_freeze_count() > 0
     finally:
-        gc.unfreeze()
+        look_again()
+
+
+def is_set_aside(node):
+    return not any(item is node for item in gc.get_objects())
+
+
+def test_what_a_job_keeps_is_set_aside_once_also_where_the_libraries_were():
+    look_again()
+    gc.freeze()  # as `importing.set_aside` does
+    try:
+        first = Node()
+        with isolated():
+            pass
+        assert is_set_aside(first)
+        second = Node()
+        with isolated():
+            pass
+        assert not is_set_aside(second)
+        with keeping():
+            for number in range(3):  # makes room for another collection, which is set aside in its turn
+                remember("held", number, list)
+        assert not is_set_aside(first)
+        with isolated():
+            pass
+        assert is_set_aside(first)
+        assert is_set_aside(second)
+    finally:
+        look_again()
 
 
 def test_after_a_failure_nothing_is_set_aside():
-    gc.unfreeze()
+    look_again()
     try:
         with isolated():
             node = Node()
@@ -123,4 +152,4 @@ def test_after_a_failure_nothing_is_set_aside():
     with isolated():
         pass
     assert left() is None
-    gc.unfreeze()
+    look_again()

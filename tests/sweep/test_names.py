@@ -113,6 +113,12 @@ def test_mistakes_name_the_key(arguments, part):
         sweep_arguments(arguments)
 
 
+def test_what_hydra_itself_is_told_twice_is_not_optuna_s_matter():
+    assert sweep_arguments(
+        ["-m", "hydra/sweeper=optuna_tpe", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_trials=3", "a=1,2"]
+    )
+
+
 def test_folders_of_a_sweep_we_name_leave_out_what_all_jobs_share():
     added = sweep_arguments(["-m", "model=gru,mlp", "data=beir", "data.path=/a/b", "optimizer.lr=choice(1,2)"])
     assert "sweep.fixed=[data,data.path]" in added

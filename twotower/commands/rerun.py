@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -194,15 +195,18 @@ def _train(
 def _compare(recorded: Recorded, run_dir: Path, *, varied: bool) -> int:
     """Says whether the new run is the old one again, or what differs; returns the exit code."""
     from rich.console import Console
+    from rich.text import Text
 
     from twotower.model.checkpoint import find_checkpoint
     from twotower.runs.rerun import differing_facts, differing_metrics
     from twotower.runs.run import read_run
+    from twotower.runs.text import program
 
     console = Console(soft_wrap=True, highlight=False)
     record = read_run(run_dir).record
     if varied:
-        console.print(f"Compare it  [bold cyan]twotower compare {run_dir} {recorded.source}[/]")
+        told = f"{program()} compare {shlex.quote(str(run_dir))} {shlex.quote(str(recorded.source))}"
+        console.print(Text.assemble("Compare it  ", (told, "bold cyan")))
         return 0
     if recorded.checkpoint is None or not recorded.evaluation:
         console.print(f"{recorded.source} has no whole model or no evaluation: there is nothing to compare with.")

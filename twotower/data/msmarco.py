@@ -9,6 +9,7 @@ candidates. Bajaj et al. 2016, "MS MARCO: A Human Generated MAchine Reading COmp
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.lines import is_one_line, is_utf8, read_objects, shown
 from twotower.errors import UserError
 
+log = logging.getLogger(__name__)
+
 HUB_NAME = "microsoft/ms_marco"
 VERSIONS = ("v1.1", "v2.1")
 SPLITS = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
 """What a file name starts with, or the hub's name of a split, and the name that we give it."""
 ENDINGS = (".parquet", ".json", ".jsonl", ".json.gz", ".jsonl.gz")
+UNJUDGED = "eval_v"
+"""What the names of MS MARCO's own files without judgements start with."""
 COLUMNS = ["query_id", "query", "passages"]
 Row = tuple[str, dict[str, Any]]
 """Where a row stands, in words for a message, and the row."""
@@ -33,7 +38,8 @@ def load(path: str | Path | None = None, version: str = "v1.1", limit: int | Non
     """Reads local files when a path is given, otherwise the hub through the `datasets` package.
 
     Args:
-        path: a .parquet / .json / .jsonl file, or a folder of them; names start with train, validation or test.
+        path: a .parquet / .json / .jsonl file, or a folder of them; names start with train, validation, dev or test.
+            MS MARCO's own eval files have no judgements and are left out.
         version: which version to take from the hub.
         limit: at most this many queries of each split, the first ones; None for all.
 
@@ -60,7 +66,7 @@ def local_files(path: Path) -> list[tuple[str, Path]]:
     """Returns (split, file) for a file, or for the files of a folder and its subfolders.
 
     Raises:
-        UserError: when there is none, or a name does not say the split.
+        UserError: when there is none with judgements, or a name does not say the split.
     """
     if not path.exists():
         raise UserError(f"data.path={path} does not exist.")
@@ -70,9 +76,14 @@ def local_files(path: Path) -> list[tuple[str, Path]]:
     files = []
     for file in found:
         start = next((start for start in SPLITS if file.name.startswith(start)), None)
+        if start is None and file.name.startswith(UNJUDGED):
+            log.info("%s is left out: MS MARCO's eval files have no judgements.", file)
+            continue
         if start is None:
-            raise UserError(f"{file}: the file's name must start with its split: train, validation or test.")
+            raise UserError(f"{file}: the file's name must start with its split: train, validation, dev or test.")
         files.append((SPLITS[start], file))
+    if not files:
+        raise UserError(f"data.path={path}: MS MARCO's eval files have no judgements; give its train and dev files.")
     return files
 
 
@@ -101,12 +112,14 @@ def _file_rows(file: Path) -> Iterator[Row]:
 
 def _column_rows(where: str, columns: dict[str, Any]) -> Iterator[Row]:
     """Yields the rows of a file that is one object of columns ({column: {row: value}}), as MS MARCO gives v2.1."""
-    held = {name: columns.get(name) for name in COLUMNS}
-    for name, column in held.items():
+    held: dict[str, dict[str, Any]] = {}
+    for name in COLUMNS:
+        column = columns.get(name)
         if not isinstance(column, dict):
             raise UserError(f"{where}: needs '{name}', a column as 'query' is one; found {shown(column)}.")
-    for row in columns["query"]:
-        yield f"{where} row {row}", {name: column.get(row) for name, column in held.items() if column is not None}
+        held[name] = column
+    for row in held["query"]:
+        yield f"{where} row {row}", {name: column.get(row) for name, column in held.items()}
 
 
 def _hub_rows(version: str) -> Iterator[tuple[str, Row]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower.cache import NUMPY_THREADS, cached_folder, content_key
+from twotower.cache import NUMPY_THREADS, CacheClosedError, cached_folder, content_key
 from twotower.checks import check_choice, check_count, check_flag, check_keys, check_number
 from twotower.errors import UserError
 
@@ -96,16 +96,27 @@ def shape_vectors(found_KD: np.ndarray, random_KD: np.ndarray, *, top: int, own:
 def _strongest(found_KD: np.ndarray, count: int) -> np.ndarray:
     """Returns the strongest principal components float64 [D, count], found once for the same vectors.
 
-    Small as the matrix is, its decomposition takes seconds where the threads of LAPACK wait for busy cores.
+    Small as the matrix is, its decomposition takes seconds where the threads of LAPACK wait for busy cores. Its last
+    bits depend on numpy, its threads and the processor; where those are new to a cache that can't be written, what was
+    found is not kept.
     """
+    from twotower.processor import processor_name  # imports torch, which whoever trains has loaded
 
-    def fill(folder: Path) -> None:
+    def found() -> np.ndarray:
         centred_KD = found_KD.astype(np.float64)
         centred_KD -= centred_KD.mean(0)
         _, directions_DD = np.linalg.eigh(centred_KD.T @ centred_KD)  # eigenvalues rise: the strongest come last
-        np.save(folder / "directions.npy", directions_DD[:, found_KD.shape[1] - count :])
+        return np.ascontiguousarray(directions_DD[:, found_KD.shape[1] - count :])  # as it is read from its file
 
-    folder = cached_folder("word_vector_directions", content_key("directions 1", count, NUMPY_THREADS, found_KD), fill)
+    def fill(folder: Path) -> None:
+        np.save(folder / "directions.npy", found())
+
+    key = content_key("directions 2", count, NUMPY_THREADS, np.__version__, processor_name(), found_KD)
+    try:
+        folder = cached_folder("word_vector_directions", key, fill)
+    except CacheClosedError as error:
+        log.info("The principal components of the word vectors are not kept. %s", error)
+        return found()
     directions_DT: np.ndarray = np.load(folder / "directions.npy")
     return directions_DT
 

@@ -2,8 +2,9 @@
 
 In the order of trying: exact (nothing to build, nothing missed), HNSW over the vectors, HNSW over 8-bit codes and
 IVF-PQ, both re-ranked from memory-mapped originals. What a candidate keeps in memory is known by counting; its time a
-query is measured on a sample and carried over to all vectors by how its work grows. Recall and time of the one that was
-built are then measured on all of them, and everything is told in the manifest's notes.
+query is measured on a sample and carried over to all vectors by how its work grows, and by the threads it then has.
+Recall and time of the one that was built are then measured on all of them, and everything is told in the manifest's
+notes.
 
 Legend: N documents, D dimension, S sampled documents.
 """
@@ -189,7 +190,7 @@ class AutoIndex(Index):
             if size > budget:
                 why.append(f"{candidate.name}: {size:.2f} GB, too large.")
                 continue
-            spent = self._try(candidate, sample_SD) * (self.count / len(sample_SD)) ** candidate.growth
+            spent = self._try(candidate, sample_SD)
             if spent <= self.latency_ms:
                 why.append(f"{candidate.name}: {size:.2f} GB, about {spent:.2f} ms; taken.")
                 return candidate, why
@@ -200,11 +201,15 @@ class AutoIndex(Index):
         return least, why
 
     def _try(self, candidate: Candidate, sample_SD: np.ndarray) -> float:
+        """Returns the milliseconds that one query over all vectors would take, from those over the sample."""
         index = candidate.make(self.name, self.target_recall)
         probe = make_probe(sample_SD, size=100, seed=self.seed)
         with tempfile.TemporaryDirectory() as folder:
             index.build(sample_SD, [""] * len(sample_SD), Path(folder), probe=probe)
-            return one_query_ms(index, probe.query_QD)
+            spent = one_query_ms(index, probe.query_QD) * (self.count / len(sample_SD)) ** candidate.growth
+        if isinstance(index, ExactIndex):  # the sample may be too small to be divided among threads, unlike the whole
+            spent *= index.threads(len(sample_SD)) / index.threads(self.count)
+        return spent
 
     def load(self, folder: Path) -> None:
         """Opens whatever was chosen."""

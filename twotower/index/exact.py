@@ -14,7 +14,7 @@ import numpy as np
 
 from twotower.errors import UserError
 from twotower.index.base import Index, Probe, need
-from twotower.index.exact_numpy import search_arrays
+from twotower.index.exact_numpy import search_arrays, threads_for
 from twotower.index.vectors import Progress, Vectors, write_npy
 
 if TYPE_CHECKING:
@@ -118,6 +118,10 @@ class ExactIndex(Index):
             return False
         self._work += queries * self.count * self.dim
         return self._work <= WORTH_TORCH
+
+    def threads(self, count: int) -> int:
+        """Returns how many threads of ours one query over so many vectors takes; on a GPU always 1."""
+        return threads_for(count * self.dim) if self._on_cpu else 1
 
     def describe(self) -> dict[str, Any]:
         """Names the device and the stored precision."""

@@ -43,7 +43,7 @@ def search_arrays(query_QD: np.ndarray, vectors_ND: np.ndarray, k: int) -> tuple
         Scores float32 [Q, K] descending and rows int64 [Q, K]; equal scores by row.
     """
     vectors_ND = np.asarray(vectors_ND)  # a memory map as a plain array, whose slices cost less
-    threads = min(thread_count(), 1 + len(query_QD) * vectors_ND.size // WORK_PER_THREAD)
+    threads = threads_for(len(query_QD) * vectors_ND.size)
     bounds = [len(vectors_ND) * number // threads for number in range(threads + 1)]
     spans = [range(start, stop) for start, stop in pairwise(bounds)]
 
@@ -64,12 +64,18 @@ def search_arrays(query_QD: np.ndarray, vectors_ND: np.ndarray, k: int) -> tuple
     return scores_QK, rows_QK
 
 
+def threads_for(products: int) -> int:
+    """Returns how many threads a search of so many products (queries x documents x dimensions) is divided among."""
+    return min(thread_count(), 1 + products // WORK_PER_THREAD)
+
+
 def thread_count() -> int:
     """Returns how many threads a search may use: as many as torch where it is loaded, else OMP_NUM_THREADS or cores."""
-    if torch := sys.modules.get("torch"):
-        return int(torch.get_num_threads())
+    asked = getattr(sys.modules.get("torch"), "get_num_threads", None)  # none while another thread imports torch
+    if asked is not None:
+        return int(asked())
     given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdigit() and int(given):
+    if given.isdecimal() and int(given):
         return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

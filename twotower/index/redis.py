@@ -48,7 +48,7 @@ class RedisIndex(Index):
 
     Args:
         name: its name in the config.
-        url: address; null: REDIS_URL, then this machine. A password belongs into REDIS_URL.
+        url: address; null: REDIS_URL, then this machine. A password belongs in REDIS_URL.
         index_name: the alias other programs search; null: `twotower-<checkpoint>`, one per model.
         algorithm: HNSW or FLAT.
         m: HNSW links per document.

@@ -80,5 +80,6 @@ def check_unchanged(folder: Path | None, path: Path, sha256: str) -> None:
         if (folder / str(item.get("path"))).resolve() == path.resolve() and item.get("sha256") not in (None, sha256):
             raise UserError(
                 f"{path} is not the model that {folder / FILE_NAME} tells of (sha256 {sha256[:12]} instead of "
-                f"{item['sha256'][:12]}): changed after the run. Copy it to another folder to use it all the same."
+                f"{str(item['sha256'])[:12]}): changed after the run. `twotower evaluate` and `encode` take a copy of "
+                "it in another folder, by --run COPY.pt; `twotower index` needs the run's own model: train it again."
             )

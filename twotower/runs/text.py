@@ -28,14 +28,13 @@ def search_command(folder: str | Path, question: str, *, index: str | None = Non
         question: what to look for; what a shell would read as its own is taken out.
         index: the index to search; None leaves the choice to the command.
     """
-    quoted = (
-        visible(" ".join(question.split())).lstrip("-").translate({ord('"'): "'"} | dict.fromkeys(map(ord, "$`\\!")))
-    )
+    plain = question.translate({ord('"'): "'"} | dict.fromkeys(map(ord, "$`\\!")))
+    quoted = visible(" ".join(plain.split())).lstrip("- ") or "anything"  # what is left must not look like an option
     named = f" --index {index}" if index else ""
-    return f'{_program()} search --run {shlex.quote(str(folder))}{named} "{quoted}"'
+    return f'{program()} search --run {shlex.quote(str(folder))}{named} "{quoted}"'
 
 
-def _program() -> str:
+def program() -> str:
     """Returns `twotower` where the shell finds the one of this Python, else the path to it."""
     mine = Path(sys.executable).with_name("twotower")
     found = shutil.which("twotower")

@@ -15,6 +15,9 @@ from typing import Any, TextIO
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
+_set_aside: list[bool] = []
+"""Holds a value once `collect_garbage` has set aside what was alive; libraries set aside as they load don't count."""
+
 
 @contextmanager
 def isolated() -> Iterator[None]:
@@ -44,12 +47,19 @@ def collect_garbage(*, set_aside: bool) -> None:
 
     Args:
         set_aside: keep the collector from ever looking again at what is alive now (libraries, the collection): that
-            takes it a third of a second after each job. Once a process only, and not after a failure, whose traceback
-            may still hold a model. Where the libraries were set aside as they loaded, little is left to gain.
+            takes it a third of a second after each job. Once until `look_again`, and not after a failure, whose
+            traceback may still hold a model. Libraries are set aside as they load already, the collection only here.
     """
     gc.collect()
-    if set_aside and not gc.get_freeze_count():
+    if set_aside and not _set_aside:
         gc.freeze()
+        _set_aside.append(True)
+
+
+def look_again() -> None:
+    """Lets the collector look again at all that is alive, until the next job that ends well."""
+    gc.unfreeze()
+    _set_aside.clear()
 
 
 class Outlet(io.TextIOBase):

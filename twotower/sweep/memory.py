@@ -6,13 +6,13 @@ One value of each kind is kept, so memory stays bounded, and only inside `keepin
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from twotower.cache import content_key
+from twotower.sweep.isolation import look_again
 
 Value = TypeVar("Value")
 
@@ -45,7 +45,7 @@ def remember(kind: str, depends_on: Any, build: Callable[[], Value]) -> Value:
         value: Value = _kept[kind][1]
         return value
     if _kept.pop(kind, None) is not None:  # two large collections are never held at once
-        gc.unfreeze()  # the collector may have been told to leave it alone
+        look_again()  # the collector may have been told to leave it alone
     value = build()
     _kept[kind] = (key, value)
     return value

@@ -117,7 +117,9 @@ def _fixed(arguments: Sequence[str]) -> list[str]:
 def _refuse_repeated(arguments: Sequence[str]) -> None:
     """Optuna lets one of two values for a key count without a word, a plain one before a span to search."""
     typed = [item for item in arguments if "=" in item and not item.startswith(("-", "~"))]
-    keys = [key_of(item) for item in typed]
+    keys = [
+        key for item in typed if not (key := key_of(item)).startswith(("hydra.", "hydra/"))
+    ]  # those Hydra takes, not Optuna
     for key in dict.fromkeys(keys):
         if keys.count(key) > 1:
             given = " and ".join(item for item in typed if key_of(item) == key)
