@@ -23,7 +23,7 @@ from twotower.errors import UserError
 from twotower.files import atomic_path, read_json, write_json
 from twotower.index.base import Index, Probe, need
 from twotower.index.faiss_factory import fit, largest, list_count, make, prepare, search_parameter
-from twotower.index.faiss_search import ThreadsFor, rescore, smallest_enough
+from twotower.index.faiss_search import ThreadsFor, read_ahead, rescore, smallest_enough
 from twotower.index.recall import recall_of_scores
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, sample_rows, take, write_npy
 
@@ -250,6 +250,7 @@ class FaissIndex(Index):
             self._set(parameter, value)
 
     def _open(self, folder: Path) -> None:
+        read_ahead(folder / FILE)
         try:
             index = faiss.read_index(str(folder / FILE), 0 if self.gpu else faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:

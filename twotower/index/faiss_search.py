@@ -1,11 +1,15 @@
-"""What a FAISS search needs besides FAISS: threads, how far to look, and exact scores for the best hits.
+"""What a FAISS search needs besides FAISS: a file in memory, threads, how far to look, exact scores for the best hits.
 
 Legend: N documents, D dimension, Q queries, C candidates to re-rank.
 """
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -16,6 +20,42 @@ NEARLY = 0.01
 RERANK_BYTES = 64 << 20
 SINGLE_THREAD_WORK = 1 << 26
 """Products (queries x documents x dimensions) that one thread does before another could have been woken up."""
+
+
+HEADER = struct.Struct("<4siq")
+"""How a FAISS file begins: kind of index, dimensions, vectors."""
+AHEAD_BLOCK = 1 << 24
+
+
+def read_ahead(path: Path) -> None:
+    """Brings what FAISS goes through right away into the system's cache, in order, unless it is there.
+
+    FAISS maps its file for random access, and so a disk is read page by page: 2.7 s for the links of a graph of 758,553
+    vectors, which are checked when it is opened, 6 s for a first query that compares them all; in order .3 and .7.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            kind, dim, count = HEADER.unpack(file.read(HEADER.size))
+            size = os.fstat(file.fileno()).st_size
+            left = size if kind.startswith(b"IxF") else size - 4 * count * dim if kind == b"IHNf" else 0
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            if not 0 < left < memory / 2 or _cached(file, left):
+                return
+            file.seek(0)
+            block = memoryview(bytearray(min(left, AHEAD_BLOCK)))
+            while left > 0 and (got := file.readinto(block[: min(left, AHEAD_BLOCK)])):
+                left -= got
+    except (OSError, ValueError, AttributeError, struct.error):
+        return  # another system, or no such file: opening the index will tell
+
+
+def _cached(file: FileIO, size: int) -> bool:
+    """Says whether the first `size` bytes seem to be in memory, by 64 samples."""
+    byte = bytearray(1)
+    try:
+        return all(os.preadv(file.fileno(), [byte], size * at // 64, os.RWF_NOWAIT) for at in range(64))
+    except BlockingIOError:
+        return False
 
 
 class ThreadsFor:
