@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 
 from twotower.model.bag import distinct_words
 
-BLOCK = 65_536
-"""Numbers updated at a time: a quarter of a megabyte in each of the tensors involved."""
+BLOCK = 262_144
+"""Numbers updated at a time: a megabyte in each of the tensors involved, enough for several threads to share."""
 
 
 class SparseAdam(Optimizer):
