@@ -35,7 +35,7 @@ def _graph(facts: Found) -> list[tuple[str, Found]]:
     if "recall_at_10" not in facts:
         return []
     recall, p50 = facts["recall_at_10"], facts["one_p50_ms"]
-    measured = f"{recall:.3f} at {p50:.2f} ms; built in {facts['build_seconds']:.0f} s"
+    measured = f"{recall:.3f} at {p50:.2f} ms; {_built(facts)}"
     entry = {"goal": "recall@10 .95 at p50 under 1 ms", "measured": measured, "met": recall >= 0.95 and p50 < 1}
     return [("HNSW", {**entry, "bound": "memory latency: nearly every step of the graph misses the caches"})]
 
@@ -44,7 +44,7 @@ def _codes(facts: Found) -> list[tuple[str, Found]]:
     if "recall_at_10" not in facts:
         return []
     recall, size = facts["recall_at_10"], facts["bytes_per_vector"]
-    measured = f"{size:.1f} B, {recall:.3f} at {facts['one_p50_ms']:.2f} ms; built in {facts['build_seconds']:.0f} s"
+    measured = f"{size:.1f} B, {recall:.3f} at {facts['one_p50_ms']:.2f} ms; {_built(facts)}"
     entry = {"goal": "under 64 B a vector, recall@10 .9 re-ranked", "measured": measured}
     return [
         ("IVF-PQ", {**entry, "met": size < 64 and recall >= 0.9, "bound": "scanning the codes of the lists visited"})
@@ -67,6 +67,12 @@ def _memory(found: Found, count: int) -> list[tuple[str, Found]]:
         "met": met,
     }
     return [("memory of a build", {**entry, "bound": "the index itself and some blocks of 64 MB"})]
+
+
+def _built(facts: Found) -> str:
+    threads = facts.get("threads")
+    on = f" on {threads} thread{'s' * (threads > 1)}" if threads else ""
+    return f"built in {facts['build_seconds']:.0f} s{on}"
 
 
 def _batches(facts: Found) -> list[tuple[str, Found]]:

@@ -101,6 +101,7 @@ def config_of(name: str, overrides: list[str]) -> dict[str, Any]:
 
 def build(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """Builds one index as training does; the seconds of a build that was stopped are added up in a file."""
+    import faiss
     from drawn import shards
 
     from twotower.index.export import export
@@ -130,6 +131,7 @@ def build(name: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     return {
         "build_seconds": round(seconds, 1),
         "sessions": "one" if not before else "several",
+        "threads": faiss.omp_get_max_threads(),
         "peak_anonymous_mb": round(memory.anonymous),
         "peak_resident_mb": round(memory.resident),
         "bytes_on_disk": facts["bytes"],
