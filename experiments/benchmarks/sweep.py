@@ -61,6 +61,7 @@ def main() -> None:
         goal=f"at most {GOAL} x",
         measured=", ".join(f"{value:.3f} x ({name})" for name, value in ratios.items()),
         met=ratios["clock"] <= GOAL,
+        bound="start and imports once; for each job composing it, model and trainer set-up, writing model and index",
         seconds=round(whole[0], 1),
         cpu_seconds=round(whole[1], 1),
         **ratios,
