@@ -28,6 +28,8 @@ import common
 import numpy as np
 from training import load
 
+from twotower.importing import let_threads_wait
+
 LENGTH, BATCH, HELD_OUT, MARGIN, RATE, JUDGED_EVERY = 128, 32, 512, 0.2, 1e-3, 8
 
 
@@ -45,9 +47,6 @@ def ours(
     collection: Any, train: np.ndarray, held: np.ndarray, *, seed: int = 0, in_batch: bool = False
 ) -> tuple[list[float], list[float], list[list[float]]]:
     """The towers and losses of the package; returns (times, losses, [seconds, processor seconds, held-out loss])."""
-    from twotower.importing import let_threads_wait
-
-    let_threads_wait()  # as train.py does
     import torch
 
     from twotower.loss.triplet import TripletLoss
@@ -123,6 +122,7 @@ def main() -> None:
         if options.side == "usual":
             from gru_usual import theirs as side
         else:
+            let_threads_wait()  # as train.py does, before torch is loaded
             side = partial(ours, in_batch=options.side == "in_batch")
         (seconds, cpu), losses, points = side(collection, train, held, seed=options.round)
         curve = [round(float(part.mean()), 4) for part in np.array_split(np.array(losses), 4)]
