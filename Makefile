@@ -74,7 +74,7 @@ evaluate: $(STAMP) ## evaluate a finished run:  make evaluate RUN=outputs/... AR
 	$(BIN)/twotower evaluate $(RUN_OPTION) $(ARGS)
 
 redis: $(DEV_STAMP) ## start a real Redis with vector search on 127.0.0.1:PORT (6379)
-	$(BIN)/python -m twotower.index.redis_server --port $(PORT)
+	$(BIN)/python -m tools.redis_server --port $(PORT)
 
 test: $(DEV_STAMP) ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from twotower.entry import job, run
+from twotower.cli.train import job, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

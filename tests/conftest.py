@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from twotower.importing import let_threads_wait
+from twotower.kernels.threads import let_threads_wait
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 let_threads_wait()
@@ -86,3 +88,20 @@ def tiny_beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_lines(path: Path, rows: list[dict]) -> None:
     """Writes dicts as JSON lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def fake():
+    """The maker of invented run folders."""
+    name = "fake_runs"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("fake_runs.py"))
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def sweep(fake, tmp_path_factory):
+    """Twelve finished runs, gru and mlp x contrastive and triplet x three seeds; not to be changed by a test."""
+    return fake.make_sweep(tmp_path_factory.mktemp("shared"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from twotower.index.redis_server import running
+from tools.redis_server import running
 
 
 @pytest.fixture(scope="session")

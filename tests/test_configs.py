@@ -10,8 +10,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from twotower.config import config_hash, plain
-from twotower.training import train
+from twotower.config.instantiate import config_hash, plain
+from twotower.training.train import train
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 SMALL = {

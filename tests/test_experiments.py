@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from twotower.config import check_targets, plain
+from twotower.config.instantiate import check_targets, plain
 from twotower.model.two_tower import check_model
 
 ROOT = Path(__file__).resolve().parents[1]

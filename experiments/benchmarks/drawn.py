@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twotower.index.exact_torch import as_tensor, search_tensor
+from twotower.index.exact.on_torch import as_tensor, search_tensor
 from twotower.index.vectors import Shards
 
 USERS, DIM, QUERIES, SHARD, K = 758_553, 256, 1000, 100_000, 10

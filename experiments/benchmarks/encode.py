@@ -26,12 +26,12 @@ def texts(count: int) -> list[str]:
 
 def ours(documents: list[str]) -> Any:
     """Tokenises and encodes as `twotower encode` does."""
-    from twotower.importing import let_threads_wait
+    from twotower.kernels.threads import let_threads_wait
 
     let_threads_wait()  # as train.py does
+    from twotower.kernels.cpu import keep_freed_memory
     from twotower.model.encoding import encode
     from twotower.model.two_tower import TwoTower
-    from twotower.processor import keep_freed_memory
     from twotower.text.tokenizer import Tokenizer
 
     keep_freed_memory()

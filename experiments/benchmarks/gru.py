@@ -28,7 +28,7 @@ import common
 import numpy as np
 from training import load
 
-from twotower.importing import let_threads_wait
+from twotower.kernels.threads import let_threads_wait
 
 LENGTH, BATCH, HELD_OUT, MARGIN, RATE, JUDGED_EVERY = 128, 32, 512, 0.2, 1e-3, 8
 
@@ -49,9 +49,9 @@ def ours(
     """The towers and losses of the package; returns (times, losses, [seconds, processor seconds, held-out loss])."""
     import torch
 
+    from twotower.kernels.cpu import faster_precision, prepare_process
     from twotower.loss.triplet import TripletLoss
     from twotower.model.two_tower import TwoTower
-    from twotower.processor import faster_precision, prepare_process
     from twotower.text.tokenizer import Tokenizer
 
     prepare_process({"trainer": {}})

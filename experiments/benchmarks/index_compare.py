@@ -154,7 +154,7 @@ def _timed(side: Callable[[int], Any], at: int) -> tuple[float, Any]:
 
 def _process(run_dir: Path, name: str, text: str) -> dict[str, float]:
     """Returns the median seconds of `twotower search --json`, from starting the process to its end."""
-    command = [sys.executable, "-m", "twotower.commands.main", "search", "--json", "--run", str(run_dir)]
+    command = [sys.executable, "-m", "twotower.cli.main", "search", "--json", "--run", str(run_dir)]
     wall, cpu = [], []
     for _ in range(5):
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()

@@ -89,7 +89,7 @@ class Memory(threading.Thread):
 
 def config_of(name: str, overrides: list[str]) -> dict[str, Any]:
     """Returns the index config of a benchmark's choice: those of conf/index and some variations."""
-    from twotower.index.choices import compose
+    from twotower.config.compose import compose
 
     base, _, variation = name.partition("_") if name.startswith(("exact", "redis")) else (name, "", "")
     mine = [item for item in overrides if item.startswith((f"{name}.", f"{base}."))]

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import index_steps as steps
 from index_goals import goals
 
-from twotower.importing import let_threads_wait
+from twotower.kernels.threads import let_threads_wait
 
 CHOICES = ("exact", "exact_float16", "faiss_flat", "faiss_hnsw", "faiss_ivfpq", "redis_flat", "redis_hnsw", "auto")
 RESULTS = Path(__file__).resolve().parent / "results"

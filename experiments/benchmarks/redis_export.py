@@ -5,7 +5,7 @@
 Both make an index with the same options and send the same hashes, 1,000 to a pipeline, and both are done when Redis
 has indexed all of them; ours also locks the name, counts what was sent, and checks the count. An HNSW export is nearly
 all the server's own work, so on a busy machine wall time says little: the server's CPU seconds are given as well.
-Without --url a server is started (see twotower/index/redis_server.py).
+Without --url a server is started (see tools/redis_server.py).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from common import parser, report
 from drawn import DIM, draw
 from index_steps import machine
 
-from twotower.index.redis import RedisIndex
-from twotower.index.redis_server import running
+from tools.redis_server import running
+from twotower.index.redis.index import RedisIndex
 
 BATCH = 1000
 

@@ -87,7 +87,7 @@ def main() -> None:
     train = str(common.ROOT / "train.py")
     commands = {
         "train.py --cfg job": [sys.executable, train, "--cfg", "job"],
-        "twotower runs, 1,000 of them": [sys.executable, "-m", "twotower.commands.main", "runs", "multirun"],
+        "twotower runs, 1,000 of them": [sys.executable, "-m", "twotower.cli.main", "runs", "multirun"],
         "first training step, all cached": [sys.executable, "-c", TO_FIRST_STEP, train],
     }
     with tempfile.TemporaryDirectory() as folder:

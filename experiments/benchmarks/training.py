@@ -57,12 +57,12 @@ def mrr(query_QD: np.ndarray, document_ND: np.ndarray, collection: Any, rows: np
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """Trains the mlp tower with the defaults of the configs, through Lightning."""
-    from twotower.importing import let_threads_wait
+    from twotower.kernels.threads import let_threads_wait
 
     let_threads_wait()  # as train.py does
     from hydra import compose, initialize_config_dir
 
-    from twotower.entry import run  # noqa: F401  (registers the resolvers of the config)
+    from twotower.cli.train import run  # noqa: F401  (registers the resolvers of the config)
 
     overrides = [
         "data=beir", f"data.path={common.DATA / options.data}", f"data.batch_size={options.batch}", "text=wordpiece",
@@ -72,13 +72,13 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     ]  # fmt: skip
     with initialize_config_dir(str(common.ROOT / "conf"), version_base="1.3"):
         composed = compose("train", overrides=overrides)
-    from twotower.config import instantiate, plain
+    from twotower.config.instantiate import instantiate, plain
     from twotower.data.datamodule import RetrievalData
+    from twotower.kernels.cpu import prepare_process
     from twotower.model.encoding import encode
     from twotower.model.module import TwoTowerModule
-    from twotower.processor import prepare_process
     from twotower.text.tokenizer import Tokenizer
-    from twotower.training import OWN_KEYS, choose_precision
+    from twotower.training.train import OWN_KEYS, choose_precision
 
     config, collection = plain(composed), load(options.data)
     import pytorch_lightning as pl

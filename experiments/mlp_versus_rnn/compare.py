@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from twotower.core.files import write_json
 from twotower.evaluation.statistics import bootstrap_interval
-from twotower.files import write_json
-from twotower.runs.compare import differences
+from twotower.reports.compare import differences
+from twotower.reports.plots.queries import pair_scores
+from twotower.reports.plots.style import GREY, PALETTE, new_figure, styled
 from twotower.runs.ledger import load
 from twotower.runs.per_query import Paired, pair
-from twotower.runs.plots.queries import pair_scores
-from twotower.runs.plots.style import GREY, PALETTE, new_figure, styled
 from twotower.runs.run import Run
 
 METRIC = "full/mrr_10"

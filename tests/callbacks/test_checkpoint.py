@@ -13,9 +13,9 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 
-from twotower import training
 from twotower.callbacks.checkpoint import AtomicCheckpoints
-from twotower.config import plain
+from twotower.config.instantiate import plain
+from twotower.training import train as training
 
 
 def test_a_checkpoint_is_read_back(tmp_path):
@@ -28,7 +28,7 @@ def test_no_room_is_one_clear_line_and_keeps_the_checkpoint_before(tmp_path):
     script = (
         "import resource, signal, torch\n"
         "from twotower.callbacks.checkpoint import AtomicCheckpoints\n"
-        "from twotower.errors import UserError\n"
+        "from twotower.core.errors import UserError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))\n"
         "try:\n"

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from twotower.callbacks.export import Export, write_documents
+from twotower.core.memo import keeping
 from twotower.data.collection import Collection
 from twotower.data.documents import DocumentStore
-from twotower.index.exact import ExactIndex
+from twotower.index.exact.index import ExactIndex
 from twotower.index.export import IndexExportError
-from twotower.sweep.memory import keeping
 
 TARGETS = {"exact": "twotower.index.exact.ExactIndex", "faiss_flat": "twotower.index.faiss.FaissIndex"}
 

@@ -11,9 +11,9 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from twotower.callbacks.health import Health
-from twotower.config import plain
-from twotower.errors import UserError
-from twotower.training import train
+from twotower.config.instantiate import plain
+from twotower.core.errors import UserError
+from twotower.training.train import train
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMALL = [

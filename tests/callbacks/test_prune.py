@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from twotower.callbacks.prune import MedianPruning, best_until, median_of
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.run import Run
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twotower.core.errors import UserError
 from twotower.data import beir
-from twotower.errors import UserError
 
 CORPUS = [
     {"_id": "d1", "title": "T", "text": "one"},
@@ -139,7 +139,7 @@ def test_any_bytes_are_read_or_refused_in_one_line(tmp_path_factory, which, cont
 
 @pytest.mark.parametrize("name", ["tldr", "squad-mini", "msmarco-qa-mini", "wikiqa"])
 def test_real_collections_load_and_do_not_leak(shared_data, name):
-    from twotower.data.report import is_leak, shared_between
+    from twotower.data.summary import is_leak, shared_between
 
     found = beir.load(shared_data(name))
     assert not is_leak(shared_between(found, "train", "dev"))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data.collection import Candidates, Collection, Judgements, group_texts
-from twotower.errors import UserError
 
 
 def make(**changes):

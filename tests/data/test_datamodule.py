@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data import beir
 from twotower.data.datamodule import RetrievalData, check_config, vocabulary_texts
-from twotower.errors import UserError
 from twotower.text.tokenizer import Tokenizer
 
 

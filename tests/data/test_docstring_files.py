@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data.docstring_files import _modules, divide, find_package, name_words, read_docstrings
-from twotower.errors import UserError
 
 SOURCE = '''
 """The module's own docstring is not taken."""

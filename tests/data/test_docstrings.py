@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data import docstrings
 from twotower.data.docstring_files import Docstring
 from twotower.data.near_duplicates import near_duplicate_groups
-from twotower.data.report import shared_between
-from twotower.errors import UserError
+from twotower.data.summary import shared_between
 
 LONG = "one two three four five six seven eight nine ten eleven twelve"
 

@@ -2,10 +2,10 @@ import sqlite3
 
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data import documents
 from twotower.data.collection import Collection
 from twotower.data.documents import DocumentStore, documents_hash
-from twotower.errors import UserError
 
 
 def make(ids=("a", "b", "c"), **changes):

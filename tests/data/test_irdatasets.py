@@ -1,7 +1,7 @@
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data import irdatasets
-from twotower.errors import UserError
 
 ir_datasets = pytest.importorskip("ir_datasets")
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twotower.core.errors import UserError
 from twotower.data import jsonl
-from twotower.errors import UserError
 
 
 def write(path, lines):

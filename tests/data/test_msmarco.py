@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data import msmarco
-from twotower.errors import UserError
 
 
 def row(number, selected=(0, 1), **changes):

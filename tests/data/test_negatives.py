@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data import negatives
 from twotower.data.collection import normalised
-from twotower.errors import UserError
 
 
 def draw(collection, config, seed=0):

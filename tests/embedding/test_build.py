@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twotower.cache import cache_root
+from twotower.core.cache import cache_root
+from twotower.core.errors import UserError
 from twotower.embedding.build import KINDS, build, coverage, shape_vectors
-from twotower.errors import UserError
 from twotower.text.tokens import Tokens, to_offsets
 
 
@@ -67,7 +67,7 @@ def test_principal_components_are_found_once_for_the_same_vectors(monkeypatch: p
     [
         ("twotower.embedding.build.NUMPY_THREADS", ["77", None, None, 1]),
         ("numpy.__version__", "0.1"),
-        ("twotower.processor.processor_name", lambda: "another"),
+        ("twotower.kernels.cpu.processor_name", lambda: "another"),
     ],
 )
 def test_principal_components_are_those_of_these_threads_this_numpy_and_this_processor(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from gensim.models import KeyedVectors
 
+from twotower.core.errors import UserError
 from twotower.embedding.build import build
 from twotower.embedding.files import file_vectors
-from twotower.errors import UserError
 
 WORDS = ["[PAD]", "[UNK]", "git", "log", "naïve", "absent"]
 VECTORS = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)

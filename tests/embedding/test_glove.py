@@ -5,9 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.embedding import glove
 from twotower.embedding.build import build
-from twotower.errors import UserError
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec(glove.PACKAGE) is None, reason="the extra `glove` is not installed"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.evaluation.budget import parse_size
 
 

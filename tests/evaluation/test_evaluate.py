@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 import pytest
 from hydra import compose, initialize_config_dir
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.names import METRICS
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.evaluation.pools import build_pools
 
 

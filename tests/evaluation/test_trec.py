@@ -8,7 +8,7 @@ import ir_measures
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.evaluation.evaluate import evaluate_means
 from twotower.evaluation.pools import build_pools
 from twotower.evaluation.trec import read_run, write_run

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
-from twotower.index import auto, exact_numpy
+from twotower.core.errors import UserError
+from twotower.index import auto
 from twotower.index.auto import AutoIndex, candidates, codes_for, lists_for
+from twotower.index.exact import on_numpy as exact_numpy
 from twotower.index.export import export, open_index
 from twotower.index.recall import make_probe, measure
 
@@ -52,7 +53,7 @@ def test_a_graph_is_taken_where_exact_is_too_slow(vectors, slow, tmp_path):
 def test_threads_that_only_all_vectors_are_worth_count(cores, expected, vectors, slow, tmp_path, monkeypatch):
     monkeypatch.setattr(exact_numpy, "WORK_PER_THREAD", 1 + 1000 * 32)
     monkeypatch.setattr(exact_numpy, "thread_count", lambda: cores)
-    monkeypatch.setattr("twotower.index.exact._gpu_found", lambda: False)
+    monkeypatch.setattr("twotower.index.exact.index._gpu_found", lambda: False)
     slow(exact=2.0)
     index = build(vectors, tmp_path, latency_ms=1000)
     assert f"about {expected} ms; taken" in " ".join(index.describe()["notes"])

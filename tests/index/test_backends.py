@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
-from twotower.index.exact import ExactIndex
-from twotower.index.faiss import FaissIndex
+from twotower.core.errors import UserError
+from twotower.index.exact.index import ExactIndex
+from twotower.index.faiss.index import FaissIndex
 from twotower.index.recall import make_probe, measure
-from twotower.index.redis import RedisIndex
+from twotower.index.redis.index import RedisIndex
 
 EXACT = {
     "exact": lambda: ExactIndex(device="cpu"),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.errors import UserError
-from twotower.index import exact_torch
-from twotower.index.exact import ExactIndex
-from twotower.index.exact_torch import search_tensor, true_scores
+from twotower.core.errors import UserError
+from twotower.index.exact import on_torch as exact_torch
+from twotower.index.exact.index import ExactIndex
+from twotower.index.exact.on_torch import search_tensor, true_scores
 from twotower.index.vectors import Shards
 
 
@@ -79,7 +79,7 @@ def answers(vectors, queries, folder, code, device="cpu"):
     ExactIndex(device="cpu").build(vectors, [""] * len(vectors), folder)
     np.save(folder / "queries.npy", queries)
     before = (
-        "import sys, numpy as np\nfrom pathlib import Path\nfrom twotower.index import exact\n"
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom twotower.index.exact import index as exact\n"
         "folder = Path(sys.argv[1])\nqueries = np.load(folder / 'queries.npy')\n"
         f"index = exact.ExactIndex(device={device!r})\nindex.load(folder)\n"
     )

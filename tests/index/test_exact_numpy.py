@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from twotower.index import exact_numpy
-from twotower.index.exact_numpy import search_arrays, thread_count
+from twotower.index.exact import on_numpy as exact_numpy
+from twotower.index.exact.on_numpy import search_arrays, thread_count
 
 
 @pytest.fixture(params=[1, 3])

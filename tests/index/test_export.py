@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
-from twotower.index.choices import compose
-from twotower.index.exact import ExactIndex
+from twotower.config.compose import compose
+from twotower.core.errors import UserError
+from twotower.index.exact.index import ExactIndex
 from twotower.index.export import check, export, make_indexes, open_index
 
 IDS = [f"doc {number}" for number in range(3000)]

@@ -9,11 +9,11 @@ import faiss
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.index.export import export
-from twotower.index.faiss import FaissIndex
-from twotower.index.faiss_factory import fit, make, search_parameter
-from twotower.index.faiss_search import rescore
+from twotower.index.faiss.factory import fit, make, search_parameter
+from twotower.index.faiss.index import FaissIndex
+from twotower.index.faiss.search import rescore
 from twotower.index.recall import make_probe, measure
 
 IDS = [""] * 3000
@@ -158,7 +158,7 @@ def test_rescore_of_one_query_is_that_of_many(vectors, queries):
 def test_rescore_in_parts_equals_in_one_piece(vectors, queries, monkeypatch):
     rows = np.random.default_rng(0).integers(-1, 3000, (50, 30))
     whole = rescore(queries, rows, vectors)
-    monkeypatch.setattr("twotower.index.faiss_search.RERANK_BYTES", 1)
+    monkeypatch.setattr("twotower.index.faiss.search.RERANK_BYTES", 1)
     np.testing.assert_allclose(rescore(queries, rows, vectors), whole, atol=1e-6)
 
 

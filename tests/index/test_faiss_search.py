@@ -5,8 +5,8 @@ import faiss
 import numpy as np
 import pytest
 
-from twotower.index import faiss_search
-from twotower.index.faiss_search import SINGLE_THREAD_WORK, ThreadsFor, read_ahead
+from twotower.index.faiss import search as faiss_search
+from twotower.index.faiss.search import SINGLE_THREAD_WORK, ThreadsFor, read_ahead
 
 
 @pytest.mark.parametrize(("work", "inside"), [(SINGLE_THREAD_WORK, 1), (SINGLE_THREAD_WORK + 1, 3)])

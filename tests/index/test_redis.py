@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import redis
 
-from twotower.errors import UserError
-from twotower.index.addresses import without_credentials
+from tools.redis_server import running
+from twotower.core.addresses import without_credentials
+from twotower.core.errors import UserError
 from twotower.index.export import check
-from twotower.index.redis import RedisIndex
-from twotower.index.redis_connection import connect, require_search, scrub
-from twotower.index.redis_server import running
+from twotower.index.redis.connection import connect, require_search, scrub
+from twotower.index.redis.index import RedisIndex
 
 IDS = [f"doc {number}" for number in range(3000)]
 
@@ -243,7 +243,7 @@ def test_no_redis_names_the_way_out(monkeypatch):
 
 
 def test_redis_without_vector_search_is_named(tmp_path, monkeypatch):
-    from twotower.index import redis_server
+    from tools import redis_server
 
     plain = redis_server.command
 

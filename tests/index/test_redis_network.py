@@ -15,9 +15,9 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from twotower.errors import UserError
-from twotower.index.redis import RedisIndex
-from twotower.index.redis_server import running
+from tools.redis_server import running
+from twotower.core.errors import UserError
+from twotower.index.redis.index import RedisIndex
 
 IDS = [f"doc {number}" for number in range(3000)]
 

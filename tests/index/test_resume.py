@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import redis
 
-from twotower.errors import UserError
-from twotower.index import faiss
+from twotower.core.errors import UserError
 from twotower.index import vectors as vectors_module
 from twotower.index.export import IndexExportError, export, open_index
+from twotower.index.faiss import index as faiss
 from twotower.index.resume import part_folder
 
 IDS = [f"doc {number}" for number in range(3000)]
@@ -190,7 +190,7 @@ def test_server_that_was_away_too_long(vectors, identity, redis_url, tmp_path, m
 
 
 def _hold(key, url, ready, end):
-    from twotower.index.redis_session import Session
+    from twotower.index.redis.session import Session
 
     with contextlib.suppress(KeyboardInterrupt):
         Session(url=url, label="x", retry_seconds=1).lock(key)

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.index.vectors import Shards, best_first, blocks, new_npy, normalise, sample_rows, take, write_npy
 
 

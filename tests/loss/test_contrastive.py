@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.loss.contrastive import ContrastiveLoss
 
 B, N, D = 5, 11, 7

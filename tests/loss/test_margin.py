@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.loss.margin import MarginLoss
 
 B, N, D = 4, 9, 6

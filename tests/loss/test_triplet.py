@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.loss.triplet import MININGS, TripletLoss
 
 B, PER_QUERY, D = 4, 2, 6

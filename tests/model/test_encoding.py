@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.model.encoding import encode, length_batches
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokens import TokenBatch, Tokens, to_offsets

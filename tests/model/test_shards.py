@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.model import shards
 from twotower.model.encoding import encode
 from twotower.model.shards import Plan, complete, encode_shards, open_shards, read_texts

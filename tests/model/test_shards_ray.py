@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.model.shards import Plan
 from twotower.model.shards_ray import connect, encode_on_ray
 

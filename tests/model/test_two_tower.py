@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.model.pooling import POOLINGS
 from twotower.model.two_tower import TOWERS, TwoTower
 from twotower.text.tokens import TokenBatch

@@ -10,7 +10,7 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "analyse_multirun.ipynb"
 
 @pytest.fixture(scope="module")
 def fake():
-    path = Path(__file__).parents[1] / "runs" / "fake_runs.py"
+    path = Path(__file__).parents[1] / "fake_runs.py"
     spec = importlib.util.spec_from_file_location("fake_runs_for_notebooks", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -48,7 +48,7 @@ def test_the_notebook_runs_on_it(sweep, monkeypatch):
 
 
 def test_the_report_is_one_file_readable_offline(sweep):
-    command = [sys.executable, "-c", "from twotower.commands.main import main; main()", "report", str(sweep)]
+    command = [sys.executable, "-c", "from twotower.cli.main import main; main()", "report", str(sweep)]
     done = subprocess.run(command, cwd=sweep, capture_output=True, text=True, timeout=200, env={**os.environ})
     assert done.returncode == 0, done.stderr[-2000:]
     (page,) = sweep.glob("*.html")

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.loss.contrastive import ContrastiveLoss
 from twotower.model.two_tower import TwoTower
 from twotower.optimizer.build import build_optimizer, parameter_groups

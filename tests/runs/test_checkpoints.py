@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.checkpoints import canonical, list_checkpoints, ranked, sweep_name
 
 

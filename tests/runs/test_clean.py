@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.clean import KINDS, carry_out, plan
 from twotower.runs.ledger import load
 

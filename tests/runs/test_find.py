@@ -1,6 +1,6 @@
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.find import find_run, find_runs
 
 

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.ledger import Ledger, find_run_folders, load
 
 
@@ -106,7 +106,7 @@ def test_a_thousand_runs_with_fifty_hyper_parameters(fake, tmp_path):
 
 def test_listing_imports_no_torch_pandas_or_matplotlib(sweep):
     code = (
-        "import sys\nfrom twotower.runs.ledger import load\nfrom twotower.runs.table import runs_table\n"
+        "import sys\nfrom twotower.runs.ledger import load\nfrom twotower.reports.table import runs_table\n"
         f"runs = load({str(sweep)!r}, sort='mrr_10')\nruns_table(runs, metric='full/mrr_10')\n"
         "print(sorted({'torch', 'pandas', 'matplotlib', 'hydra', 'numpy'} & set(sys.modules)))"
     )

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.record import RunRecord
 
 CONFIG = {
@@ -187,7 +187,7 @@ def test_kill_9_at_any_moment_leaves_a_whole_record(tmp_path):
 
 def test_of_two_processes_that_start_the_same_job_one_gets_it(tmp_path):
     code = (
-        "import sys, time\nfrom twotower.errors import UserError\nfrom twotower.runs.record import RunRecord\n"
+        "import sys, time\nfrom twotower.core.errors import UserError\nfrom twotower.runs.record import RunRecord\n"
         "print('ready', flush=True)\nsys.stdin.readline()\n"
         "try:\n    RunRecord.open(sys.argv[1], run_name='r', config={}, config_hash='a' * 16)\n"
         "    print('mine', flush=True)\n"

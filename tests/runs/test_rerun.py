@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.rerun import Recorded, differing_facts, differing_metrics, new_config, new_folder, provenance
 
 

@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from twotower.config import NOT_IN_HASH
-from twotower.runs.host import host_facts
+from twotower.config.instantiate import NOT_IN_HASH
+from twotower.core.host import host_facts
 from twotower.runs.run import NOT_COMPARED, read_run
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.scheduler.build import build_scheduler
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "scheduler"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from twotower.commands.index import command as index_command
-from twotower.commands.search import command as search_command
-from twotower.errors import UserError
+from twotower.cli.index import command as index_command
+from twotower.cli.search import command as search_command
+from twotower.core.errors import UserError
 from twotower.runs.paths import find_newest_run
 
 
@@ -90,7 +90,7 @@ def test_make_redis_listens_on_this_machine_only(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "twotower.index.redis_server"],
+        [sys.executable, "-m", "tools.redis_server"],
         cwd=tmp_path,
         env={**os.environ, "PORT": str(port), "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.DEVNULL,

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.search.engine import SearchEngine, choose_index
 
 

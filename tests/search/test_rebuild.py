@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
+from twotower.config.compose import compose
 from twotower.index import rebuild as module
-from twotower.index.choices import compose
 from twotower.index.rebuild import rebuild
 
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.search.web import SearchServer
 
 

@@ -17,15 +17,15 @@ import zipfile
 import hydra
 from omegaconf import DictConfig
 
-from twotower.entry import job, run
-from twotower.errors import UserError
-from twotower.files import atomic_path
+from twotower.cli.train import job, run
+from twotower.core.errors import UserError
+from twotower.core.files import atomic_path
 from twotower.runs.record import RunRecord
 from twotower.runs.resume import last_checkpoint
 
 
 def train(config, *, run_dir, overrides, choices, resume=None):
-    from twotower.config import config_hash
+    from twotower.config.instantiate import config_hash
 
     record = RunRecord.open(
         run_dir,
@@ -90,9 +90,9 @@ def _load(path):
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float:
-    fake = types.ModuleType("twotower.training")
+    fake = types.ModuleType("twotower.training.train")
     fake.train = train
-    sys.modules["twotower.training"] = fake  # in whichever process this job runs
+    sys.modules["twotower.training.train"] = fake  # in whichever process this job runs
     return job(config)
 
 

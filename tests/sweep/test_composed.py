@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 
-import twotower.entry  # noqa: F401 - registers the resolver that names job folders
+import twotower.cli.train  # noqa: F401 - registers the resolver that names job folders
 from twotower.sweep import composed
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from twotower.runs import host
+from twotower.core import host
 from twotower.sweep.decide import Action, decide, resumable
 
 CONFIG = {"model": {"hidden_dim": 8}, "seed": 0, "sweep": {"name": "a"}}

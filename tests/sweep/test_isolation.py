@@ -9,8 +9,8 @@ import weakref
 import numpy as np
 import torch
 
+from twotower.core.memo import keeping, remember
 from twotower.sweep.isolation import isolated, look_again, output_to, share_threads
-from twotower.sweep.memory import keeping, remember
 
 
 def test_a_job_leaves_the_process_as_it_found_it(monkeypatch):

@@ -1,6 +1,6 @@
 import pytest
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.sweep.names import is_multirun, is_swept, job_folder, sweep_arguments, sweep_name, with_added
 
 

@@ -43,7 +43,7 @@ def test_poor_runs_are_pruned_and_still_complete(place):
 
 PROBE = """
 import json, resource, runpy, sys
-import twotower.sweep.launched as launched
+import twotower.cli.sweep_job as launched
 original, peaks = launched.run_job, []
 def run_job(job, journal):
     value = original(job, journal)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from twotower import entry  # noqa: F401 - registers the resolvers
+from twotower.cli import train as entry  # noqa: F401 - registers the resolvers
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "experiments" / "sweeps").glob("*.yaml"))

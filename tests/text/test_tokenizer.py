@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.text import pipeline
 from twotower.text.tokenizer import Tokenizer
 

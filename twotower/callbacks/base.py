@@ -48,6 +48,6 @@ class RunContext:
 
 
 class RunCallback(pl.Callback):
-    """A Lightning callback that knows its run; `twotower.training` sets `context` before training starts."""
+    """A Lightning callback that knows its run; `twotower.training.train` sets `context` before training starts."""
 
     context: RunContext

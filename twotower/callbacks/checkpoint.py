@@ -11,8 +11,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from twotower.files import write_bytes, write_link
-from twotower.stopwatch import Stopwatch
+from twotower.core.files import write_bytes, write_link
+from twotower.core.timer import Stopwatch
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

@@ -14,14 +14,14 @@ import pytorch_lightning as pl
 import torch
 
 from twotower.callbacks.base import RunCallback
-from twotower.checks import check_count
-from twotower.errors import UserError, nearest
+from twotower.core.errors import UserError, nearest
+from twotower.core.files import atomic_path
+from twotower.core.timer import Stopwatch
+from twotower.core.validators import check_count
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.ranking import Ranking
-from twotower.files import atomic_path
 from twotower.model.encoding import encode
 from twotower.model.module import TwoTowerModule
-from twotower.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)
 

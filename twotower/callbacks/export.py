@@ -11,12 +11,12 @@ from typing import Any
 import pytorch_lightning as pl
 
 from twotower.callbacks.base import RunCallback, RunContext
+from twotower.core.files import atomic_path, sha256_file, write_json
+from twotower.core.memo import remember, stamp
 from twotower.evaluation.evaluate import Evaluation
-from twotower.files import atomic_path, sha256_file, write_json
 from twotower.model import checkpoint
 from twotower.model.module import TwoTowerModule
 from twotower.runs.rerun import provenance
-from twotower.sweep.memory import remember, stamp
 
 
 class Export(RunCallback):

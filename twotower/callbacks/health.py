@@ -11,7 +11,7 @@ import torch
 
 from twotower.callbacks.base import RunCallback
 from twotower.callbacks.evaluate import Evaluate
-from twotower.checks import check_count, check_flag, check_number
+from twotower.core.validators import check_count, check_flag, check_number
 from twotower.model.module import TwoTowerModule
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from twotower.callbacks.base import RunCallback
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.record import FILE_NAME
 from twotower.runs.run import ENDED, Run, read_run
 

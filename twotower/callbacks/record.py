@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 
 from twotower.callbacks.base import RunCallback
 from twotower.callbacks.evaluate import Evaluate
+from twotower.core.timer import Stopwatch
 from twotower.model.module import TwoTowerModule
-from twotower.stopwatch import Stopwatch
 
 
 class Record(RunCallback):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from twotower.core.errors import UserError
 from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.lines import (
     Place,
@@ -24,7 +25,6 @@ from twotower.data.lines import (
     take_text,
     to_number,
 )
-from twotower.errors import UserError
 
 Rows = dict[str, int]
 LAYOUT = "a folder with corpus.jsonl, queries.jsonl and qrels/<split>.tsv"

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from twotower.cache import content_key
-from twotower.errors import UserError, nearest
+from twotower.core.cache import content_key
+from twotower.core.errors import UserError, nearest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 
+from twotower.core.errors import UserError, nearest
 from twotower.data import negatives
 from twotower.data.batches import Negatives, TrainLoader
 from twotower.data.collection import Collection
-from twotower.errors import UserError, nearest
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens
 

@@ -15,7 +15,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
-from twotower.errors import UserError, nearest
+from twotower.core.errors import UserError, nearest
 
 STANDARD_LIBRARY = "stdlib"
 SKIPPED_FOLDERS = frozenset(

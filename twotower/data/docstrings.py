@@ -22,13 +22,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from twotower.cache import cached_folder, content_key
-from twotower.data import stored
+from twotower.core.cache import cached_folder, content_key
+from twotower.core.errors import UserError
+from twotower.data import serialize as stored
 from twotower.data.collection import Collection, Judgements
 from twotower.data.docstring_files import Docstring, Package, find_package, name_words, read_docstrings
 from twotower.data.near_duplicates import WORD, near_duplicate_groups
-from twotower.data.shares import check_shares, split_of
-from twotower.errors import UserError
+from twotower.data.splits import check_shares, split_of
 
 VERSION = 1
 """Goes into the cache key; to be raised when the same files would give another collection."""

@@ -14,9 +14,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from twotower.core.errors import UserError
+from twotower.core.files import atomic_path
 from twotower.data.collection import Collection
-from twotower.errors import UserError
-from twotower.files import atomic_path
 
 SCHEMA = 1
 MAPPED_BYTES = 1 << 40

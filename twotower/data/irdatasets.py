@@ -8,9 +8,9 @@ from __future__ import annotations
 from textwrap import shorten
 from typing import Any
 
+from twotower.core.errors import UserError, nearest
 from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.lines import is_one_line, shown
-from twotower.errors import UserError, nearest
 
 
 def load(splits: dict[str, str] | None, name: str | None = None) -> Collection:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from twotower.core.errors import UserError
 from twotower.data.collection import Candidates, Collection, Judgements, normalised
 from twotower.data.lines import Place, clean, complain, read_objects, shown, take_text
-from twotower.data.shares import check_shares, divide
-from twotower.errors import UserError
+from twotower.data.splits import check_shares, divide
 
 
 def load(

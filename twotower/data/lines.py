@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 
 Place = tuple[Path, int]
 """A file and a line number in it, counted from 1."""

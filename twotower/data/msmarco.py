@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from twotower.cache import cached_folder, content_key
-from twotower.data import stored
+from twotower.core.cache import cached_folder, content_key
+from twotower.core.errors import UserError
+from twotower.data import serialize as stored
 from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.lines import is_one_line, is_utf8, read_objects, shown
-from twotower.errors import UserError
 
 log = logging.getLogger(__name__)
 

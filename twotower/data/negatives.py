@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from twotower.cache import cached_folder, content_key
+from twotower.core.cache import cached_folder, content_key
+from twotower.core.errors import UserError, nearest
 from twotower.data.batches import Negatives, Relevance
 from twotower.data.collection import Collection
-from twotower.errors import UserError, nearest
 from twotower.text.tokens import to_offsets
 
 KINDS = ("in_batch", "random", "candidates", "bm25")

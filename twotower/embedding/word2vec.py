@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower.cache import cached_folder, content_key
+from twotower.core.cache import cached_folder, content_key
 
 if TYPE_CHECKING:
     from twotower.text.tokens import Tokens

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from twotower.cache import cached_folder, content_key
+from twotower.core.cache import cached_folder, content_key
 from twotower.data.collection import Collection
 from twotower.evaluation.keys import pack, unpack
 from twotower.evaluation.pools import Pool

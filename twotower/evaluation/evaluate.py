@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from twotower.core.errors import UserError, nearest
 from twotower.data.collection import Collection
-from twotower.errors import UserError, nearest
 from twotower.evaluation.bm25 import bm25_rankings
 from twotower.evaluation.budget import parse_size
 from twotower.evaluation.chance import expected_metrics

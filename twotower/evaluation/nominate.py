@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from twotower.dense import pack, product
+from twotower.kernels.linear import pack, product
 
 
 class Vectors:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from twotower.core.errors import UserError, nearest
 from twotower.data.collection import Collection
-from twotower.errors import UserError, nearest
 from twotower.evaluation.keys import id_order
 from twotower.evaluation.ranking import Ranking, order_candidates, rank_candidates, rank_full
 from twotower.evaluation.relevance import Relevance, slices

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from twotower.core.errors import UserError, nearest
+from twotower.core.files import atomic_path
 from twotower.data.collection import Collection
-from twotower.errors import UserError, nearest
 from twotower.evaluation.pools import document_order
 from twotower.evaluation.ranking import Ranking, order_candidates
-from twotower.files import atomic_path
 
 
 def write_run(

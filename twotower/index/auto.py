@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from twotower.errors import UserError
-from twotower.files import read_json, write_json
+from twotower.core.errors import UserError
+from twotower.core.files import read_json, write_json
 from twotower.index.base import Index, Probe, need
-from twotower.index.exact import ExactIndex
-from twotower.index.faiss import FaissIndex
+from twotower.index.exact.index import ExactIndex
+from twotower.index.faiss.index import FaissIndex
 from twotower.index.recall import make_probe, measure
 from twotower.index.vectors import Progress, Vectors, sample_rows, take
 

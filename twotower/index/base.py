@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.index.vectors import Progress, Vectors, normalise
 
 

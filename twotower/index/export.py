@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from twotower.config import instantiate, plain
-from twotower.errors import UserError, nearest
-from twotower.files import atomic_path
+from twotower.config.instantiate import instantiate, plain
+from twotower.core.errors import UserError, nearest
+from twotower.core.files import atomic_path
 from twotower.index import manifest
 from twotower.index.base import BuildPausedError, Index, Probe
 from twotower.index.recall import make_probe, measure
@@ -204,7 +204,7 @@ def _facts(index: Index, config: Mapping[str, Any], recall: float, probe: Probe,
 def _without_secret(value: Any) -> Any:
     if not isinstance(value, str) or "://" not in value:
         return value
-    from twotower.index.addresses import without_credentials
+    from twotower.core.addresses import without_credentials
 
     return without_credentials(value)
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twotower.errors import UserError
-from twotower.files import read_json, sha256_file, write_json
+from twotower.core.errors import UserError
+from twotower.core.files import read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
     from twotower.data.documents import DocumentStore

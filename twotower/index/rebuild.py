@@ -28,7 +28,7 @@ def rebuild(
 
     Args:
         run_dir: the run's folder.
-        index_config: as `twotower.index.choices.compose` returns it.
+        index_config: as `twotower.config.compose.compose` returns it.
         progress: told (stage, done, total).
 
     Raises:

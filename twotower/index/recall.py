@@ -33,7 +33,7 @@ def make_probe(
         seed: chooses them.
         progress: told how many documents were compared.
     """
-    from twotower.index.exact_torch import true_scores  # torch, which a process that only searches can do without
+    from twotower.index.exact.on_torch import true_scores  # torch, which a process that only searches can do without
 
     source = "documents" if query_QD is None or len(query_QD) == 0 else "queries"
     if source == "queries":

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from twotower.cache import content_key
-from twotower.errors import UserError
-from twotower.files import read_json, write_json, write_text
+from twotower.core.cache import content_key
+from twotower.core.errors import UserError
+from twotower.core.files import read_json, write_json, write_text
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.index.resume import note_rows, rows_done
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from twotower.checks import check_choice, check_count, check_flag, check_number
+from twotower.core.validators import check_choice, check_count, check_flag, check_number
 from twotower.loss.output import LossOutput, similarities
 
 DIRECTIONS = ("query_to_document", "both")

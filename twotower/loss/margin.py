@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from twotower.checks import check_choice, check_number
+from twotower.core.validators import check_choice, check_number
 from twotower.loss.output import DISTANCES, LossOutput, accuracy, distances, negative_mask, similarities
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from twotower.checks import check_choice
-from twotower.dense import dense
+from twotower.core.validators import check_choice
+from twotower.kernels.linear import dense
 
 DISTANCES = ("cosine", "euclidean")
 

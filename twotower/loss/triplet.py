@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from twotower.checks import check_choice, check_number
-from twotower.errors import UserError
+from twotower.core.errors import UserError
+from twotower.core.validators import check_choice, check_number
 from twotower.loss.output import DISTANCES, LossOutput, accuracy, distances, negative_mask, similarities
 
 MININGS = ("semi_hard", "batch_hard", "random", "all", "explicit")

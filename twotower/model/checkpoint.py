@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from twotower.errors import UserError
-from twotower.files import sha256_file, write_bytes
+from twotower.core.errors import UserError
+from twotower.core.files import sha256_file, write_bytes
 from twotower.model.plain import find_checkpoint as find_checkpoint
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer

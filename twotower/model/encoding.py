@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from twotower.checks import check_choice, check_count
+from twotower.core.validators import check_choice, check_count
 from twotower.model.mlp import MlpTower
 from twotower.model.rnn import RecurrentTower
 

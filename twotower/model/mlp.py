@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from twotower.dense import Linear
-from twotower.model.bag import Dropout, distinct_words, kept, weighted_bag
+from twotower.kernels.bag import Dropout, distinct_words, kept, weighted_bag
+from twotower.kernels.linear import Linear
 from twotower.model.pooling import row_lengths
 
 WORD_POOLINGS = ("mean", "weighted")

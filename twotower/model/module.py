@@ -12,8 +12,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from twotower.config import instantiate
-from twotower.distributed import gather_documents, gather_rows
+from twotower.config.instantiate import instantiate
+from twotower.kernels.distributed import gather_documents, gather_rows
 from twotower.model.gradcache import encode_in_chunks
 from twotower.model.two_tower import TwoTower
 from twotower.optimizer.build import build_optimizer, parameter_groups

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 
 STORAGES = {"FloatStorage": np.float32, "HalfStorage": np.float16, "LongStorage": np.int64}
 BROKEN = (zipfile.BadZipFile, pickle.UnpicklingError, struct.error, NotImplementedError, RuntimeError)

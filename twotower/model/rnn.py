@@ -2,7 +2,7 @@
 
 Each direction of each layer is a network of its own. The backward one runs over texts reversed within their own length,
 so padding stays behind the words in both directions and no state that is read has ever seen it. That is exactly what
-packed sequences compute, without their cost. A gru on a CPU goes through `twotower.model.gru`: quicker, and it gives
+packed sequences compute, without their cost. A gru on a CPU goes through `twotower.kernels.gru`: quicker, and it gives
 the same vectors.
 
 Shapes: B batch, L longest row, T tokens, U distinct words, E embedding, H hidden, G gates, D dimension. Recurrent
@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from twotower.dense import Linear, dense
-from twotower.model.bag import distinct_words, weighted_bag
-from twotower.model.gru import gru_steps
+from twotower.kernels.bag import distinct_words, weighted_bag
+from twotower.kernels.gru import gru_steps
+from twotower.kernels.linear import Linear, dense
 from twotower.model.pooling import Pooling, pad_positions, reverse, reverse_positions
 
 RECURRENT: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from twotower.checks import check_choice, check_count
+from twotower.core.errors import UserError
+from twotower.core.files import atomic_path, read_json, write_json, write_text
+from twotower.core.validators import check_choice, check_count
 from twotower.data.lines import read_lines, read_objects
-from twotower.errors import UserError
-from twotower.files import atomic_path, read_json, write_json, write_text
 from twotower.model.checkpoint import Checkpoint
 from twotower.model.encoding import SIDES, encode
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.model.shards import Plan
 
 CONNECT_SECONDS = 10

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from twotower.checks import check_choice, check_count, check_flag, check_keys, check_number
-from twotower.errors import UserError
+from twotower.core.errors import UserError
+from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
 from twotower.model.mlp import WORD_POOLINGS, MlpTower
 from twotower.model.pooling import POOLINGS, normalise
 from twotower.model.rnn import RECURRENT, RecurrentTower

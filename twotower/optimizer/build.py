@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from twotower.checks import check_keys, check_number
-from twotower.config import check_targets
-from twotower.errors import UserError, nearest
+from twotower.config.instantiate import check_targets
+from twotower.core.errors import UserError, nearest
+from twotower.core.validators import check_keys, check_number
 
 Groups = list[dict[str, Any]]
 

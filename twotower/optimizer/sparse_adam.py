@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from twotower.model.bag import distinct_words
+from twotower.kernels.bag import distinct_words
 
 BLOCK = 262_144
 """Numbers updated at a time: a megabyte in each of the tensors involved, enough for several threads to share."""

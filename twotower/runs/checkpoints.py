@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twotower.errors import UserError, nearest
+from twotower.core.errors import UserError, nearest
 from twotower.runs.record import FILE_NAME
 from twotower.runs.run import Run, read_run
 

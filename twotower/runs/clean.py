@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.ledger import Ledger
 from twotower.runs.run import ENDED, Run, file_bytes, folder_bytes, read_run
 

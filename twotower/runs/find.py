@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from twotower.errors import UserError, nearest
+from twotower.core.errors import UserError, nearest
 from twotower.runs.ledger import Ledger, load
 from twotower.runs.record import FILE_NAME
 from twotower.runs.run import Run, read_run

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.columns import differing
+from twotower.runs.filters import parse, resolve_metric, value_getter
 from twotower.runs.record import FILE_NAME
 from twotower.runs.run import ENDED, Run, read_run
-from twotower.runs.where import parse, resolve_metric, value_getter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +49,7 @@ class Ledger(list[Run]):
         return Ledger(run for run in self if run.status in ENDED)
 
     def where(self, *terms: str) -> Ledger:
-        """Returns the runs that meet every filter (grammar: `twotower.runs.where`); unreadable ones never do.
+        """Returns the runs that meet every filter (grammar: `twotower.runs.filters`); unreadable ones never do.
 
         Raises:
             UserError: for a filter that isn't one, or a key that no run has.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.runs.find import find_run
 from twotower.runs.ledger import load
 

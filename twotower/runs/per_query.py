@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from twotower.errors import UserError, nearest
+from twotower.core.errors import UserError, nearest
 from twotower.runs.run import Run
 
 FILE_NAME = "per_query.parquet"

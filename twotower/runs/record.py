@@ -16,10 +16,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from twotower.errors import UserError
-from twotower.files import read_json, sha256_file, write_json
-from twotower.runs import host
-from twotower.runs.masking import mask_override, masked
+from twotower.core import host
+from twotower.core.errors import UserError
+from twotower.core.files import read_json, sha256_file, write_json
+from twotower.core.secrets import mask_override, masked
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses others by name instead of guessing."""
@@ -69,7 +69,7 @@ class RunRecord:
             run_dir: the run folder; created if missing.
             run_name: the run's name in tables and file names.
             config: the full resolved config as plain data; secrets in it are masked before writing.
-            config_hash: `twotower.config.config_hash` of it.
+            config_hash: `twotower.config.instantiate.config_hash` of it.
             overrides: what the user typed.
             choices: config group -> choice ({"model": "gru"}).
             seed: the run's seed.

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from twotower.errors import UserError
-from twotower.files import write_text
-from twotower.runs.masking import MASK
+from twotower.config.overrides import flat_keys, relocated, vary
+from twotower.core.errors import UserError
+from twotower.core.files import write_text
+from twotower.core.secrets import MASK
 from twotower.runs.run import Run
-from twotower.runs.variation import flat_keys, relocated, vary
 
 PROVENANCE = ("config_hash", "data", "vocabulary", "versions", "host", "threads", "precision", "device", "git")
 """What of a record an exported model carries too, so that it can be run again without its folder."""

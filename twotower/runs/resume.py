@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twotower.errors import UserError
-from twotower.files import read_json
+from twotower.core.errors import UserError
+from twotower.core.files import read_json
 
 ROOTS = ("outputs", "multirun")
 
@@ -20,7 +20,7 @@ def find_resume(ckpt_path: str, run_dir: Path, config_hash: str) -> tuple[Path, 
         ckpt_path: "last" (this folder's own checkpoint, else the newest unfinished run of the same config), a run
             folder, or a .ckpt file.
         run_dir: the folder the run would have.
-        config_hash: `twotower.config.config_hash` of the run's config.
+        config_hash: `twotower.config.instantiate.config_hash` of the run's config.
 
     Returns:
         The run folder and the checkpoint.

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from twotower.runs.host import is_alive
+from twotower.core.host import is_alive
 from twotower.runs.record import FILE_NAME
-from twotower.runs.shape import problem_of
+from twotower.runs.schema import problem_of
 
 SILENT_HOURS = 6.0
 """A running record of another machine that was not renewed for so long is shown as `running?`."""

@@ -14,8 +14,8 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from twotower.checks import check_choice, check_count, check_keys, check_number
-from twotower.errors import UserError
+from twotower.core.errors import UserError
+from twotower.core.validators import check_choice, check_count, check_keys, check_number
 
 KEYS: dict[str, dict[str, Any]] = {
     "cosine": {"warmup": 0.0, "final": 0.0},

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from twotower.core.errors import UserError, nearest
 from twotower.data.documents import DocumentStore
-from twotower.errors import UserError, nearest
 from twotower.index.base import Index
 from twotower.index.export import open_index
 from twotower.index.manifest import read, run_identity

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower.files import sha256_file
+from twotower.core.files import sha256_file
 from twotower.model.plain import read_plain
 from twotower.text.tokenizer import Tokenizer
 

@@ -11,8 +11,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from twotower.errors import UserError
-from twotower.runs.text import visible
+from twotower.core.errors import UserError
+from twotower.core.format import visible
 from twotower.search.engine import SearchEngine
 from twotower.search.highlight import Snippet, Spans, marked, snippet
 from twotower.search.results import Hit, Results

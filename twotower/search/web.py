@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from twotower.errors import UserError
+from twotower.core.errors import UserError
 from twotower.search.engine import SearchEngine
 from twotower.search.page import notice_html, page, results_html
 

@@ -7,7 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from twotower.errors import RefusedError, UserError
+from twotower.core.errors import RefusedError, UserError
 from twotower.sweep import session as sessions
 from twotower.sweep.composed import compose_once
 from twotower.sweep.plan import config_loader
@@ -18,7 +18,7 @@ CURRENT: list[Session] = []
 
 
 class SweepStart(Callback):
-    """Starts the sweep's session; `twotower.entry` ends it, as Hydra does not tell when a sweep is stopped."""
+    """Starts the sweep's session; `twotower.cli.train` ends it, as Hydra does not tell when a sweep is stopped."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks the sweep and starts its display.

@@ -97,7 +97,7 @@ def resumable(run_dir: Path) -> Path | None:
 
 
 def _other_config(run: Run, config: Mapping[str, Any]) -> str:
-    from twotower.runs.masking import masked
+    from twotower.core.secrets import masked
 
     here = Run(path=run.path, record={"config": masked(dict(config))}, status="new").flat
     there = run.flat

@@ -13,8 +13,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from twotower.errors import UserError
-from twotower.files import read_json, write_json
+from twotower.core.errors import UserError
+from twotower.core.files import read_json, write_json
 from twotower.runs.record import FILE_NAME
 from twotower.runs.resume import last_checkpoint
 from twotower.runs.run import read_run

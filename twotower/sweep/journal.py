@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from twotower.cache import content_key
-from twotower.files import write_json
-from twotower.runs import host
+from twotower.core import host
+from twotower.core.cache import content_key
+from twotower.core.files import write_json
 
 OUTCOMES = (
     "running",

@@ -9,8 +9,8 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 
-from twotower.cache import content_key
-from twotower.errors import UserError
+from twotower.core.cache import content_key
+from twotower.core.errors import UserError
 
 ABOUT_THE_SWEEP = ("sweep", "hydra", "ckpt_path", "run_name", "tags", "logger")
 """First parts of keys that say where and how a job is run or watched, not what it computes."""

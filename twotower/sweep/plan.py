@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from twotower.config import config_hash, plain
+from twotower.config.instantiate import config_hash, plain
 from twotower.runs.run import ENDED, Run
 from twotower.sweep.decide import Action, Decision, decide
 

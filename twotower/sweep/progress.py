@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from twotower.runs import text
+from twotower.core import format as text
 from twotower.runs.record import FILE_NAME
 from twotower.sweep.journal import Journal, Outcome
 

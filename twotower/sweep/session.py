@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from twotower.errors import UserError
-from twotower.runs import ledger, text
-from twotower.runs.table import groups_table, levels, runs_table
+from twotower.core import format as text
+from twotower.core.errors import UserError
+from twotower.reports.table import groups_table, levels, runs_table
+from twotower.runs import ledger
 from twotower.sweep.decide import Action
 from twotower.sweep.journal import TROUBLE, Journal, Outcome
 from twotower.sweep.plan import PlannedJob, grid, parallel_jobs, planned, seconds_left

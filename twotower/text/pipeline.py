@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
-from twotower.errors import UserError, nearest
+from twotower.core.errors import UserError, nearest
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 DEFAULTS: dict[str, Any] = {

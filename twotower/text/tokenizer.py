@@ -16,8 +16,8 @@ import numpy as np
 from tokenizers import Encoding
 from tokenizers import Tokenizer as RustTokenizer
 
-from twotower.cache import cached_folder, content_key
-from twotower.files import read_json, write_json
+from twotower.core.cache import cached_folder, content_key
+from twotower.core.files import read_json, write_json
 from twotower.text import pipeline
 from twotower.text.memo import WordMemo
 from twotower.text.tokens import Tokens, TokenStatistics, concatenate, to_offsets

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from twotower.files import read_json, write_json
+from twotower.core.files import read_json, write_json
 
 if TYPE_CHECKING:
     import torch  # a process that only searches does without: importing it takes seconds

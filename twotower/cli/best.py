@@ -1,0 +1,52 @@
+"""`twotower best`: the best finished run, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command(name="best")
+@click.argument("folders", nargs=-1, type=click.Path())
+@click.option("--metric", metavar="NAME", help="Metric to go by, e.g. mrr_10 (default: what most runs were judged by).")
+@click.option(
+    "--where", "terms", multiple=True, metavar="FILTER", help="Keep runs with e.g. data_name=tldr, model=gru."
+)
+@click.option("--path", "only_path", is_flag=True, help="Print the run folder and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    folders: tuple[str, ...], metric: str | None, terms: tuple[str, ...], only_path: bool, as_json: bool
+) -> None:
+    """Print the best finished run under FOLDERS (default: outputs/ and multirun/).
+
+    Warnings (on standard error) say when it can't be told apart from the next config, or from chance.
+    """
+    from rich.console import Console
+
+    from twotower.core import format as text
+    from twotower.reports.best import best
+    from twotower.reports.table import interval, runs_table
+    from twotower.runs.ledger import load
+
+    runs = load(*folders, where=terms)
+    found = best(runs, metric)
+    for line in found.warnings:
+        click.secho(f"Warning: {line}", fg="yellow", err=True)
+    if only_path:
+        click.echo(str(found.run.path))
+    elif as_json:
+        entry = {
+            "path": str(found.run.path),
+            "metric": found.metric,
+            **found.score._asdict(),
+            "warnings": found.warnings,
+        }
+        click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
+    else:
+        console = Console()
+        score = f"{text.number(found.score.value)} ({interval(found.score)})"
+        console.print(f"[bold]{found.run.path}[/]  {found.metric} [bold]{score}[/]  {found.run.verdict}")
+        ranked, spreads = runs.ended.sorted(found.metric), runs.spreads(found.metric)
+        table = runs_table(type(runs)(ranked[:5]), metric=found.metric, spreads=spreads, width=console.width)
+        console.print(table, highlight=False)

@@ -1,0 +1,56 @@
+"""`twotower diff`: the config keys in which runs differ."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command(name="diff")
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--short", is_flag=True, help="Leave out keys that only follow from a group's choice.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(runs: tuple[str, ...], short: bool, as_json: bool) -> None:
+    """Show the config differences between RUNS (folders, run names or config hashes)."""
+    from rich.console import Console
+
+    from twotower.core.errors import UserError
+    from twotower.reports.compare import config_differences
+    from twotower.runs.find import find_runs
+
+    if len(runs) < 2:
+        raise UserError("diff needs two runs or more: twotower diff A B.")
+    found = find_runs(runs)
+    lines = config_differences(found, every=not short)
+    if as_json:
+        print(json.dumps(dict(lines), indent=2, ensure_ascii=False, default=str))
+        return
+    console = Console()
+    for letter, run in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", found, strict=False):
+        console.print(f"[bold]{letter}[/] {run.path} [dim]{run.record.get('config_hash')}[/]")
+    if not lines:
+        console.print("The configs are the same.")
+        return
+    console.print(differences_table(lines, [run.overridden for run in found]))
+
+
+def differences_table(lines: list[tuple[str, list[Any]]], overridden: list[set[str]]) -> Any:
+    """Returns a rich table of config keys and the runs' values; what a run's user set himself is bold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from twotower.core import format as text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("config key")
+    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(overridden)]:
+        table.add_column(letter, overflow="fold")
+    for key, values in lines:
+        cells = [
+            Text("–" if value is None else text.value(value), "bold" if key in mine else "")
+            for value, mine in zip(values, overridden, strict=True)
+        ]
+        table.add_row(key, *cells)
+    return table

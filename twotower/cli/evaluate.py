@@ -1,0 +1,138 @@
+"""`twotower evaluate`: a finished run measured again, on its own data or on any folder in BEIR layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from twotower.data.collection import Collection
+    from twotower.evaluation.results import Evaluation
+    from twotower.model.checkpoint import Checkpoint
+
+
+@click.command(name="evaluate")
+@click.option(
+    "--run", "run", metavar="RUN", help="Run folder, name, config hash or .pt file (default: newest finished)."
+)
+@click.option("--data", "data", metavar="DIR", type=click.Path(path_type=Path), help="A folder in BEIR layout.")
+@click.option("--split", metavar="NAME", help="Split whose judgements count (default: the run's evaluation split).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--trec-run", metavar="FILE", type=click.Path(path_type=Path), help="Write the ranking as a TREC run file."
+)
+def command(run: str | None, data: Path | None, split: str | None, as_json: bool, trec_run: Path | None) -> None:
+    """Evaluate a trained model: every metric with its interval, beside chance, BM25 and the untrained model.
+
+    Without --data it is measured on the data of its own run.
+    """
+    folder, path = _find(run)
+    from twotower.evaluation.trained import evaluate_checkpoint
+    from twotower.model.checkpoint import load
+    from twotower.runs.find import check_unchanged
+
+    checkpoint = load(path)
+    check_unchanged(folder, path, checkpoint.sha256)
+    collection = _collection(checkpoint, data)
+    chosen = _split(checkpoint, collection, split)
+    untrained = _untrained(folder, collection, chosen)
+    evaluation = evaluate_checkpoint(checkpoint, collection, chosen, untrained=untrained)
+    if trec_run is not None:
+        _write_run(trec_run, evaluation, tag=path.stem)
+    if as_json:
+        content = {
+            "checkpoint": str(path),
+            "sha256": checkpoint.sha256,
+            "data": {"name": collection.name, "fingerprint": collection.fingerprint},
+            "evaluation": evaluation.to_dict(),
+        }
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    _show(evaluation, path, trec_run)
+
+
+def _find(run: str | None) -> tuple[Path | None, Path]:
+    """Returns (run folder if there is one, exported model)."""
+    from twotower.core.errors import UserError
+    from twotower.model.checkpoint import find_checkpoint
+    from twotower.runs.find import find_run
+    from twotower.runs.ledger import load
+
+    if run is None:
+        ended = load().ended
+        if not ended:
+            raise UserError(
+                "No finished run under outputs/ or multirun/; train one (python train.py) or give --run RUN."
+            )
+        return ended[0].path, find_checkpoint(ended[0].path)
+    path = Path(run)
+    if path.suffix == ".pt":
+        folder = path.parent.parent
+        return (folder if (folder / "run.json").is_file() else None), path
+    folder = find_run(run).path
+    return folder, find_checkpoint(folder)
+
+
+def _collection(checkpoint: Checkpoint, data: Path | None) -> Collection:
+    if data is not None:
+        from twotower.data.beir import load
+
+        return load(path=data)
+    from twotower.config.instantiate import instantiate
+    from twotower.core.errors import UserError
+
+    try:
+        return instantiate(checkpoint.config["data"]["source"])
+    except UserError as error:
+        raise UserError(f"The run's own data can't be read: {error} Give --data DIR to evaluate on another.") from error
+
+
+def _split(checkpoint: Checkpoint, collection: Collection, split: str | None) -> str:
+    usual = str(checkpoint.config["data"]["eval_split"])
+    if split is not None:
+        return split
+    if usual not in collection.judgements and len(collection.judgements) == 1:
+        return next(iter(collection.judgements))
+    return usual
+
+
+def _untrained(folder: Path | None, collection: Collection, split: str) -> dict[str, dict[str, float]] | None:
+    """The untrained model's figures, where the run's record holds them for the same data and split."""
+    if folder is None:
+        return None
+    from twotower.runs.run import read_run
+
+    record: dict[str, Any] = read_run(folder).record  # empty if the record can't be read; the model still can
+    evaluation = record.get("evaluation") or {}
+    if (record.get("data") or {}).get("fingerprint") != collection.fingerprint or evaluation.get("split") != split:
+        return None
+    parts = {name: part for name, part in evaluation.items() if isinstance(part, dict)}
+    return {
+        name: {metric: figures.get("untrained") for metric, figures in part.get("metrics", {}).items()}
+        for name, part in parts.items()
+    }
+
+
+def _write_run(path: Path, evaluation: Evaluation, tag: str) -> None:
+    from twotower.evaluation.trec import write_run
+
+    part = next(iter(evaluation))
+    collection = evaluation.collection
+    query_ids = [collection.query_ids[row] for row in part.query_rows]
+    write_run(path, part.ranking, query_ids, collection.document_ids, tag=tag)
+
+
+def _show(evaluation: Evaluation, path: Path, trec_run: Path | None) -> None:
+    from rich.console import Console
+
+    from twotower.evaluation.report import evaluation_tables
+
+    console = Console()
+    for table in evaluation_tables(evaluation):
+        console.print(table)
+    console.print(f"Model     [bold]{path}[/]", soft_wrap=True)
+    if trec_run is not None:
+        console.print(f"TREC run  [bold]{trec_run}[/] ({next(iter(evaluation)).protocol})", soft_wrap=True)

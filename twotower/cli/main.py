@@ -1,0 +1,73 @@
+"""The `twotower` command: finds `twotower/cli/<name>.py` and runs its click command, loading nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from twotower.core.errors import UserError, nearest
+from twotower.core.files import CLOSED_TO_US, NO_ROOM
+from twotower.core.format import visible
+from twotower.kernels.threads import let_threads_wait
+
+NO_COMMANDS = ("__init__", "main", "train", "sweep_job")
+"""Files here that are no command of `twotower`: how `train.py` starts, and a job of a sweep."""
+
+
+class _Lazy(click.Group):
+    """A click group whose commands are the files beside this one."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        names = (path.stem for path in Path(__file__).parent.glob("*.py"))
+        return sorted(name for name in names if name not in NO_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(context):
+            return None
+        return importlib.import_module(f"twotower.cli.{name}").command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(context)
+        if args and args[0] not in names:
+            raise UserError(f"No command '{args[0]}'; there are: {', '.join(names)}.{nearest(args[0], names)}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Train, compare, index and search two-tower models (training itself is `python train.py`)."""
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one line and exit code 2."""
+    let_threads_wait()
+    try:
+        sys.exit(cli(prog_name="twotower", standalone_mode=False) or 0)
+    except UserError as error:
+        click.secho(f"twotower: {visible(str(error))}", fg="red", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        full = error.errno in NO_ROOM  # told of without a name, once a file is open
+        if error.errno not in CLOSED_TO_US or (error.filename is None and not full):
+            raise
+        where = "" if error.filename is None else f" {error.filename}"
+        click.secho(f"twotower: cannot write{where}: {error.strerror}.", fg="red", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        told = getattr(getattr(error, "ctx", None), "command_path", "twotower")
+        click.secho(f"twotower: {error.format_message()} `{told} --help` shows what there is.", fg="red", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`twotower search`: ask a trained run, in the terminal, as JSON, or in a browser."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command(name="search")
+@click.argument("query", nargs=-1)
+@click.option("--run", "run", metavar="RUN", help="Run folder, name or config hash (default: the newest finished run).")
+@click.option("--index", "index", metavar="NAME", help="Which of the run's indexes (default: the one of best recall).")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--web", is_flag=True, help="Serve a search page instead.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address the page listens on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port of the page.")
+def command(
+    query: tuple[str, ...], run: str | None, index: str | None, k: int, as_json: bool, web: bool, host: str, port: int
+) -> None:
+    """Search the documents of a trained run for QUERY; without one, ask for queries until Ctrl-D."""
+    from twotower.core.errors import UserError
+
+    text = " ".join(query)
+    if query and not text.strip():
+        raise UserError("The query is empty: write what you are looking for.")
+    if as_json and not query:
+        raise UserError("--json needs a query: twotower search --json 'how do I invert a matrix'.")
+    if web and query:
+        raise UserError("--web takes no query: it is asked for in the page.")
+
+    from rich.console import Console
+
+    from twotower.runs.paths import resolve_run
+    from twotower.search.engine import SearchEngine
+    from twotower.search.terminal import prompt, render
+
+    console, notes = Console(), Console(stderr=True)
+    folder = resolve_run(run)
+    with notes.status(f"Opening {folder}"):
+        engine = SearchEngine.open(folder, index)
+    facts = engine.manifest
+    about = f"{facts['count']:,} documents, index {facts['name']}, recall@10 {facts.get('recall_at_10', 0):.3f}"
+    if as_json:
+        click.echo(json.dumps({"run": str(folder), **engine.search(text, k).to_dict()}, ensure_ascii=False, indent=2))
+    elif web:
+        from twotower.search.web import serve
+
+        serve(
+            engine, host=host, port=port, title=folder.name, started=lambda url: notes.print(f"[bold]{url}[/]  {about}")
+        )
+    elif query:
+        notes.print(f"[dim]{folder}: {about}[/]", highlight=False)
+        console.print(render(engine.search(text, k), engine.model.tokenizer.token_spans, width=console.width))
+    else:
+        from twotower.core.cache import cache_root
+
+        notes.print(f"[dim]{folder}: {about}. Ctrl-D leaves.[/]", highlight=False)
+        prompt(engine, console, k=k, history=cache_root() / "search_history")

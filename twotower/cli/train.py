@@ -1,0 +1,235 @@
+"""Stands between the command line of `train.py` and training: folders, errors, sweeps. No torch until then."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from twotower.core.addresses import refuse_passwords
+from twotower.core.errors import RefusedError, UserError, nearest
+from twotower.core.files import CLOSED_TO_US, NO_ROOM
+from twotower.kernels.threads import let_threads_wait, set_aside
+from twotower.sweep.names import job_folder, with_added
+
+ADDED = ("sweep.session=", "sweep.fixed=")
+"""What `run` adds to the command line of a sweep and no record should show."""
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Calls the Hydra main function; a user's mistake ends as one line with exit code 2, a failed job with 1.
+
+    What belongs to a sweep is added to the command line first, so that every job in every process knows it.
+    """
+    let_threads_wait()
+    logging.raiseExceptions = False  # a log line that a full disk refuses is lost without a traceback of its own
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print the error itself, and exit with 1
+    signal.signal(signal.SIGTERM, _interrupt)
+    typed, stopped = sys.argv[1:], False
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    message, code = "", 0
+    try:
+        refuse_passwords(typed)
+        sys.argv[1:] = with_added(typed)
+        main()
+    except (UserError, RefusedError) as error:
+        message, code = str(error), 2
+    except (HydraException, OmegaConfBaseException) as error:
+        message, code = explain(error), 2
+    except OSError as error:
+        if not (message := closed_to_us(error) or ""):
+            _end_sweep(typed, stopped)
+            raise
+        code = 2
+    except KeyboardInterrupt:
+        message, code, stopped = "stopped; `ckpt_path=last` goes on from the last finished epoch", 130, True
+    except Exception as error:
+        ended = _end_sweep(typed, stopped)
+        if "No trials are completed" in str(error) and ended:
+            sys.exit(ended)  # Optuna looks for the best of none; the failures have just been named
+        raise
+    ended = _end_sweep(typed, stopped)
+    if code and not (stopped and ended):
+        _tell(message)
+    _exit(code or ended)
+
+
+def _end_sweep(typed: list[str], stopped: bool) -> int:
+    """Ends the sweep this process leads, if it leads one, and returns its exit code."""
+    from twotower.sweep.callback import CURRENT
+
+    if not CURRENT:
+        return 0
+    from twotower.sweep.session import end
+
+    return end(CURRENT.pop(), typed, stopped=stopped)
+
+
+def explain(error: Exception) -> str:
+    """Turns an error of Hydra or OmegaConf into one line that names the key and the nearest valid one."""
+    text = " ".join(str(error.__cause__ or error).split())
+    lines = " ".join(str(error).split())
+    if match := re.search(r"Could not override '([^']+)'\. No match", lines):
+        return f"No config group '{match.group(1)}'."
+    if match := re.search(r"Could not override '([^']+)'", lines):
+        key = match.group(1)
+        return f"No config key '{key}'.{_nearest_key(key)} `python train.py --cfg job` shows them all."
+    options = r"Could not find '([^']+)'\s*Available options in '([^']+)':\s*(.*?)\s*(?:Config search|$)"
+    if match := re.search(options, lines):
+        group, names = match.group(2), match.group(3).split()
+        choice = match.group(1).split("/")[-1]
+        return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
+    if match := re.search(r"Could not load '([^']+)/([^'/]+)'", lines):  # one of several, as in index=[exact,redis]
+        group, choice = match.groups()
+        names = sorted(path.stem for path in (_conf() / group).glob("*.yaml"))
+        return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
+    return text or lines
+
+
+def _conf() -> Path:
+    return Path(sys.argv[0]).resolve().parent / "conf"
+
+
+def _nearest_key(key: str) -> str:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(_conf()), version_base="1.3"):
+        config = OmegaConf.to_container(compose("train"), resolve=False)
+    names: list[str] = []
+
+    def walk(node: dict[Any, Any], prefix: str) -> None:
+        for name, child in node.items():
+            names.append(prefix + str(name))
+            if isinstance(child, dict):
+                walk(child, f"{prefix}{name}.")
+
+    assert isinstance(config, dict)
+    walk(config, "")
+    hint = nearest(key, names)
+    if not hint:
+        tails = {name.rsplit(".", 1)[-1]: name for name in reversed(names)}
+        close = nearest(key.rsplit(".", 1)[-1], tails)
+        hint = re.sub(r"'(.+)'", lambda found: f"'{tails[found.group(1)]}'", close) if close else ""
+    return hint
+
+
+def job(config: DictConfig) -> float | None:
+    """Runs one training job for a composed config and returns its objective.
+
+    Args:
+        config: what Hydra composed; its run folder comes from Hydra's own runtime.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from twotower.cli.sweep_job import launched_job
+
+        return launched_job(config)
+    try:
+        return _single(config)
+    except UserError as error:
+        raise RefusedError(str(error)) from error
+    except OSError as error:
+        if message := closed_to_us(error):
+            raise RefusedError(message) from error
+        raise
+
+
+def closed_to_us(error: OSError) -> str | None:
+    """Returns an error of the file system that the user can mend as one line; None for others."""
+    if error.errno in NO_ROOM and error.filename is None:
+        return f"Cannot write: {error.strerror}. Free space or choose other folders (hydra.run.dir, TWOTOWER_CACHE)."
+    if error.errno not in CLOSED_TO_US or error.filename is None:
+        return None
+    return f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write."
+
+
+def _single(config: DictConfig) -> float:
+    from hydra.core.hydra_config import HydraConfig
+
+    from twotower.config.instantiate import config_hash, plain
+
+    run_dir, resume = Path(HydraConfig.get().runtime.output_dir), None
+    if config.ckpt_path is not None:
+        from twotower.runs.resume import find_resume
+
+        new_dir = run_dir
+        run_dir, resume = find_resume(config.ckpt_path, new_dir, config_hash(plain(config)))
+        _move(config, new_dir, run_dir)
+    with set_aside("twotower.training.train"):
+        from twotower.training.train import train
+
+    return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
+
+
+def overrides() -> list[str]:
+    """Returns what the user typed for the job at hand, without what `run` added."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return [str(item) for item in HydraConfig.get().overrides.task if not str(item).startswith(ADDED)]
+
+
+def choices() -> dict[str, Any]:
+    """Returns the chosen option of every config group of the job at hand."""
+    from hydra.core.hydra_config import HydraConfig
+
+    chosen = OmegaConf.to_container(HydraConfig.get().runtime.choices)
+    assert isinstance(chosen, dict)
+    return {str(key): value for key, value in chosen.items() if "hydra/" not in str(key)}
+
+
+def _move(config: DictConfig, new_dir: Path, run_dir: Path) -> None:
+    """Goes on in an earlier run's folder: its log grows, and the folder Hydra made for this start goes away."""
+    if run_dir.resolve() == new_dir.resolve():
+        return
+    OmegaConf.update(config, "paths.run", str(run_dir))
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+            handler.baseFilename = str(run_dir / "train.log")
+    shutil.rmtree(new_dir)
+
+
+SIGNALS: list[int] = []
+"""The signal that asked this process to end, if one did."""
+
+
+def _interrupt(number: int, *_: Any) -> None:
+    SIGNALS.append(number)
+    raise KeyboardInterrupt
+
+
+def _exit(code: int) -> None:
+    """Ends the program; one asked to end by a signal ends by it, so that whoever sent it (W&B, SLURM) sees no fault."""
+    if SIGNALS:
+        logging.shutdown()
+        sys.stdout.flush()
+        signal.signal(SIGNALS[0], signal.SIG_DFL)
+        os.kill(os.getpid(), SIGNALS[0])
+    if code:
+        sys.exit(code)
+
+
+def _tell(message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from twotower.core.format import visible
+
+    Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {visible(message)}", style="red"))
+
+
+OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

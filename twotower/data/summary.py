@@ -1,0 +1,187 @@
+"""What is told of the data before training, and the check that the evaluation was not trained on.
+
+A leak is a query judged in both splits (by id), or the same pair of query text and relevant document text in both. What
+is common and harmless is only reported: a document relevant to queries of both splits, and two queries that share their
+text but not their answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from twotower.core.errors import UserError
+from twotower.data.collection import Collection, Judgements
+from twotower.data.datamodule import RetrievalData
+from twotower.text.tokens import Tokens
+
+MANY_CUT, MANY_UNKNOWN = 0.2, 0.1
+"""Shares of cut texts and of unknown tokens above which the report says what to change."""
+
+
+def make_report(data: RetrievalData) -> dict[str, Any]:
+    """Gathers sizes, judgements per query, unknown words, cut texts, duplicates, and what the splits share.
+
+    Returns:
+        plain data, kept in the run record; `notes` holds sentences for the reader.
+
+    Raises:
+        UserError: when training and evaluation split share queries and `data.allow_leak` is false.
+    """
+    collection, config = data.collection, data.config
+    train, evaluation = config["train_split"], config["eval_split"]
+    shared = shared_between(collection, train, evaluation)
+    if is_leak(shared) and not config["allow_leak"]:
+        raise UserError(leak_message(collection.name, train, evaluation, shared))
+    report: dict[str, Any] = {
+        "name": collection.name,
+        "fingerprint": collection.fingerprint,
+        "documents": len(collection.document_ids),
+        "queries": len(collection.query_ids),
+        "candidates": None if collection.candidates is None else len(collection.candidates),
+        "train_split": train,
+        "eval_split": evaluation,
+        "splits": {name: describe_split(judgements) for name, judgements in collection.judgements.items()},
+        "duplicates": describe_duplicates(collection, train, evaluation),
+        "shared": shared,
+        "vocabulary": {"size": data.tokenizer.size, "hash": data.tokenizer.hash},
+        "document_tokens": describe_tokens(data.document_tokens),
+        "query_tokens": describe_tokens(data.query_tokens),
+        "train_query_oov_rate": oov_rate(data.query_tokens, collection.split(train).queries),
+        "eval_query_oov_rate": oov_rate(data.query_tokens, collection.split(evaluation).queries),
+    }
+    report["notes"] = list(_notes(report, config))
+    return report
+
+
+def describe_split(judgements: Judgements) -> dict[str, Any]:
+    """Counts the queries, judgements and grades of a split, and the relevant documents of a query."""
+    relevant = judgements.positive
+    per_query = np.unique(judgements.query[relevant], return_counts=True)[1]
+    return {
+        "queries": len(judgements.queries),
+        "judgements": len(judgements),
+        "relevant": int(relevant.sum()),
+        "relevant_per_query": float(per_query.mean()) if len(per_query) else 0.0,
+        "most_relevant_per_query": int(per_query.max(initial=0)),
+        "judgements_per_query": len(judgements) / max(len(np.unique(judgements.query)), 1),
+        "grades": sorted({float(grade) for grade in np.unique(judgements.grade)}),
+    }
+
+
+def describe_duplicates(collection: Collection, train: str, evaluation: str) -> dict[str, int]:
+    """Counts documents, and queries of each split, whose text another one before them has."""
+
+    def repeated(groups: np.ndarray) -> int:
+        return len(groups) - len(np.unique(groups))
+
+    return {
+        "documents": repeated(collection.text_group),
+        "train_queries": repeated(collection.query_group[collection.split(train).queries]),
+        "eval_queries": repeated(collection.query_group[collection.split(evaluation).queries]),
+    }
+
+
+def describe_tokens(tokens: Tokens) -> dict[str, Any]:
+    """Rates of unknown tokens and cut texts, and lengths after cutting."""
+    lengths = tokens.lengths
+    return {
+        "oov_rate": tokens.statistics.oov_rate,
+        "truncation_rate": tokens.statistics.truncation_rate,
+        "cut_token_rate": tokens.statistics.cut_tokens / max(tokens.statistics.tokens, 1),
+        "empty": tokens.statistics.empty,
+        "mean_length": float(lengths.mean()) if len(lengths) else 0.0,
+        "longest": int(lengths.max(initial=0)),
+    }
+
+
+def oov_rate(tokens: Tokens, rows: np.ndarray) -> float:
+    """Share of unknown tokens among those kept of some rows."""
+    ids_T = tokens.take(rows).ids_T
+    return float((ids_T == 1).double().mean()) if len(ids_T) else 0.0
+
+
+def shared_between(collection: Collection, train: str, evaluation: str) -> dict[str, int]:
+    """Counts what the judgements of two splits have in common.
+
+    Returns:
+        `query_ids`: queries with a relevant document in both; `pairs`: evaluation judgements whose query text and
+        document text are a training pair too; `query_texts`: evaluation queries whose text is that of a training query;
+        `documents`: documents relevant in both.
+    """
+    first, second = collection.split(train), collection.split(evaluation)
+    base = np.int64(collection.text_group.max(initial=-1) + 1)
+
+    def pairs(judgements: Judgements) -> np.ndarray:
+        query, document = judgements.query[judgements.positive], judgements.document[judgements.positive]
+        return collection.query_group[query] * base + collection.text_group[document]
+
+    groups = collection.query_group
+    return {
+        "query_ids": len(np.intersect1d(first.queries, second.queries)),
+        "pairs": int(np.isin(pairs(second), pairs(first)).sum()),
+        "query_texts": int(np.isin(groups[second.queries], groups[first.queries]).sum()),
+        "documents": len(np.intersect1d(first.document[first.positive], second.document[second.positive])),
+    }
+
+
+def is_leak(shared: dict[str, int]) -> bool:
+    """Says whether what two splits share makes the evaluation worthless."""
+    return shared["query_ids"] > 0 or shared["pairs"] > 0
+
+
+def leak_message(name: str, train: str, evaluation: str, shared: dict[str, int]) -> str:
+    """Returns the one line that says what leaks and what to do."""
+    if train == evaluation:
+        return f"{name}: train_split and eval_split are both '{train}'; choose two, or set data.allow_leak=true."
+    return (
+        f"{name}: splits '{train}' and '{evaluation}' share {shared['query_ids']} queries by id and {shared['pairs']} "
+        "pairs of query and relevant document by text; take them out of one, or set data.allow_leak=true."
+    )
+
+
+def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
+    shared, train, evaluation = report["shared"], report["train_split"], report["eval_split"]
+    if is_leak(shared):
+        yield "LEAK allowed: " + leak_message(report["name"], train, evaluation, shared).rpartition(";")[0] + "."
+    if shared["query_texts"]:
+        yield f"{shared['query_texts']} queries of {evaluation} have the text of a query of {train}."
+    for side in ("document", "query"):
+        tokens = report[f"{side}_tokens"]
+        if tokens["truncation_rate"] > MANY_CUT:
+            key = f"max_{side}_length"
+            yield f"{tokens['truncation_rate']:.0%} of {side} texts are cut at data.{key}={config[key]}."
+        if tokens["empty"]:
+            yield f"{tokens['empty']} {side} texts hold no word."
+    if report["eval_query_oov_rate"] > MANY_UNKNOWN:
+        rate = f"{report['eval_query_oov_rate']:.0%}"
+        yield f"{rate} of the words of {evaluation} queries are unknown; try text=wordpiece."
+
+
+def report_table(report: dict[str, Any]) -> Table:
+    """Lays a report out for the terminal."""
+    # as text: brackets in a name are no markup
+    title = Text(f"Data: {report['name']} ({report['fingerprint'][:12]})", style="table.title")
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "documents", report["train_split"] + " queries", report["eval_split"] + " queries"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    train, evaluation = (report["splits"][report[key]] for key in ("train_split", "eval_split"))
+    document, query, copies = report["document_tokens"], report["query_tokens"], report["duplicates"]
+    table.add_row("number", f"{report['documents']:,}", f"{train['queries']:,}", f"{evaluation['queries']:,}")
+    table.add_row("judgements", "", f"{train['judgements']:,}", f"{evaluation['judgements']:,}")
+    per_query = [f"{split['relevant_per_query']:.2f}" for split in (train, evaluation)]
+    table.add_row("relevant documents a query", "", *per_query)
+    oov = [f"{report[key]:.2%}" for key in ("train_query_oov_rate", "eval_query_oov_rate")]
+    table.add_row("unknown words", f"{document['oov_rate']:.2%}", *oov)
+    cut = f"{query['truncation_rate']:.2%}"
+    table.add_row("cut texts", f"{document['truncation_rate']:.2%}", cut, cut)
+    table.add_row("copies of another", *(f"{copies[key]:,}" for key in ("documents", "train_queries", "eval_queries")))
+    table.add_row("in both splits", f"{report['shared']['documents']:,}", "", f"{report['shared']['query_ids']:,}")
+    table.add_row("vocabulary", f"{report['vocabulary']['size']:,}", "", "")
+    table.caption = Text("\n".join(report["notes"]), style="table.caption") if report["notes"] else None
+    table.caption_justify = "left"
+    return table

@@ -1,0 +1,137 @@
+"""FAISS factory strings: checked before training, fitted to the number of vectors, with every change told.
+
+FAISS can only train k centroids on at least k vectors, and IVF lists need some tens of vectors each to be worth
+having. A string written for millions of documents must still work on a thousand, so lists and code bits shrink to fit.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import faiss
+
+from twotower.core.errors import UserError
+
+POINTS_PER_LIST = 39
+"""Vectors per IVF centroid below which FAISS itself calls the clustering poor."""
+
+_IVF = re.compile(r"(?<![A-Z])IVF(\d+)")
+_PQ = re.compile(r"(?<![A-Z])PQ(\d+)(?:x(\d+))?(?=$|[,+fn])")
+_OPQ = re.compile(r"OPQ\d+(?:_\d+)?,")
+
+
+def make(factory: str, dim: int, name: str) -> faiss.Index:
+    """Returns the empty inner-product index that a factory string describes.
+
+    Args:
+        factory: as in FAISS's index_factory ("Flat", "HNSW32", "OPQ16,IVF1024,PQ32").
+        dim: width of the vectors.
+        name: the index's name in the config, for messages.
+
+    Raises:
+        UserError: for a string FAISS does not understand or that does not fit the dimension.
+    """
+    if "IDMap" in factory:
+        raise UserError(f"index.{name}.factory={factory}: leave IDMap out; row numbers are the ids here.")
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        if "multiple of the number of subquantizers" in str(error):
+            works = ", ".join(f"PQ{m}" for m in range(1, dim + 1) if dim % m == 0 and m >= dim // 16)
+            raise UserError(
+                f"index.{name}.factory={factory}: the PQ count must divide the vector's {dim} dimensions; "
+                f"these would: {works}."
+            ) from error
+        reason = str(error).rsplit(": ", 1)[-1]
+        raise UserError(
+            f"index.{name}.factory={factory}: FAISS says: {reason}. "
+            "Examples that work: Flat, HNSW32, IVF1024,Flat, IVF1024,PQ32, SQ8."
+        ) from error
+    return index
+
+
+def fit(factory: str, count: int) -> tuple[str, list[str]]:
+    """Fits a factory string to the number of vectors.
+
+    Args:
+        factory: the string from the config.
+        count: how many vectors there will be.
+
+    Returns:
+        The string to build, and one sentence for every change made.
+    """
+    notes: list[str] = []
+
+    def lists(match: re.Match[str]) -> str:
+        wanted, most = int(match[1]), max(1, count // POINTS_PER_LIST)
+        if wanted <= most:
+            return match[0]
+        notes.append(f"IVF{wanted} shrunk to IVF{most}: {count} vectors fill no more lists than that")
+        return f"IVF{most}"
+
+    def codes(match: re.Match[str]) -> str:
+        bits = int(match[2] or 8)
+        fitting = next((b for b in (bits, 8, 6, 4) if b <= bits and 2**b <= count), None)
+        if fitting == bits:
+            return match[0]
+        if fitting is None:
+            notes.append(f"{match[0]} replaced by Flat: {count} vectors cannot train a code book of {2**bits}")
+            return "Flat"
+        notes.append(f"{match[0]} shrunk to {fitting} bits: {count} vectors cannot train a code book of {2**bits}")
+        return f"PQ{match[1]}x{fitting}"
+
+    fitted = _IVF.sub(lists, factory)
+    if _OPQ.search(fitted) and count < 256:
+        notes.append(f"OPQ left out: {count} vectors cannot train its code book of 256")
+        fitted = _OPQ.sub("", fitted)
+    fitted = _PQ.sub(codes, fitted)
+    return re.sub(r"Flat(?:fsr?|np)", "Flat", fitted), notes
+
+
+def prepare(index: faiss.Index) -> list[faiss.ProductQuantizer]:
+    """Makes training quick and quiet.
+
+    FAISS orders PQ codes for Hamming distances by simulated annealing, which takes 20 times as long as the training
+    itself and is never used here; and it writes a line to stderr for every clustering with few points.
+
+    Returns:
+        Code books that the index borrows: keep them until it is trained.
+    """
+    borrowed = []
+    if isinstance(index, faiss.IndexPreTransform):
+        chain: Any = index.chain
+        for position in range(chain.size()):
+            transform = faiss.downcast_VectorTransform(chain.at(position))
+            if isinstance(transform, faiss.OPQMatrix):
+                # Left alone, OPQ makes a code book of its own, whose settings cannot be reached.
+                transform.pq = faiss.ProductQuantizer(transform.d_out, transform.M, 8)
+                borrowed.append(transform.pq)
+        index = faiss.downcast_index(index.index)
+    if hasattr(index, "do_polysemous_training"):
+        index.do_polysemous_training = False
+    holders = [index, *(getattr(index, part, None) for part in ("pq",)), *borrowed]
+    for clustering in (getattr(holder, "cp", None) for holder in holders):
+        if clustering is not None:
+            clustering.min_points_per_centroid = 1
+    return borrowed
+
+
+def list_count(factory: str) -> int:
+    """Returns the number of IVF lists a factory string asks for, 0 for none."""
+    match = _IVF.search(factory)
+    return int(match[1]) if match else 0
+
+
+def search_parameter(index: faiss.Index) -> str | None:
+    """Returns "nprobe" or "efSearch", whichever trades this index's speed for recall, or None if neither does."""
+    if isinstance(index, faiss.IndexPreTransform):
+        index = faiss.downcast_index(index.index)
+    if faiss.try_extract_index_ivf(index) is not None:
+        return "nprobe"
+    return "efSearch" if hasattr(index, "hnsw") else None
+
+
+def largest(index: faiss.Index, parameter: str) -> int:
+    """Returns the value of a search parameter beyond which nothing more can be found."""
+    return int(faiss.extract_index_ivf(index).nlist) if parameter == "nprobe" else int(max(16, min(4096, index.ntotal)))

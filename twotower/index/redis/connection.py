@@ -1,0 +1,94 @@
+"""Reaching Redis: which address, a connection that tries again, and messages that never show a password."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from twotower.core.addresses import SCHEMES, SECRET, without_credentials
+from twotower.core.errors import UserError
+
+DEFAULT_URL = "redis://127.0.0.1:6379"
+LOST = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError)
+"""What a server that went away, or is just coming back, raises."""
+
+
+def resolve_url(url: str | None) -> str:
+    """Returns the address to use: the one given, else REDIS_URL, else this machine's default port."""
+    return url or os.environ.get("REDIS_URL") or DEFAULT_URL
+
+
+def connect(url: str, *, retries: int = 3, timeout: float = 10.0) -> redis.Redis:
+    """Returns a client for a redis://, rediss:// or unix:// address; nothing is sent yet.
+
+    Raises:
+        UserError: for an address redis-py does not understand.
+    """
+    safe = without_credentials(url)
+    if urlsplit(url).scheme not in SCHEMES:
+        raise UserError(
+            f"'{safe}' is not a Redis address; write redis://host:6379, rediss://host:6379 or unix:///path."
+        )
+    try:
+        return redis.Redis.from_url(
+            url,
+            protocol=2,  # answers of FT.SEARCH have one documented shape there, whichever server
+            socket_connect_timeout=timeout,
+            socket_timeout=max(timeout, 60.0),
+            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
+            retry_on_error=list(LOST),
+        )
+    except (ValueError, TypeError) as error:
+        raise UserError(f"The Redis address {safe} is not understood: {scrub(str(error), url)}.") from None
+
+
+def scrub(message: str, url: str) -> str:
+    """Removes the credentials of a URL from a message of the library."""
+    parts = urlsplit(url)
+    secrets = {parts.password, *(value for key, value in parse_qsl(parts.query) if key in SECRET)}
+    for secret in sorted((item for item in secrets if item), key=len, reverse=True):
+        message = message.replace(secret, "***")
+    return re.sub(r"://[^/@\s]*@", "://***@", message)
+
+
+def require_search(client: redis.Redis, url: str) -> None:
+    """Raises UserError unless the server answers and can search vectors."""
+    safe = without_credentials(url)
+    try:
+        client.ping()
+        client.execute_command("FT._LIST")
+    except redis.exceptions.AuthenticationError:
+        raise UserError(
+            f"Redis at {safe} refuses the user or password; set REDIS_URL=redis://:PASSWORD@host:port."
+        ) from None
+    except LOST as error:
+        reason = scrub(str(error), url).rstrip(".")
+        raise UserError(
+            f"No Redis at {safe} ({reason}). Start one with `make redis`, or set REDIS_URL or index.redis.url."
+        ) from None
+    except redis.ResponseError as error:
+        text = str(error)
+        if "unknown command" in text.lower():
+            raise UserError(
+                f"Redis at {safe} has no vector search module. Use Redis 8, Redis Stack, or `make redis`."
+            ) from None
+        raise UserError(
+            f"Redis at {safe} refuses: {scrub(text, url)}. Set REDIS_URL with a user and password."
+        ) from None
+
+
+def pairs(answer: Any) -> dict[str, Any]:
+    """Turns the flat key, value, key, value list of a RESP2 answer into a dict with string keys."""
+    if isinstance(answer, dict):
+        return {_text(key): value for key, value in answer.items()}
+    return {_text(key): value for key, value in zip(answer[::2], answer[1::2], strict=True)}
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

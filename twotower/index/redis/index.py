@@ -1,0 +1,299 @@
+"""Redis with vector search: hashes `doc:{<alias>}:<build>:<doc_id>`, a vector index over them, and an alias.
+
+Every build writes under a name of its own, `{<alias>}:<random>`, so readers of the one before notice nothing and a
+build that fails leaves it untouched; `publish` points the alias at the new one and deletes the old. Which keys share a
+cluster's slot is told in `redis_keys`. Redis speaks of distances; similarity is 1 - distance.
+Legend: N documents, D dimension, Q queries, K ranks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import redis
+
+from twotower.core.addresses import refuse_password
+from twotower.core.errors import UserError
+from twotower.core.files import read_json, write_json
+from twotower.core.validators import check_choice
+from twotower.index.base import Index, Probe, need
+from twotower.index.redis.commands import create_command, search_command
+from twotower.index.redis.connection import pairs, resolve_url
+from twotower.index.redis.keys import new_version, prefixes, rows_key
+from twotower.index.redis.session import Session
+from twotower.index.vectors import Progress, Vectors, best_first, blocks
+
+log = logging.getLogger(__name__)
+
+FILE = "redis.json"
+UPLOAD = "upload.json"
+SEARCHES_PER_PIPELINE = 64
+SENDERS = 2
+MOST_TAGS = 1024
+REBUILD = "Build it again with `twotower index --run RUN --index redis`."
+
+
+class RedisIndex(Index):
+    """A FLAT or HNSW vector index in Redis.
+
+    Args:
+        name: its name in the config.
+        url: address; null: REDIS_URL, then this machine. A password belongs in REDIS_URL.
+        index_name: the alias other programs search; null: `twotower-<checkpoint>`, one per model.
+        algorithm: HNSW or FLAT.
+        m: HNSW links per document.
+        ef_construction: HNSW neighbours considered while inserting.
+        ef_search: HNSW neighbours considered while searching.
+        batch_size: documents per pipeline.
+        hash_tags: slots of a cluster the documents are spread over; 1 keeps the whole index in one.
+        retry_seconds: how long to try again after the connection drops.
+    """
+
+    kind = "redis"
+
+    def __init__(
+        self,
+        *,
+        name: str = "redis",
+        url: str | None = None,
+        index_name: str | None = None,
+        algorithm: str = "HNSW",
+        m: int = 16,
+        ef_construction: int = 200,
+        ef_search: int = 128,
+        batch_size: int = 1000,
+        hash_tags: int = 1,
+        retry_seconds: float = 60.0,
+    ) -> None:
+        super().__init__(name=name)
+        algorithm = str(algorithm).upper()
+        check_choice(f"index.{name}.algorithm", algorithm, ("HNSW", "FLAT"))
+        for key, value in (("m", m), ("ef_construction", ef_construction), ("ef_search", ef_search)):
+            need(value >= 1, name, key, value, "at least 1")
+        need(batch_size >= 1, name, "batch_size", batch_size, "at least 1")
+        need(1 <= hash_tags <= MOST_TAGS, name, "hash_tags", hash_tags, f"from 1 to {MOST_TAGS}")
+        need(retry_seconds >= 0, name, "retry_seconds", retry_seconds, "0 or more")
+        plain_name = index_name is None or not any(c in "{}: \t\n" for c in index_name)
+        need(plain_name and index_name != "", name, "index_name", index_name, "a name without braces, colons or spaces")
+        if url:
+            refuse_password(f"index.{name}.url", url)
+        self.given_url, self.alias, self.algorithm = url, index_name, algorithm
+        self.m, self.ef_construction, self.ef_search = m, ef_construction, ef_search
+        self.batch_size, self.hash_tags, self.retry_seconds = batch_size, hash_tags, retry_seconds
+        self.version = ""
+        self._session: Session | None = None
+        self._bytes = 0
+
+    def _open(self, url: str) -> Session:
+        if self._session is None:
+            self._session = Session(url=url, label=f"index.{self.name}", retry_seconds=self.retry_seconds)
+        return self._session
+
+    @property
+    def session(self) -> Session:
+        """The connection, opened at first use."""
+        return self._open(resolve_url(self.given_url))
+
+    def check(self, *, dim: int | None = None) -> None:
+        """Raises UserError when no Redis answers, or it cannot search vectors."""
+        self.session.require_search()
+
+    def bind(self, identity: Mapping[str, Any]) -> None:
+        """Names the alias after the model, unless the config names one."""
+        self.alias = self.alias or f"twotower-{identity['model']['sha256'][:12]}"
+
+    def build(
+        self,
+        vectors: Vectors,
+        document_ids: Sequence[str],
+        folder: Path,
+        *,
+        probe: Probe | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Uploads every vector under a new name and waits until Redis has indexed them."""
+        self._start(vectors, document_ids)
+        self.check()
+        session = self.session
+        with session.errors_named():
+            done = self._begin(folder / UPLOAD)
+            self._upload(vectors, document_ids, done, progress)
+            self._wait(progress)
+            session.client.delete(rows_key(self.version))
+        write_json(folder / FILE, self._pointer())
+        (folder / UPLOAD).unlink()
+
+    def _begin(self, note: Path) -> int:
+        """Locks the alias and makes the index, or takes up the interrupted one; returns how many documents it has."""
+        before = read_json(note) if note.is_file() else {}
+        self.alias = self.alias or before.get("alias") or f"twotower-{secrets.token_hex(6)}"
+        self.session.lock(self.alias)
+        if before.get("alias") == self.alias:
+            done = self.session.sent(before["version"])
+            if done is not None:
+                log.info("index.%s: going on at document %d of %d", self.name, done, self.count)
+                self.version = before["version"]
+                return done
+        self.version = new_version(self.alias)
+        write_json(note, {"alias": self.alias, "version": self.version})
+        graph = {"M": self.m, "EF_CONSTRUCTION": self.ef_construction, "EF_RUNTIME": self.ef_search}
+        settings = graph if self.algorithm == "HNSW" else {}
+        command = create_command(self.version, self.algorithm, settings, self.dim, self.count, self.hash_tags)
+        self.session.client.execute_command(*command)
+        return 0
+
+    def _upload(self, vectors: Vectors, document_ids: Sequence[str], done: int, progress: Progress | None) -> None:
+        """Sends the documents by two threads: one packs a batch while Redis works on the other's."""
+        prefix = prefixes(self.version, self.hash_tags)
+        under_way: deque[tuple[int, Future[None]]] = deque()
+        sure = done
+
+        def settle() -> None:
+            nonlocal sure
+            stop, future = under_way.popleft()
+            future.result()
+            sure = stop
+            if progress:
+                progress("upload", sure, self.count)
+
+        with ThreadPoolExecutor(SENDERS) as pool:
+            try:
+                for start, block_BD in blocks(vectors, rows=self.batch_size, start=done):
+                    stop = start + len(block_BD)
+                    rows = range(start, stop)
+                    keys = [f"{prefix[row % len(prefix)]}{document_ids[row]}" for row in rows]
+                    action = partial(self._send, keys, start, block_BD, sure)
+                    under_way.append((stop, pool.submit(self.session.again, action)))
+                    while len(under_way) >= SENDERS:
+                        settle()
+                while under_way:
+                    settle()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _send(self, keys: list[str], start: int, block_BD: np.ndarray, sure: int) -> None:
+        pipeline = self.session.client.pipeline(transaction=False)
+        data, width = block_BD.tobytes(), 4 * self.dim
+        for offset, key in enumerate(keys):
+            vector = data[offset * width : (offset + 1) * width]
+            pipeline.execute_command("HSET", key, "row", start + offset, "vector", vector)
+        pipeline.execute_command("SET", rows_key(self.version), sure)  # all before these have been acknowledged
+        self.session.keep_lock(pipeline)
+        pipeline.execute()
+
+    def _info(self) -> dict[str, Any]:
+        return pairs(self.session.client.execute_command("FT.INFO", self.version))
+
+    def _wait(self, progress: Progress | None) -> None:
+        """Waits for what Redis indexes in the background; a server that lost data or ran full says so here."""
+        patience = max(60.0, self.retry_seconds)
+        best, deadline = -1, time.monotonic() + patience
+        while True:
+            info = self.session.again(self._info)
+            done, failures = int(float(info["num_docs"])), int(float(info.get("hash_indexing_failures", 0)))
+            self._bytes = int(float(info.get("vector_index_sz_mb", 0)) * 2**20)
+            if failures:
+                raise UserError(f"index.{self.name}: Redis could not index {failures} of {self.count} documents.")
+            if done == self.count and not int(float(info.get("indexing", 0))):
+                return
+            if done > best:
+                best, deadline = done, time.monotonic() + patience
+            elif time.monotonic() > deadline:
+                held = f"Redis holds {done} of {self.count} documents"
+                raise UserError(f"index.{self.name}: {held}; it ran out of memory or restarted.")
+            if progress:
+                progress("wait for Redis", done, self.count)
+            time.sleep(0.05)
+
+    def publish(self) -> None:
+        """Points the alias at the new index, then deletes every other build under that alias."""
+        session = self.session
+        try:
+            with session.errors_named():
+                session.again(lambda: session.client.execute_command("FT.ALIASUPDATE", self.alias, self.version))
+                for old in session.versions(str(self.alias)):
+                    if old != self.version:
+                        session.drop(old)
+        finally:
+            session.unlock()
+
+    def discard(self) -> None:
+        """Deletes the documents of a build that failed; the alias never pointed at it."""
+        if not self.version:
+            return
+        try:
+            self.session.drop(self.version)
+        except redis.RedisError as error:
+            log.warning(
+                "index.%s: %s stays in Redis until the next export (%s)", self.name, self.version, type(error).__name__
+            )
+        finally:
+            self.session.unlock()
+
+    def pause(self) -> None:
+        """Gives the lock up and leaves what was sent, for a build that goes on."""
+        self.session.unlock()
+
+    def _pointer(self) -> dict[str, Any]:
+        return {
+            "url": self.session.safe_url,
+            "alias": self.alias,
+            "version": self.version,
+            "count": self.count,
+            "dim": self.dim,
+            "algorithm": self.algorithm,
+        }
+
+    def load(self, folder: Path) -> None:
+        """Connects (REDIS_URL first, then the address written at build) and checks that the same index is there."""
+        pointer = read_json(folder / FILE)
+        self.alias, self.version = pointer["alias"], pointer["version"]
+        self.count, self.dim, self.algorithm = pointer["count"], pointer["dim"], pointer["algorithm"]
+        session = self._open(os.environ.get("REDIS_URL") or pointer["url"])
+        session.require_search()
+        place = f"The Redis index {self.version} at {session.safe_url}"
+        try:
+            held = int(float(self._info()["num_docs"]))
+        except redis.ResponseError:
+            raise UserError(f"{place} is gone: exported again since, or lost in a restart. {REBUILD}") from None
+        if held != self.count:
+            raise UserError(f"{place} holds {held} documents instead of {self.count}. {REBUILD}")
+
+    def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores_QK = np.full((len(query_QD), k), -np.inf, np.float32)
+        rows_QK = np.full((len(query_QD), k), -1, np.int64)
+        ef = max(k, self.ef_search) if self.algorithm == "HNSW" else None
+        for start in range(0, len(query_QD), SEARCHES_PER_PIPELINE):
+            pipeline = self.session.client.pipeline(transaction=False)
+            for query_D in query_QD[start : start + SEARCHES_PER_PIPELINE]:
+                pipeline.execute_command(*search_command(self.version, query_D, k, ef))
+            with self.session.errors_named():
+                answers = pipeline.execute()
+            for number, answer in enumerate(answers, start=start):
+                if any(fields is None for fields in answer[2::2]):
+                    raise UserError(
+                        f"The Redis index {self.version} names documents that Redis cannot read: it is being replaced, "
+                        f"or spread over slots (hash_tags={self.hash_tags}) that this server does not search."
+                    )
+                hits = [pairs(fields) for fields in answer[2::2]]
+                scores_QK[number, : len(hits)] = [1.0 - float(hit["distance"]) for hit in hits]
+                rows_QK[number, : len(hits)] = [int(hit["row"]) for hit in hits]
+        return best_first(np.nan_to_num(scores_QK, nan=0.0, neginf=-np.inf), rows_QK, k)
+
+    def describe(self) -> dict[str, Any]:
+        """Names where the index lives and how much memory Redis gives it."""
+        settings = {"url": self.session.safe_url, "alias": self.alias, "version": self.version}
+        if self.algorithm == "HNSW":
+            settings["ef_search"] = self.ef_search  # type: ignore[assignment]
+        return {"settings": settings, "notes": [], "bytes": self._bytes}

@@ -1,0 +1,157 @@
+"""One exporter's or searcher's dealings with a Redis server: trying again, one export at a time, removing an index."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+import redis
+
+from twotower.core.addresses import without_credentials
+from twotower.core.errors import UserError
+from twotower.core.host import host_facts, is_alive
+from twotower.index.base import BuildPausedError
+from twotower.index.redis.connection import LOST, connect, require_search, scrub
+from twotower.index.redis.keys import is_version, lock_key, patterns, rows_key, slot_tag
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LOCK_SECONDS = 180
+KEYS_PER_CALL = 5000
+
+
+class Session:
+    """A connection and what is done over it.
+
+    Args:
+        url: address, credentials included; they appear in no message.
+        label: what messages start with ("index.redis").
+        retry_seconds: how long a dropped connection is tried again.
+    """
+
+    def __init__(self, *, url: str, label: str, retry_seconds: float) -> None:
+        self.url, self.safe_url = url, without_credentials(url)
+        self.label, self.retry_seconds = label, retry_seconds
+        self.client = connect(url)
+        self._lock: tuple[str, str] | None = None
+
+    def require_search(self) -> None:
+        """Raises UserError unless the server answers and can search vectors."""
+        require_search(self.client, self.url)
+
+    def again(self, action: Callable[[], T]) -> T:
+        """Runs an action that may be repeated, waiting for a dropped connection to come back."""
+        deadline = time.monotonic() + self.retry_seconds
+        pause = 0.05
+        while True:
+            try:
+                return action()
+            except LOST as error:
+                if time.monotonic() + pause > deadline:
+                    raise
+                log.warning("%s: connection to Redis lost (%s); trying again", self.label, scrub(str(error), self.url))
+                time.sleep(pause)
+                pause = min(2.0, pause * 2)
+
+    @contextmanager
+    def errors_named(self) -> Iterator[None]:
+        """Turns what the server or the network raises into one line without credentials."""
+        try:
+            yield
+        except LOST as error:
+            raise BuildPausedError(
+                f"{self.label}: Redis at {self.safe_url} went away and did not come back within "
+                f"{self.retry_seconds:g} s ({scrub(str(error), self.url).rstrip('.')})."
+            ) from None
+        except redis.RedisError as error:
+            raise UserError(f"{self.label}: Redis at {self.safe_url} says: {scrub(str(error), self.url)}") from None
+
+    def lock(self, alias: str) -> None:
+        """Lets one export at a time write under an alias; the lock of an exporter that died ends by itself.
+
+        Raises:
+            UserError: while another export is under way.
+        """
+        key = lock_key(alias)
+        owner = {"token": secrets.token_hex(8), **host_facts()}
+        token = json.dumps(owner)
+        if not self.client.set(key, token, nx=True, ex=LOCK_SECONDS) and not self._inherit(key, token):
+            raise UserError(
+                f"{self.label}: another export into the Redis index {alias} is under way; wait for it (the lock of one "
+                f"that died on another machine ends within {LOCK_SECONDS} s), or choose another index_name."
+            )
+        self._lock = key, token
+
+    def _inherit(self, key: str, token: str) -> bool:
+        """Takes the lock over from an exporter on this machine that is no longer alive."""
+        held = self.client.get(key)
+        try:
+            dead = held is not None and is_alive(json.loads(held)) is False
+        except (ValueError, TypeError, AttributeError):
+            return False
+        if dead:
+            with suppress(redis.WatchError), self.client.pipeline() as pipeline:
+                pipeline.watch(key)
+                if pipeline.get(key) == held:
+                    pipeline.multi()
+                    pipeline.set(key, token, ex=LOCK_SECONDS)
+                    pipeline.execute()
+                    return True
+        return False
+
+    def keep_lock(self, pipeline: redis.client.Pipeline) -> None:
+        """Adds to a pipeline what keeps the lock alive."""
+        if self._lock:
+            pipeline.execute_command("PEXPIRE", self._lock[0], LOCK_SECONDS * 1000)
+
+    def unlock(self) -> None:
+        """Gives the lock up, if it is still ours."""
+        if self._lock is None:
+            return
+        (key, token), self._lock = self._lock, None
+        try:
+            if self.client.get(key) == token.encode():
+                self.client.delete(key)
+        except redis.RedisError:
+            log.warning("%s: the export lock could not be removed; it ends within %d s", self.label, LOCK_SECONDS)
+
+    def sent(self, version: str) -> int | None:
+        """Returns how many documents of a build Redis surely has, None where there is no such build."""
+        if version not in self.indexes():
+            return None
+        return int(self.client.get(rows_key(version)) or 0)
+
+    def versions(self, alias: str) -> list[str]:
+        """Returns the names of all builds under an alias, finished or not."""
+        return [name for name in self.indexes() if is_version(name, alias)]
+
+    def indexes(self) -> list[str]:
+        """Returns the names of all indexes of the server."""
+        return [name.decode("utf-8", "replace") for name in self.client.execute_command("FT._LIST")]
+
+    def drop(self, version: str) -> None:
+        """Deletes an index and its hashes, in batches, since one long command would keep the server from answering."""
+        try:
+            self.client.execute_command("FT.DROPINDEX", version)
+        except redis.ResponseError as error:
+            if "unknown" not in str(error).lower() and "no such index" not in str(error).lower():
+                raise
+        batches: dict[bytes, list[bytes]] = defaultdict(list)  # one command may only name keys of one slot
+        for pattern in patterns(version):
+            for key in self.client.scan_iter(match=pattern, count=KEYS_PER_CALL):
+                batch = batches[slot_tag(key)]
+                batch.append(key)
+                if len(batch) >= KEYS_PER_CALL:
+                    self.client.unlink(*batch)
+                    batch.clear()
+        for batch in batches.values():
+            if batch:
+                self.client.unlink(*batch)
+        self.client.delete(rows_key(version))

@@ -1,0 +1,120 @@
+"""Several processes training one model: vectors gathered with exact gradients, work shared, one process that writes.
+
+Shapes: B rows of this process, W processes, D dimension, N rows in all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from twotower.core.errors import UserError
+from twotower.runs.record import RunRecord
+
+
+def rank() -> int:
+    """This process's number among all; 0 is the one that writes. Known before the processes are connected."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0)
+
+
+def world_size() -> int:
+    """How many processes are connected, 1 outside of a group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class _Gather(torch.autograd.Function):
+    """Every process computes the same loss from all rows, so no gradient need travel: each keeps those of its own rows.
+
+    The gradients of weights are averaged over the processes afterwards, though the loss is one loss and not a mean of
+    W; hence the factor W here. Weights of the loss itself (a temperature) see the whole loss everywhere and stay right.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, own_BD: Tensor) -> Tensor:
+        parts = [torch.empty_like(own_BD) for _ in range(world_size())]
+        dist.all_gather(parts, own_BD.contiguous())
+        ctx.rows = len(own_BD)
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_ND: Tensor) -> Tensor:  # type: ignore[override]
+        start = dist.get_rank() * ctx.rows
+        return grad_ND[start : start + ctx.rows] * world_size()
+
+
+def gather_rows(own_BD: Tensor) -> Tensor:
+    """Returns the rows of all processes in the order of their ranks [W * B, D]; each gives equally many.
+
+    The gradient is that of one process with the whole batch, once the weights' gradients are averaged (as DDP does).
+    """
+    return own_BD if world_size() == 1 else _Gather.apply(own_BD)  # type: ignore[no-any-return]
+
+
+def gather_documents(own_ND: Tensor, batch: int) -> Tensor:
+    """Returns all processes' documents: first every positive by rank, then every explicit negative by rank.
+
+    Args:
+        own_ND: this process's documents, its `batch` positives first.
+        batch: queries of this process.
+    """
+    if world_size() == 1:
+        return own_ND
+    if len(own_ND) == batch:
+        return gather_rows(own_ND)
+    return torch.cat([gather_rows(own_ND[:batch]), gather_rows(own_ND[batch:])])
+
+
+def own_share(count: int) -> np.ndarray:
+    """Returns the numbers below `count` that fall to this process; together the processes cover each exactly once."""
+    return np.arange(dist.get_rank() if world_size() > 1 else 0, count, world_size())
+
+
+def merge_rows(share_BD: np.ndarray, count: int) -> np.ndarray:
+    """Returns all rows [N, D] from the shares that `own_share` gave the processes."""
+    if world_size() == 1:
+        return share_BD
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    whole_ND = torch.zeros((count, share_BD.shape[1]), dtype=torch.float32, device=device)
+    whole_ND[torch.as_tensor(own_share(count), device=device)] = torch.as_tensor(share_BD, device=device)
+    dist.all_reduce(whole_ND)  # every row is zero everywhere but in the process that made it
+    return whole_ND.cpu().numpy()
+
+
+def check_launch(trainer_config: dict[str, Any], *, sweep: bool) -> None:
+    """Refuses what cannot work with several processes.
+
+    Raises:
+        UserError: for a sweep whose jobs would each start processes of their own.
+    """
+    if sweep and str(trainer_config.get("strategy", "auto")).startswith("ddp"):
+        raise UserError(
+            "trainer=ddp starts processes by repeating the command line, which a sweep's cannot: "
+            "run its jobs one at a time (without -m), or give each job one process (trainer=cpu, trainer=gpu)."
+        )
+
+
+class SilentRecord(RunRecord):
+    """The record as processes other than the first see it: kept in memory, never written.
+
+    Args:
+        run_dir: the run folder.
+        **fields: what a record starts with.
+    """
+
+    def __init__(self, run_dir: Path, **fields: Any) -> None:
+        empty: dict[str, Any] = {"history": [], "timings": {}, "artefacts": [], "wandb": {"run_id": None}}
+        super().__init__(run_dir / "run.json", {**empty, **fields})
+
+    def add_artefact(self, path: str | Path, kind: str) -> None:
+        """Does nothing."""
+
+    def _write(self) -> None:
+        """Does nothing."""

@@ -1,0 +1,1 @@
+"""What is made of the records of runs: tables, comparisons, the best run, HTML, plots."""

@@ -1,0 +1,1 @@
+"""One run from a resolved config to a finished run folder."""

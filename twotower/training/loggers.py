@@ -1,0 +1,167 @@
+"""Loggers of a run: built from config, given the whole resolved config, and closed with the run's true ending."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pytorch_lightning.loggers import Logger
+
+from twotower.config.instantiate import instantiate
+from twotower.core.errors import UserError
+from twotower.core.files import atomic_path
+from twotower.core.secrets import masked
+
+OURS = ("log_artifacts",)
+"""Keys of a logger's config that are meant for us, not for the logger."""
+
+
+def build_loggers(config: Mapping[str, Any], *, run_name: str, wandb_run_id: str | None = None) -> list[Logger]:
+    """Builds every logger of `config.logger` and hands each the full resolved config, secrets masked.
+
+    metrics.csv is always written, whatever else was chosen.
+
+    Args:
+        config: the full resolved config.
+        run_name: the name the run gets where a logger shows one.
+        wandb_run_id: the W&B run to go on with, for a run that is resumed.
+
+    Raises:
+        UserError: when a logger can't start, such as W&B online without a key.
+    """
+    chosen = {name: dict(settings) for name, settings in (config.get("logger") or {}).items() if settings}
+    csv = {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": config["paths"]["run"], "name": None}
+    chosen.setdefault("csv", {**csv, "version": "metrics"})
+    loggers: list[Logger] = []
+    try:
+        for name, settings in chosen.items():
+            extra = _wandb_settings(settings, config, run_name, wandb_run_id) if name == "wandb" else {}
+            loggers.append(_build(name, settings, extra, config))
+    except BaseException:
+        close_loggers(loggers, failed=True)
+        raise
+    return loggers
+
+
+def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], config: Mapping[str, Any]) -> Logger:
+    try:
+        logger: Logger = instantiate({key: value for key, value in settings.items() if key not in OURS}, **extra)
+        experiment = logger.experiment  # type: ignore[attr-defined]
+        logger.log_hyperparams(_for_wandb(config, experiment) if name == "wandb" else masked(dict(config)))
+    except ModuleNotFoundError as error:
+        raise UserError(f"logger={name} needs the package {error.name}: pip install 'twotower[{name}]'.") from error
+    except TypeError as error:
+        if "keyword argument" not in str(error):
+            raise
+        raise UserError(f"logger.{name}: {error}.") from error
+    except Exception as error:
+        if not type(error).__module__.startswith("wandb"):
+            raise
+        why = " ".join(str(error).split())
+        raise UserError(
+            f"logger=wandb could not start ({why}); WANDB_MODE=offline works without an account."
+        ) from error
+    return logger
+
+
+def _wandb_settings(
+    settings: Mapping[str, Any], config: Mapping[str, Any], run_name: str, run_id: str | None
+) -> dict[str, Any]:
+    group = settings.get("group") or (config.get("sweep") or {}).get("name")
+    known = {} if run_id is None or "WANDB_RUN_ID" in os.environ else {"id": run_id}
+    return {"name": run_name, "group": group, "tags": [str(tag) for tag in config.get("tags") or []], **known}
+
+
+def _for_wandb(config: Mapping[str, Any], experiment: Any) -> dict[str, Any]:
+    """Returns the config as W&B gets it.
+
+    A W&B sweep locks the names it searches: with `model: gru` in a sweep file, W&B would drop our whole group `model`
+    without a word. Such groups go under `resolved` as well, so that nothing is lost.
+    """
+    content = masked(dict(config))
+    locked = [key for key in content if getattr(experiment, "sweep_id", None) and key in dict(experiment.config)]
+    return {**content, "resolved": {key: content[key] for key in locked}} if locked else content
+
+
+def wandb_identity() -> dict[str, str | None]:
+    """Returns the ids of the W&B run in progress and of the sweep it belongs to, None where there is none."""
+    run = getattr(sys.modules.get("wandb"), "run", None)
+    if run is None:
+        return {"run_id": None, "sweep_id": None}
+    return {"run_id": run.id, "sweep_id": run.sweep_id or os.environ.get("WANDB_SWEEP_ID")}
+
+
+def summarise(loggers: Sequence[Logger], figures: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Puts final figures into the W&B summary; other loggers have no summary.
+
+    W&B keeps the last value it saw of each metric; here the best epoch's take its place, as sweeps judge runs by it.
+
+    Args:
+        loggers: what `build_loggers` returned.
+        figures: the final figures; `best_epoch` among them picks the entry of the history.
+        history: the per-epoch entries of the run's record.
+    """
+    best: Mapping[str, Any] = next((item for item in history if item["epoch"] == figures.get("best_epoch")), {})
+    evaluated = {f"eval_{name}": value for name, value in (best.get("metrics") or {}).items()}
+    for logger in _of_wandb(loggers):
+        logger.experiment.summary.update({**evaluated, **figures})  # type: ignore[attr-defined]
+
+
+def log_artifacts(
+    loggers: Sequence[Logger],
+    config: Mapping[str, Any],
+    *,
+    run_dir: Path,
+    checkpoint: Path | None,
+    document_ids: Sequence[str],
+    document_ND: np.ndarray | None,
+) -> None:
+    """Hands the exported model and the documents' vectors to W&B, where `logger.wandb.log_artifacts` asks for it.
+
+    Args:
+        loggers: what `build_loggers` returned.
+        config: the full resolved config.
+        run_dir: the run folder; the vectors are written there as `embeddings.npz` (ids, vectors_ND).
+        checkpoint: the exported model.
+        document_ids: the ids of the documents.
+        document_ND: their vectors.
+    """
+    if not ((config.get("logger") or {}).get("wandb") or {}).get("log_artifacts"):
+        return
+    import wandb
+
+    for logger in _of_wandb(loggers):
+        run = logger.experiment  # type: ignore[attr-defined]
+        if checkpoint is not None:
+            model = wandb.Artifact(f"model-{run.id}", type="model", metadata={"file": checkpoint.name})
+            model.add_file(str(checkpoint))
+            run.log_artifact(model)
+        if document_ND is not None:
+            path = run_dir / "embeddings.npz"
+            with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, ids=np.asarray(document_ids, dtype=np.str_), vectors_ND=document_ND)
+            vectors = wandb.Artifact(f"embeddings-{run.id}", type="embeddings", metadata={"shape": document_ND.shape})
+            vectors.add_file(str(path))
+            run.log_artifact(vectors)
+
+
+def close_loggers(loggers: Sequence[Logger], *, failed: bool) -> None:
+    """Closes every logger; a W&B run of a failed training ends with exit code 1, not as finished.
+
+    Args:
+        loggers: what `build_loggers` returned.
+        failed: whether the run ended in an error or was interrupted.
+    """
+    for logger in loggers:
+        logger.finalize("failed" if failed else "success")
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        wandb.finish(exit_code=1 if failed else 0)
+
+
+def _of_wandb(loggers: Sequence[Logger]) -> list[Logger]:
+    return [logger for logger in loggers if type(logger).__name__ == "WandbLogger"]

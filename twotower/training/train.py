@@ -1,0 +1,268 @@
+"""One run from a resolved config to a finished run folder: data, model, training, evaluation, export, record."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+
+from twotower.callbacks.base import RunCallback, RunContext
+from twotower.callbacks.checkpoint import AtomicCheckpoints
+from twotower.callbacks.progress import Progress
+from twotower.config.instantiate import config_hash, instantiate
+from twotower.core.errors import UserError
+from twotower.core.memo import remember, stamp
+from twotower.data.collection import Collection
+from twotower.data.datamodule import RetrievalData, vocabulary_texts
+from twotower.data.summary import make_report, report_table
+from twotower.embedding.build import build as build_embedding
+from twotower.index.export import check as check_indexes
+from twotower.kernels.cpu import faster_precision, prepare_process
+from twotower.kernels.distributed import SilentRecord, check_launch, rank
+from twotower.model.checkpoint import check_resume
+from twotower.model.module import TwoTowerModule
+from twotower.runs.record import RunRecord
+from twotower.text.tokenizer import Tokenizer
+from twotower.text.tokens import Tokens, concatenate, idf
+from twotower.training.finish import finish
+from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
+from twotower.training.validate import check_settings
+
+logger = logging.getLogger(__name__)
+
+OWN_KEYS = ("threads", "precision", "cache_chunk")
+"""Keys of `trainer` that are ours and not Lightning's."""
+
+
+def train(
+    config: dict[str, Any],
+    *,
+    run_dir: Path,
+    overrides: list[str],
+    choices: dict[str, Any],
+    resume: Path | None = None,
+    rerun_of: dict[str, Any] | None = None,
+) -> float:
+    """Trains, evaluates and exports one run.
+
+    Args:
+        config: the full resolved config, plain data.
+        run_dir: the run folder; Hydra has made it.
+        overrides: what the user typed.
+        choices: the chosen option of every config group.
+        resume: the Lightning checkpoint to go on from.
+        rerun_of: for the record, which earlier run this one repeats or varies.
+
+    Returns:
+        The objective (`evaluation.objective`) of the best epoch on all evaluation queries.
+
+    Raises:
+        UserError: for a mistake in config or data; the record then says `failed`.
+    """
+    check_launch(config["trainer"], sweep=bool((config.get("sweep") or {}).get("session")))
+    record = open_record(config, run_dir=run_dir, overrides=overrides, choices=choices)
+    loggers: list[Any] = []
+    _quiet()
+    try:
+        if rank() == 0:  # first of all, so that W&B shows a run that fails at once as crashed
+            loggers = build_loggers(
+                config, run_name=record.data["run_name"], wandb_run_id=record.data["wandb"]["run_id"]
+            )
+        identity = wandb_identity()
+        record.update(wandb=identity)
+        check_settings(config)
+        if resume is not None:
+            check_resume(resume, config)
+        pl.seed_everything(config["seed"], workers=True, verbose=False)
+        prepare_process(config)
+        record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
+        check_indexes(config.get("index") or {}, dim=config["model"]["output_dim"])
+        context = prepare(config, run_dir=run_dir, choices=choices, record=record)
+        context.wandb_run_id = identity["run_id"]
+        fit(context, loggers, resume)
+        return finish(context, loggers) if rank() == 0 else float("nan")
+    except KeyboardInterrupt:
+        _end(record, loggers, "interrupted", "stopped by the user")
+        raise
+    except SystemExit as error:
+        _end(record, loggers, "interrupted", "stopped by the user")
+        raise KeyboardInterrupt from error
+    except BaseException as error:
+        _end(record, loggers, "failed", error)
+        raise
+
+
+def open_record(config: dict[str, Any], *, run_dir: Path, overrides: list[str], choices: dict[str, Any]) -> RunRecord:
+    """Starts run.json, in the first of several processes; the others get a record that writes nothing."""
+    parts = "-".join(str(choices.get(group)) for group in ("model", "loss", "data"))
+    record = (RunRecord.open if rank() == 0 else SilentRecord)(
+        run_dir,
+        run_name=config["run_name"] or f"{parts}-seed{config['seed']}",
+        config=config,
+        config_hash=config_hash(config),
+        overrides=overrides,
+        choices=choices,
+        seed=config["seed"],
+    )
+    if sweep := (config.get("sweep") or {}).get("name"):
+        record.update(sweep={"name": sweep, "job": f"{run_dir.parent.name}/{run_dir.name}"})
+    return record
+
+
+def _quiet() -> None:
+    """Keeps libraries' notes that tell a user nothing out of the terminal; their warnings stay."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "faiss.loader", "bm25s", "gensim"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*isinstance.treespec.*",
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists.*",
+        ".*smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _end(record: RunRecord, loggers: list[Any], status: str, error: BaseException | str) -> None:
+    record.close(status, error=error)
+    close_loggers(loggers, failed=True)
+
+
+def prepare(config: dict[str, Any], *, run_dir: Path, choices: dict[str, Any], record: RunRecord) -> RunContext:
+    """Loads the collection, makes tokens, and reports on both before any training."""
+    started = time.perf_counter()
+    console = Console()
+    split, text = config["data"]["train_split"], config["text"]
+    source = [config["data"]["source"], stamp(config["data"]["path"])]
+    with console.status("Reading the data"):
+        collection: Collection = remember("collection", source, lambda: instantiate(config["data"]["source"]))
+    with console.status("Tokenising"):
+        tokenizer = remember(
+            "tokenizer",
+            [source, split, text],
+            lambda: Tokenizer.train_cached(vocabulary_texts(collection, split), text),
+        )
+        data = RetrievalData(
+            collection=collection,
+            tokenizer=tokenizer,
+            config=config["data"],
+            seed=config["seed"],
+            recurrent={config["model"]["query_tower"], config["model"]["document_tower"]} != {"mlp"},
+        )
+    report = remember("report", [source, text, config["data"]], lambda: make_report(data))
+    console.print(report_table(report))
+    record.update(
+        data={"name": collection.name, "fingerprint": collection.fingerprint, "report": report},
+        vocabulary={"hash": data.tokenizer.hash, "size": data.tokenizer.size},
+        timings={"data_seconds": round(time.perf_counter() - started, 3)},
+    )
+    return RunContext(
+        run_dir=run_dir,
+        run_name=record.data["run_name"],
+        config=config,
+        choices=choices,
+        record=record,
+        data=data,
+        tokenizer=data.tokenizer,
+    )
+
+
+def build_module(context: RunContext) -> TwoTowerModule:
+    """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
+    config, tokenizer = context.config, context.tokenizer
+    words = tokenizer.index_to_word
+    weights_of = [context.data.collection.fingerprint, tokenizer.hash, config["data"]]
+    tokens = remember("training_tokens", weights_of, lambda: training_tokens(context.data))
+    matrix_VD = remember(
+        "word_vectors",
+        [*weights_of, config["embedding"], stamp(config["embedding"].get("path")), config["seed"]],
+        lambda: build_embedding(config["embedding"], words, tokens, seed=config["seed"]),
+    )
+    module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
+    module.model.load_embedding(matrix_VD)
+    module.model.set_word_weights(remember("word_weights", weights_of, lambda: idf(tokens, tokenizer.size)))
+    return module
+
+
+def training_tokens(data: RetrievalData) -> Tokens:
+    """Returns the tokens word vectors and word weights are learnt from: all documents and the training queries."""
+    rows = data.collection.split(data.config["train_split"]).queries
+    batch = data.query_tokens.take(rows)
+    queries = Tokens(ids_T=batch.ids_T.numpy().astype(np.int32), offsets=batch.offsets_B1.numpy())
+    return concatenate([data.document_tokens, queries])
+
+
+def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trainer:
+    """Trains with the callbacks of the config; they evaluate, record and export."""
+    config = context.config
+    module = build_module(context)
+    callbacks = [instantiate(settings) for settings in config["callbacks"].values() if settings]
+    for callback in callbacks:
+        if isinstance(callback, RunCallback):
+            callback.context = context
+    if config["trainer"].get("enable_progress_bar", True):
+        callbacks.append(Progress(context=context))
+    precision = choose_precision(config, module, context.data, before=earlier_precision(context.record.data))
+    context.record.update(precision=precision)
+    settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
+    trainer = instantiate(
+        {**settings, "precision": precision},
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=str(context.run_dir),
+        plugins=[AtomicCheckpoints()],
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    try:
+        resume_from = None if resume is None else str(resume)
+        trainer.fit(module, datamodule=context.data, ckpt_path=resume_from, weights_only=True)
+    except MisconfigurationException as error:  # what Lightning can tell only once it knows the data's size
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+    except RuntimeError as error:
+        if resume is None or "loading state_dict" not in str(error):
+            raise
+        raise UserError(
+            f"ckpt_path={resume} does not fit: its weights have another shape, as if data or vocabulary had changed; "
+            "a run goes on with the data and settings it began with."
+        ) from error
+    return trainer
+
+
+def earlier_precision(record: dict[str, Any]) -> str | None:
+    """Returns the precision that a resumed run, or the run that this one repeats, was trained with."""
+    return record.get("precision") or (record.get("rerun_of") or {}).get("precision")
+
+
+def choose_precision(
+    config: dict[str, Any], module: TwoTowerModule, data: RetrievalData, before: str | None = None
+) -> str:
+    """Returns what `trainer.precision` says, or for `auto` the quicker of float32 and bf16 on this processor.
+
+    What was chosen `before` is kept, since speeds measured again may choose otherwise.
+    """
+    wanted = str(config["trainer"].get("precision", "32-true"))
+    if wanted != "auto":
+        return wanted
+    if before is not None:
+        return before
+    if config["trainer"].get("accelerator", "cpu") != "cpu":
+        return "bf16-mixed"
+
+    def step() -> None:
+        loader = data.train_dataloader()
+        batch = loader.assemble(np.arange(min(loader.batch_size, loader.pairs)), np.random.default_rng(0))
+        query_BD, document_ND = module.model.encode_queries(batch.query), module.model.encode_documents(batch.document)
+        module.loss(query_BD, document_ND, batch.mask_BN).loss.backward()
+        module.zero_grad(set_to_none=True)
+
+    sizes = {key: config["data"][key] for key in ("batch_size", "max_query_length", "max_document_length", "negatives")}
+    with torch.random.fork_rng(devices=[]):
+        return faster_precision(step, config["model"], config["loss"], module.model.embedding.embedding_dim, sizes)

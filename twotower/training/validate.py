@@ -1,0 +1,192 @@
+"""The whole config checked before any data is read: what the rooms check themselves, and what no room would."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from twotower.core.errors import UserError, nearest
+from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
+
+TOP_LEVEL = (
+    *("callbacks", "ckpt_path", "data", "embedding", "evaluation", "index", "logger", "loss", "model", "optimizer"),
+    *("paths", "run_name", "scheduler", "seed", "sweep", "tags", "text", "trainer"),
+)
+"""Every key at the top of a config."""
+
+EVALUATION = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples")
+OWN_TRAINER = ("_target_", "threads", "cache_chunk")
+ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true", "bf16", "32", "16", "64")
+NEEDED_CALLBACKS = ("evaluate", "record", "checkpoint", "export")
+"""A run without one of these would leave no result; the others may be taken out."""
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Checks every group but `index` and `logger`, which are checked where they are opened.
+
+    Args:
+        config: the full resolved config, plain data.
+
+    Raises:
+        UserError: for an unknown key, a value out of range, or a callback that can't be done without.
+    """
+    for key in config:
+        if key not in TOP_LEVEL:
+            raise UserError(f"No config key '{key}'; there are: {', '.join(TOP_LEVEL)}.{nearest(key, TOP_LEVEL)}")
+    if check_count("seed", config["seed"], at_least=0) >= 2**32:
+        raise UserError(f"seed={config['seed']} must be below 2 ** 32.")
+    check_trainer(config["trainer"])
+    check_evaluation(config["evaluation"])
+    check_callbacks(config["callbacks"])
+    check_data(config)
+    check_learning(config)
+
+
+def check_callbacks(callbacks: Mapping[str, Any]) -> None:
+    """Checks the `callbacks` group by building each once, and what Lightning's own would take without a word.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    from twotower.config.instantiate import instantiate
+
+    for name in NEEDED_CALLBACKS:
+        if not callbacks.get(name):
+            raise UserError(f"callbacks.{name} can't be taken out: without it a run leaves no result.")
+    stopping = callbacks.get("early_stopping")
+    if stopping:
+        check_count("callbacks.early_stopping.patience", stopping["patience"])
+        check_number("callbacks.early_stopping.min_delta", stopping.get("min_delta", 0.0), at_least=0)
+        check_choice("callbacks.early_stopping.mode", stopping["mode"], ("max", "min"))
+        check_monitor("callbacks.early_stopping.monitor", stopping["monitor"])
+    for settings in callbacks.values():
+        if settings:
+            instantiate(settings)
+
+
+def check_monitor(key: str, name: Any) -> None:
+    """Checks the name of a logged metric: Lightning waits for one that never comes without a word.
+
+    Raises:
+        UserError: for a name that no run logs.
+    """
+    from twotower.evaluation.names import METRICS
+
+    logged = [f"eval_{protocol}/{item}" for protocol in ("full", "rerank") for item in METRICS]
+    check_choice(key, name, [*logged, "train_loss", "train_accuracy"])
+
+
+def check_data(config: Mapping[str, Any]) -> None:
+    """Checks the groups `data` (all but its source, which checks itself) and `text`.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    from twotower.data.datamodule import check_config as check_data_settings
+    from twotower.data.negatives import check_negatives
+    from twotower.text.pipeline import check_config as check_text
+
+    settings = check_data_settings(config["data"])
+    kind, _ = check_negatives(settings["negatives"])
+    if config["loss"].get("mining") == "explicit" and kind == "in_batch":
+        raise UserError(
+            "loss.mining=explicit needs explicit negatives: set data.negatives.kind and data.negatives.count, "
+            "or mine in the batch with loss.mining=semi_hard, batch_hard, random or all."
+        )
+    check_text(config["text"])
+
+
+def check_learning(config: Mapping[str, Any]) -> None:
+    """Checks embedding, model, loss, optimizer and scheduler by building them for a vocabulary of two words.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    from twotower.embedding.build import check_embedding, check_source
+    from twotower.model.module import TwoTowerModule
+    from twotower.model.two_tower import check_model
+    from twotower.optimizer.build import build_optimizer, parameter_groups
+    from twotower.scheduler.build import check_scheduler
+
+    embedding = check_embedding(config["embedding"])
+    check_source(embedding)
+    check_model(config["model"])
+    module = TwoTowerModule(config=dict(config), vocabulary_size=2, embedding_dim=embedding["dim"])
+    rate = check_number("optimizer.lr", config["optimizer"].get("lr"), above=0)
+    build_optimizer(config["optimizer"], parameter_groups(module, lr=rate, embedding_lr=embedding["learning_rate"]))
+    schedule = check_scheduler(config["scheduler"])
+    if schedule.get("monitor"):
+        check_monitor("scheduler.monitor", schedule["monitor"])
+
+
+def check_trainer(trainer: Mapping[str, Any]) -> None:
+    """Checks the `trainer` group.
+
+    Raises:
+        UserError: as `check_settings`, and for a GPU that isn't there.
+    """
+    import torch
+    from pytorch_lightning import Trainer
+
+    check_keys("trainer", trainer, [*OWN_TRAINER, *inspect.signature(Trainer.__init__).parameters])
+    check_count("trainer.max_epochs", trainer["max_epochs"])
+    if trainer.get("gradient_clip_val") is not None:
+        check_number("trainer.gradient_clip_val", trainer["gradient_clip_val"], at_least=0)
+    check_parallel(trainer)
+    check_count("trainer.accumulate_grad_batches", trainer.get("accumulate_grad_batches", 1))
+    if trainer.get("threads") is not None:
+        check_count("trainer.threads", trainer["threads"])
+    if trainer.get("cache_chunk") is not None:
+        check_count("trainer.cache_chunk", trainer["cache_chunk"])
+    if trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError(f"trainer.accelerator={trainer['accelerator']}: this machine has no GPU; use trainer=cpu.")
+
+
+def check_parallel(trainer: Mapping[str, Any]) -> None:
+    """Checks how much of the data is trained on, in what precision and on what, in words of ours, not Lightning's.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    batches = trainer.get("limit_train_batches", 1.0)
+    if isinstance(batches, float):
+        check_number("trainer.limit_train_batches", batches, above=0, at_most=1)
+    else:
+        check_count("trainer.limit_train_batches", batches)
+    accelerator = check_choice("trainer.accelerator", trainer.get("accelerator", "cpu"), ACCELERATORS)
+    check_choice("trainer.precision", str(trainer.get("precision", "32-true")), PRECISIONS)
+    devices = trainer.get("devices", 1)
+    if isinstance(devices, (int, float)) and not (devices == -1 and accelerator != "cpu"):
+        check_count("trainer.devices", devices)
+
+
+def check_evaluation(evaluation: Mapping[str, Any]) -> None:
+    """Checks the `evaluation` group, so that no finished training fails at its evaluation.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    from twotower.evaluation.budget import parse_size
+    from twotower.evaluation.names import METRICS
+
+    check_keys("evaluation", evaluation, EVALUATION)
+    protocol, _, metric = str(evaluation["objective"]).partition("/")
+    known = [f"{name}/{item}" for name in ("full", "rerank") for item in METRICS]
+    if f"{protocol}/{metric}" not in known:
+        hint = nearest(str(evaluation["objective"]), known)
+        raise UserError(f"evaluation.objective={evaluation['objective']} is none of {', '.join(known)}.{hint}")
+    wanted = evaluation["protocols"]
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        check_choice("evaluation.protocols", name, ("auto", "full", "rerank"))
+    if wanted not in ("auto", protocol) and protocol not in wanted:
+        raise UserError(
+            f"evaluation.objective={protocol}/{metric} is of a protocol that evaluation.protocols={wanted} leaves out; "
+            f"add evaluation.objective={wanted if isinstance(wanted, str) else wanted[0]}/{metric}."
+        )
+    check_count("evaluation.k", evaluation["k"])
+    check_count("evaluation.resamples", evaluation["resamples"], at_least=10)
+    check_number("evaluation.confidence", evaluation["confidence"], above=0, below=1)
+    check_flag("evaluation.bm25", evaluation["bm25"])
+    parse_size(evaluation["max_memory"])
