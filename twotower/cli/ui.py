@@ -1,0 +1,22 @@
+"""`twotower ui`: the terminal app."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(name="ui")
+@click.argument("folders", nargs=-1, type=click.Path())
+@click.option("--run", "run", metavar="RUN", help="Open this run at once: folder, name or config hash.")
+def command(folders: tuple[str, ...], run: str | None) -> None:
+    """Look at runs, search and compare them in the terminal (FOLDERS default to outputs/ and multirun/)."""
+    import sys
+
+    from twotower.core.errors import UserError
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("`twotower ui` needs a terminal; `twotower runs` prints the same table anywhere.")
+    from twotower.runs.find import find_run
+    from twotower.ui.app import TwoTowerApp
+
+    TwoTowerApp(folders, find_run(run, folders) if run else None).run()

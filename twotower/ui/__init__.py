@@ -1,0 +1,1 @@
+"""`twotower ui`: runs, one run, search and comparison in one terminal app; reads the run folders that exist."""

@@ -1,0 +1,91 @@
+"""The terminal app: four tabs over the run folders that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.widgets import DataTable, Footer, TabbedContent, TabPane
+
+from twotower.runs.run import Run
+from twotower.ui.compare_tab import CompareTab
+from twotower.ui.run_tab import RunTab
+from twotower.ui.runs_tab import RunChosen, RunsTab
+from twotower.ui.search_tab import SearchTab
+
+
+class TwoTowerApp(App[None]):
+    """Runs, one run, search, compare.
+
+    Args:
+        folders: where to look for runs; none means outputs/ and multirun/.
+        run: a run to open at once.
+    """
+
+    TITLE = "twotower"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("f1", "tab('runs-tab')", "Runs"),
+        ("f2", "tab('run-tab')", "Run"),
+        ("f3", "tab('search-tab')", "Search"),
+        ("f4", "tab('compare-tab')", "Compare"),
+        ("ctrl+q", "quit", "Quit"),
+    ]
+
+    def __init__(self, folders: Sequence[str] = (), run: Run | None = None) -> None:
+        super().__init__()
+        self.folders, self.first = tuple(folders), run
+
+    def compose(self) -> ComposeResult:
+        """Lays out the tabs."""
+        with TabbedContent(initial="runs-tab"):
+            with TabPane("Runs", id="runs-tab"):
+                yield RunsTab(self.folders)
+            with TabPane("Run", id="run-tab"):
+                yield RunTab()
+            with TabPane("Search", id="search-tab"):
+                yield SearchTab()
+            with TabPane("Compare", id="compare-tab"):
+                yield CompareTab()
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Opens the run that was asked for."""
+        if self.first is not None:
+            self.open(self.first)
+
+    def open(self, run: Run) -> None:
+        """Shows a run's page, and makes it the one that is searched."""
+        self.query_one(RunTab).show(run, self.query_one(RunsTab).runs)
+        self.action_tab("run-tab")
+
+    def search(self, folder: Path) -> None:
+        """Opens a run for searching."""
+        self.action_tab("search-tab")
+        self.query_one(SearchTab).open(folder)
+
+    def on_run_chosen(self, event: RunChosen) -> None:
+        """Does with a run what was asked for in the table."""
+        if event.action == "open":
+            self.open(event.run)
+        elif event.action == "search":
+            self.search(event.run.path)
+        elif self.query_one(CompareTab).mark(event.run, self.query_one(RunsTab).runs.metric()):
+            self.action_tab("compare-tab")
+        else:
+            self.notify(f"{event.run.name} is marked; mark another with c.")
+
+    def action_tab(self, name: str) -> None:
+        """Goes to a tab and puts the keys where one would type next."""
+        self.query_one(TabbedContent).active = name
+        place = {"runs-tab": "#runs", "run-tab": "RunTab", "search-tab": "#question", "compare-tab": "#queries"}[name]
+        self.query_one(place).focus()
+
+    @property
+    def table(self) -> DataTable[object]:
+        """The table of runs."""
+        return self.query_one("#runs", DataTable)
