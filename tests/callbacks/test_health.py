@@ -110,3 +110,51 @@ def test_a_loss_that_is_no_number_stops_before_the_weights(tiny_beir, tmp_path, 
 def test_patience_must_be_positive():
     with pytest.raises(UserError, match=r"callbacks\.health\.patience_steps=0"):
         Health(patience_steps=0)
+
+
+def spoil_after(monkeypatch, epoch: int) -> None:
+    """Makes a weight NaN after the last step of an epoch (1 is the first)."""
+    from twotower.model.module import TwoTowerModule
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        if self.trainer.is_last_batch and self.trainer.current_epoch + 1 == epoch:
+            with torch.no_grad():
+                self.model.query_tower.layers[0].weight[5] = float("nan")
+
+    monkeypatch.setattr(TwoTowerModule, "on_train_batch_end", on_train_batch_end)
+
+
+def test_weights_that_are_no_numbers_end_the_run_and_the_epoch_before_is_kept(tiny_beir, tmp_path, monkeypatch):
+    spoil_after(monkeypatch, 3)
+    record = run(tiny_beir, tmp_path / "run", "trainer.max_epochs=6", "optimizer.lr=0.01")
+    assert record["status"] == "collapsed"
+    assert "query_tower.layers.0.weight (1 of" in record["health"][0]
+    assert len(record["history"]) == 3
+    assert record["history"][2]["metrics"] == {}
+    assert record["best_epoch"] in (1, 2)
+    for name in ("last.ckpt", "best.ckpt"):
+        content = torch.load(tmp_path / "run" / "checkpoints" / name, weights_only=True)
+        assert content["epoch"] < 2
+        assert all(bool(torch.isfinite(tensor).all()) for tensor in content["state_dict"].values())
+
+
+def test_without_an_epoch_worth_keeping_nothing_is_exported(tiny_beir, tmp_path, monkeypatch):
+    spoil_after(monkeypatch, 1)
+    with pytest.raises(UserError, match="vectors are not finite"):
+        run(tiny_beir, tmp_path / "run", "trainer.max_epochs=3")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "smaller optimizer.lr" in record["error"]["message"]
+    assert not list((tmp_path / "run" / "checkpoints").glob("*.pt"))
+
+
+def test_a_training_state_with_nan_is_not_gone_on_from(tiny_beir, tmp_path):
+    from twotower.model.checkpoint import read_training_state
+
+    run(tiny_beir, tmp_path / "run", "trainer.max_epochs=1")
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["model.embedding.weight"][3, 2] = float("inf")
+    torch.save(content, path)
+    with pytest.raises(UserError, match=r"last\.ckpt holds weights that are not finite: model\.embedding\.weight \(1"):
+        read_training_state(path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from twotower.core.errors import UserError
 from twotower.evaluation import ranking as module
 from twotower.evaluation.ranking import rank_candidates, rank_full
 
@@ -101,8 +102,11 @@ def test_fewer_documents_than_k_and_no_queries(unit):
 def test_vectors_that_are_not_numbers_are_refused(unit):
     document_ND = unit(50)
     document_ND[17, 3] = np.nan
-    with pytest.raises(ValueError, match="document row 17 is not finite"):
+    with pytest.raises(UserError, match="document row 17 is not finite"):
         rank_full(unit(3), document_ND)
+    own = {"offsets": np.array([0, 1, 2, 3]), "candidates": np.array([16, 17, 18])}
+    with pytest.raises(UserError, match="document row 17 is not finite"):
+        rank_candidates(unit(3), document_ND, **own)
     with pytest.raises(ValueError, match="16 dimensions, document vectors 8"):
         rank_full(unit(3), unit(5, width=8))
 

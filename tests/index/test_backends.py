@@ -112,3 +112,21 @@ def test_ties_are_in_row_order(exact_backend, vectors, tmp_path):
     twins = np.repeat(vectors[:5], 4, axis=0)
     _, rows = build(exact_backend(), twins, tmp_path / "i").search(vectors[:5], 4)
     assert (rows == np.arange(20).reshape(5, 4)).all()
+
+
+def test_vectors_that_are_no_numbers_are_neither_built_nor_searched(backend, vectors, tmp_path):
+    index = build(backend(), vectors[:200], tmp_path / "good")
+    for value in (np.nan, np.inf):
+        query = np.ones((2, vectors.shape[1]), np.float32)
+        query[1, 3] = value
+        with pytest.raises(UserError, match=r"1 of 2 query vectors are not finite \(the first is row 1\)"):
+            index.search(query, 5)
+        with pytest.raises(UserError, match="1 of 1 query vectors are not finite"):
+            index.search(query[1], 5)
+        bad = vectors[:200].copy()
+        bad[17, 0] = value
+        other = backend()
+        index.publish()
+        with pytest.raises(UserError, match="Document vector 17 is not finite"):
+            build(other, bad, tmp_path / "bad")
+        other.discard()

@@ -60,6 +60,10 @@ class Evaluate(RunCallback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates the epoch if it is one to evaluate."""
+        assert isinstance(pl_module, TwoTowerModule)
+        if fault := pl_module.diverged():
+            self._stop_diverged(trainer, fault)
+            return
         last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         if (trainer.current_epoch + 1) % self.every_n_epochs and not last:
             return
@@ -71,6 +75,12 @@ class Evaluate(RunCallback):
             {f"eval_{name}": torch.tensor(value, dtype=torch.float64) for name, value in flat.items()},
             rank_zero_only=True,
         )
+
+    def _stop_diverged(self, trainer: pl.Trainer, fault: str) -> None:
+        """Ends training; the best epoch so far, if there is one, is what gets evaluated and exported."""
+        logger.warning("Unhealthy: %s. Training ends; try a smaller optimizer.lr.", fault)
+        self.context.unhealthy.append(fault)
+        trainer.should_stop = True
 
     def _vectors(self, pl_module: pl.LightningModule, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert isinstance(pl_module, TwoTowerModule)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from twotower.core.errors import UserError
 from twotower.kernels.linear import pack, product
 
 
@@ -52,14 +53,14 @@ class Vectors:
         """Returns the Euclidean length of every row, float32 [rows] on the CPU.
 
         Raises:
-            ValueError: when a vector holds NaN or an infinity, naming the first such row.
+            UserError: when a vector holds NaN or an infinity, naming the first such row.
         """
         if self._lengths is None:
             parts = [self.block(at, at + 65536).norm(dim=1).cpu() for at in range(0, len(self), 65536)]
             self._lengths = torch.cat(parts) if parts else torch.zeros(0)
             bad = torch.nonzero(~torch.isfinite(self._lengths))
             if len(bad):
-                raise ValueError(f"The vector of {self.name} row {int(bad[0])} is not finite ({len(bad)} such rows).")
+                raise UserError(f"The vector of {self.name} row {int(bad[0])} is not finite ({len(bad)} such rows).")
         return self._lengths
 
     def _tensor(self, values: np.ndarray | Tensor) -> Tensor:
@@ -84,9 +85,8 @@ def nominate(
         (float32 scores [Q, W], int64 rows [Q, W]) on the CPU. Equal scores come in any order.
 
     Raises:
-        ValueError: when a vector is not finite.
+        UserError: when a vector is not finite.
     """
-    queries.lengths(), documents.lengths()  # NaN would quietly win or lose every comparison below
     across, along = _block_shape(queries, width, chunk, max_memory)
     scores_QW = torch.full((len(queries), width), -torch.inf)
     rows_QW = torch.full((len(queries), width), -1)

@@ -141,6 +141,7 @@ def _check(queries: Vectors, documents: Vectors, k: int) -> None:
         raise ValueError(f"Query vectors have {queries.width} dimensions, document vectors {documents.width}.")
     if k < 1:
         raise ValueError(f"k={k}: a ranking needs at least one rank.")
+    queries.lengths(), documents.lengths()  # NaN would quietly win or lose every comparison
 
 
 def _rescore(queries: Vectors, documents: Vectors, rows_QW: Tensor, place: Tensor, max_memory: int) -> Tensor:

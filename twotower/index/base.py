@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from twotower.core.errors import UserError
+from twotower.core.finite import check_vectors
 from twotower.index.vectors import Progress, Vectors, normalise
 
 
@@ -105,7 +106,7 @@ class Index(ABC):
             there is no further hit.
 
         Raises:
-            UserError: for a k below 1 or vectors of another width.
+            UserError: for a k below 1, or vectors of another width or that are not finite.
         """
         if k < 1:
             raise UserError(f"k={k}: ask for at least 1 document.")
@@ -117,7 +118,9 @@ class Index(ABC):
                 f"The query vector has {query_QD.shape[1]} dimensions, the index {self.name} {self.dim}; "
                 "it belongs to another model."
             )
-        scores_QK, rows_QK = self._search(normalise(query_QD), min(k, self.count))
+        unit_QD = normalise(query_QD)
+        check_vectors(unit_QD, "query")
+        scores_QK, rows_QK = self._search(unit_QD, min(k, self.count))
         short = k - scores_QK.shape[1]
         if short > 0:
             scores_QK = np.pad(scores_QK, ((0, 0), (0, short)), constant_values=-np.inf)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from twotower.core.errors import UserError
+from twotower.core.finite import all_finite
 from twotower.index.resume import note_rows, rows_done
 
 log = logging.getLogger(__name__)
@@ -75,15 +76,19 @@ class Shards:
 
 
 def normalise(vectors_BD: np.ndarray) -> np.ndarray:
-    """Returns float32 rows of length 1; a row of zeros stays zeros, so its similarity to everything is 0."""
-    if len(vectors_BD) == 1:  # a query: what counts for one row is how many steps there are
-        row_D = np.asarray(vectors_BD[0], dtype=np.float32)
-        wide_D = row_D.astype(np.float64)
-        return (row_D / np.float32(float(wide_D @ wide_D) ** 0.5 or 1.0))[None]
-    rows_BD = np.array(vectors_BD, dtype=np.float32, order="C", copy=True)
-    norms_B1 = np.sqrt(np.einsum("bd,bd->b", rows_BD, rows_BD, dtype=np.float64))[:, None]
-    rows_BD /= np.where(norms_B1 > 0, norms_B1, 1.0).astype(np.float32)
-    return rows_BD
+    """Returns float32 rows of length 1; a row of zeros stays zeros, so its similarity to everything is 0.
+
+    A row that is not finite keeps NaN in it, for `blocks`, `take` and `Index.search` to refuse.
+    """
+    with np.errstate(invalid="ignore"):
+        if len(vectors_BD) == 1:  # a query: what counts for one row is how many steps there are
+            row_D = np.asarray(vectors_BD[0], dtype=np.float32)
+            wide_D = row_D.astype(np.float64)
+            return (row_D / np.float32(float(wide_D @ wide_D) ** 0.5 or 1.0))[None]
+        rows_BD = np.array(vectors_BD, dtype=np.float32, order="C", copy=True)
+        norms_B1 = np.sqrt(np.einsum("bd,bd->b", rows_BD, rows_BD, dtype=np.float64))[:, None]
+        rows_BD /= np.where(norms_B1 > 0, norms_B1, 1.0).astype(np.float32)
+        return rows_BD
 
 
 def blocks(vectors: Vectors, *, rows: int | None = None, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
@@ -96,23 +101,34 @@ def blocks(vectors: Vectors, *, rows: int | None = None, start: int = 0) -> Iter
     rows = rows or max(1, BLOCK_BYTES // (4 * max(1, dim)))
     for first in range(start, count, rows):
         block_BD = normalise(vectors[first : first + rows])
-        bad = ~np.isfinite(block_BD).all(axis=1)
-        if bad.any():
-            row = first + int(bad.argmax())
-            raise UserError(f"Document vector {row} is not finite; the model diverged, so no index is written.")
+        _refuse_broken(block_BD, np.arange(first, first + len(block_BD)))
         yield first, block_BD
 
 
+def _refuse_broken(block_BD: np.ndarray, rows_B: np.ndarray) -> None:
+    if not all_finite(block_BD):
+        row = rows_B[int((~np.isfinite(block_BD).all(axis=1)).argmax())]
+        raise UserError(f"Document vector {row} is not finite; the model diverged, so no index is written.")
+
+
 def take(vectors: Vectors, rows_B: np.ndarray) -> np.ndarray:
-    """Returns the normalised float32 vectors at some rows [B, D], in that order, reading only those rows."""
+    """Returns the normalised float32 vectors at some rows [B, D], in that order, reading only those rows.
+
+    Raises:
+        UserError: for a vector that is not finite, naming its row.
+    """
     if isinstance(vectors, np.ndarray):
-        return normalise(vectors[rows_B])
+        unit_BD = normalise(vectors[rows_B])
+        _refuse_broken(unit_BD, rows_B)
+        return unit_BD
     order = np.argsort(rows_B, kind="stable")
     out_BD = np.empty((len(rows_B), vectors.shape[1]), np.float32)
     for position in order:
         row = int(rows_B[position])
         out_BD[position] = np.asarray(vectors[row : row + 1])[0]
-    return normalise(out_BD)
+    unit_BD = normalise(out_BD)
+    _refuse_broken(unit_BD, rows_B)
+    return unit_BD
 
 
 def sample_rows(count: int, size: int, seed: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file, write_bytes
+from twotower.core.finite import check_weights
 from twotower.model.plain import find_checkpoint as find_checkpoint
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer
@@ -116,8 +117,12 @@ def save(
         epoch: the epoch the weights are from.
         eval_results: the final evaluation.
         wandb_run_id: the W&B run, if any.
+
+    Raises:
+        UserError: for weights that are not finite; nothing is written then.
     """
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    check_weights(state, "The model to export")
     content = {
         "model_state_dict": state,
         "embedding_matrix": state["embedding.weight"],
@@ -166,12 +171,13 @@ def read_training_state(path: Path) -> dict[str, Any]:
     """Reads a Lightning checkpoint to go on from, without running any code in it.
 
     Raises:
-        UserError: when it is missing, cut short, holds more than plain data, or is no training state.
+        UserError: when it is missing, cut short, holds more than plain data, is no training state, or is not finite.
     """
     content = _load(path)
     for key in ("pytorch-lightning_version", "state_dict", "optimizer_states", "epoch"):
         if not isinstance(content, dict) or key not in content:
             raise UserError(f"ckpt_path={path} holds no training state to go on from (it lacks {key}).")
+    check_weights(content["state_dict"], f"ckpt_path={path}")
     return content
 
 
@@ -200,7 +206,7 @@ def load(path: str | Path) -> Checkpoint:
     """Loads an exported model, ready to encode text.
 
     Raises:
-        UserError: as `read`, or when config and weights don't fit together.
+        UserError: as `read`, when config and weights don't fit together, or weights are not finite.
     """
     path = Path(path)
     content = read(path)
@@ -208,6 +214,7 @@ def load(path: str | Path) -> Checkpoint:
         config = content["training_stats"]["config"]["resolved"]
         model = TwoTower(**content["model_config"])
         model.load_state_dict(content["model_state_dict"])
+        check_weights(content["model_state_dict"], str(path))
         tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
     except (RuntimeError, KeyError, TypeError) as error:
         raise UserError(

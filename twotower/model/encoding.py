@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from twotower.core.finite import check_vectors
 from twotower.core.validators import check_choice, check_count
 from twotower.model.mlp import MlpTower
 from twotower.model.rnn import RecurrentTower
@@ -50,7 +51,7 @@ def encode(
         Unit vectors float32 [N, D] in the order of `rows`.
 
     Raises:
-        UserError: for an unknown side or a batch size below 1.
+        UserError: for an unknown side, a batch size below 1, or a model whose vectors are not finite.
     """
     check_choice("side", side, SIDES)
     tower = getattr(model, f"{side}_tower")
@@ -75,6 +76,7 @@ def encode(
                     progress(len(part_B))
     finally:
         model.train(training)
+    check_vectors(vectors_ND, side)
     return vectors_ND
 
 

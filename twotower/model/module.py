@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from twotower.config.instantiate import instantiate
+from twotower.core.finite import broken_tensors
 from twotower.kernels.distributed import gather_documents, gather_rows
 from twotower.model.gradcache import encode_in_chunks
 from twotower.model.two_tower import TwoTower
@@ -78,6 +79,11 @@ class TwoTowerModule(pl.LightningModule):
         means = {f"train_{name}": float(value) / steps for name, value in self.epoch_sums.items()}
         means["learning_rate"] = self.epoch_rate
         return means
+
+    def diverged(self) -> str | None:
+        """Says which weights are no numbers any more, or None; such weights are neither evaluated nor kept."""
+        broken = broken_tensors(dict(self.model.named_parameters()))
+        return f"weights became NaN or infinite in training: {', '.join(broken[:3])}" if broken else None
 
     def configure_optimizers(self) -> Any:
         """Builds the optimizer, with a group of its own for the embedding table, and the schedule."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from twotower.core.errors import UserError
+from twotower.core.finite import check_weights
 from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
 from twotower.model.mlp import WORD_POOLINGS, MlpTower
 from twotower.model.pooling import POOLINGS, normalise
@@ -79,7 +80,7 @@ class TwoTower(nn.Module):
         """Copies word vectors [V, E] into the table.
 
         Raises:
-            UserError: when their shape is not the table's.
+            UserError: when their shape is not the table's, or they are not finite.
         """
         vectors_VE = torch.as_tensor(matrix)
         if vectors_VE.shape != self.embedding.weight.shape:
@@ -87,6 +88,7 @@ class TwoTower(nn.Module):
             raise UserError(
                 f"Word vectors of shape {tuple(vectors_VE.shape)} do not fit the model's {expected} (embedding.dim)."
             )
+        check_weights({"embedding": vectors_VE}, "The word vectors to start from")
         with torch.no_grad():
             self.embedding.weight.copy_(vectors_VE)
 
@@ -98,11 +100,11 @@ class TwoTower(nn.Module):
                 tower.set_word_weights(weights)
 
     def encode_queries(self, batch: TokenBatch) -> Tensor:
-        """Returns the queries' unit vectors [B, D]; finite for every text, empty ones too."""
+        """Returns the queries' unit vectors [B, D]; finite for every text, empty ones too, if the weights are."""
         return normalise(_full(self.query_tower(self.embedding, batch.ids_T, batch.offsets_B1)))
 
     def encode_documents(self, batch: TokenBatch) -> Tensor:
-        """Returns the documents' unit vectors [B, D]; finite for every text, empty ones too."""
+        """Returns the documents' unit vectors [B, D]; finite for every text, empty ones too, if the weights are."""
         return normalise(_full(self.document_tower(self.embedding, batch.ids_T, batch.offsets_B1)))
 
 

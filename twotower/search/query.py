@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twotower.core.errors import UserError
 from twotower.core.files import sha256_file
+from twotower.core.finite import check_weights
 from twotower.model.plain import read_plain
 from twotower.text.tokenizer import Tokenizer
 
@@ -135,11 +137,14 @@ def _open_mlp(path: Path, content: Mapping[str, Any]) -> QueryModel | None:
         model, config = content["model_config"], content["training_stats"]["config"]["resolved"]
         if model.get("query_tower", "mlp") != "mlp":
             return None
+        check_weights(content["model_state_dict"], str(path))
         encode = MlpQuery(content["model_state_dict"], count_power=float(model.get("count_power", 0.5)))
         tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
         longest = int(config["data"]["max_query_length"])
         if tokenizer.size != len(content["model_state_dict"]["embedding.weight"]):
             return None
+    except UserError:
+        raise
     except (KeyError, TypeError, ValueError):
         return None  # torch's way tells what is wrong
     return QueryModel(path=path, sha256=sha256_file(path), tokenizer=tokenizer, max_query_length=longest, encode=encode)
