@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from twotower.config.instantiate import check_targets, plain
+from twotower.config.instantiate import plain
+from twotower.config.trust import admit
 from twotower.model.two_tower import check_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +33,7 @@ def test_there_are_some():
 def test_it_composes_into_a_whole_config(name):
     with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
         config = plain(compose("train", overrides=[f"experiment={name}", "data.path=there", "paths.run=here"]))
-    check_targets(config)
+    admit(config, source="conf")
     check_model(config["model"])
     assert config["trainer"]["max_epochs"] >= 2
 

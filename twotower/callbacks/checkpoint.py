@@ -54,6 +54,21 @@ class Checkpoint(ModelCheckpoint):
         self._written: str | None = None
         self.watch = Stopwatch()
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over which file is best, where it lies in this run's folder: a former best is removed for a better one.
+
+        A checkpoint from elsewhere may name any file.
+        """
+        folder = Path(str(self.dirpath)).resolve()
+        named = [
+            state_dict.get("best_model_path"),
+            state_dict.get("last_model_path"),
+            state_dict.get("kth_best_model_path"),
+        ]
+        named += list(state_dict.get("best_k_models") or ())
+        if all(not path or Path(str(path)).resolve().parent == folder for path in named):
+            super().load_state_dict(state_dict)
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Points the checkpoints at the run folder."""
         self.dirpath = str(Path(trainer.default_root_dir) / "checkpoints")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twotower.cli.options import trust_option
+
 if TYPE_CHECKING:
     from twotower.model.checkpoint import Checkpoint
     from twotower.model.shards import Plan
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--devices", default=1, show_default=True, help="Processes on this machine (GPUs, where there are any).")
 @click.option("--ray", "ray", metavar="ADDRESS", help="Ray cluster for --devices tasks: auto, HOST:PORT, or local.")
 @click.option("--nodes", default=1, show_default=True, help="Machines, each started with the same command (NODE_RANK).")
+@trust_option
 def command(
     source: Path,
     run: str | None,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twotower.cli.options import trust_option
+
 if TYPE_CHECKING:
     from twotower.data.collection import Collection
     from twotower.evaluation.results import Evaluation
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--trec-run", metavar="FILE", type=click.Path(path_type=Path), help="Write the ranking as a TREC run file."
 )
+@trust_option
 def command(run: str | None, data: Path | None, split: str | None, as_json: bool, trec_run: Path | None) -> None:
     """Evaluate a trained model: every metric with its interval, beside chance, BM25 and the untrained model.
 
@@ -82,10 +85,15 @@ def _collection(checkpoint: Checkpoint, data: Path | None) -> Collection:
 
         return load(path=data)
     from twotower.config.instantiate import instantiate
+    from twotower.config.trust import UntrustedError, admit
     from twotower.core.errors import UserError
 
     try:
-        return instantiate(checkpoint.config["data"]["source"])
+        source = checkpoint.config["data"]["source"]
+        admit(source, source=checkpoint.path, place="data.source")
+        return instantiate(source)
+    except UntrustedError:
+        raise
     except UserError as error:
         raise UserError(f"The run's own data can't be read: {error} Give --data DIR to evaluate on another.") from error
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from twotower.cli.options import trust_option
+
 
 @click.command(name="index")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -13,6 +15,7 @@ import click
 @click.option("--index", "names", metavar="NAME[,NAME...]", multiple=True, default=("faiss_flat",), show_default=True,
               help="Choices of conf/index.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the manifests as JSON.")
+@trust_option
 def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...], as_json: bool) -> None:
     """Build indexes for an earlier run: its documents are encoded again with its exported model.
 

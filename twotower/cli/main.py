@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import sys
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from twotower.core.files import CLOSED_TO_US, NO_ROOM
 from twotower.core.format import visible
 from twotower.kernels.threads import let_threads_wait
 
-NO_COMMANDS = ("__init__", "main", "train", "sweep_job")
-"""Files here that are no command of `twotower`: how `train.py` starts, and a job of a sweep."""
+NO_COMMANDS = ("__init__", "main", "options", "train", "sweep_job")
+"""Files here that are no command of `twotower`: how `train.py` starts, shared options, and a job of a sweep."""
 
 
 class _Lazy(click.Group):
@@ -49,7 +50,7 @@ def main() -> None:
     try:
         sys.exit(cli(prog_name="twotower", standalone_mode=False) or 0)
     except UserError as error:
-        click.secho(f"twotower: {visible(str(error))}", fg="red", err=True)
+        click.secho(f"twotower: {visible(_with_way_out(error))}", fg="red", err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)
@@ -67,6 +68,12 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Stopped.", err=True)
         sys.exit(130)
+
+
+def _with_way_out(error: UserError) -> str:
+    """Returns the message; where a part is not trusted, with the command that trusts it."""
+    package = getattr(error, "package", "")
+    return f"{error} Here: {shlex.join(['twotower', *sys.argv[1:], '--trust', package])}" if package else str(error)
 
 
 if __name__ == "__main__":

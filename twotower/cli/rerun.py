@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twotower.cli.options import trust_option
 from twotower.kernels.threads import set_aside
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     help="Train even if data or vocabulary changed, or the old model is damaged.",
 )
 @click.option("--check", is_flag=True, help="Only check data and vocabulary; train nothing.")
+@trust_option
 def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> int:
     """Repeat RUN (folder, run name, config hash, or an exported .pt file) with its config, seed and data.
 

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from twotower.cli.options import trust_option
+
 
 @click.command(name="search")
 @click.argument("query", nargs=-1)
@@ -16,6 +18,7 @@ import click
 @click.option("--web", is_flag=True, help="Serve a search page instead.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the page listens on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port of the page.")
+@trust_option
 def command(
     query: tuple[str, ...], run: str | None, index: str | None, k: int, as_json: bool, web: bool, host: str, port: int
 ) -> None:

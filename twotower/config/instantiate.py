@@ -1,7 +1,11 @@
-"""From a composed config to plain data, a hash and objects; the only place that turns `_target_` into code."""
+"""From a composed config to plain data, a hash and objects; the only place that turns `_target_` into code.
+
+Whose config it is decides what it may name: see `twotower.config.trust`, which judges configs out of files beforehand.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,19 +13,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from twotower.core.cache import content_key
 from twotower.core.errors import UserError
-
-ALLOWED_TARGETS = (
-    "twotower.callbacks.",
-    "twotower.data.",
-    "twotower.index.",
-    "twotower.loss.",
-    "twotower.optimizer.",
-    "torch.optim.",
-    "pytorch_lightning.callbacks.",
-    "pytorch_lightning.loggers.",
-    "pytorch_lightning.Trainer",
-)
-"""What a `_target_` may name: anything defined below these prefixes. A config from elsewhere can call nothing else."""
 
 NOT_IN_HASH = ("run_name", "ckpt_path", "logger", "sweep", "paths", "tags", "print_config")
 """Top-level keys that say where and how a run is watched, not what it computes."""
@@ -50,15 +41,21 @@ def config_hash(config: Mapping[str, Any]) -> str:
     return content_key({key: value for key, value in config.items() if key not in NOT_IN_HASH})[:16]
 
 
+HARMLESS = ("collections", "datetime", "decimal", "fractions", "pathlib")
+"""Modules of Python's own whose classes hold values, as settings of a part may be."""
+
+
 def instantiate(config: Mapping[str, Any], **kwargs: Any) -> Any:
-    """Builds what a config's `_target_` names, after checking every target in it against the allow-list.
+    """Builds what a composed config's `_target_` names: any class or function of an installed or importable package.
+
+    A config out of a file passes `twotower.config.trust.admit` first.
 
     Args:
         config: plain data or a DictConfig with `_target_`; nested targets are built too.
         **kwargs: further arguments, which win over the config's own.
 
     Raises:
-        UserError: for a target outside `ALLOWED_TARGETS`, or a constructor that refuses its arguments.
+        UserError: for a target that can't be found or is no part, or a constructor that refuses its arguments.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate as hydra_instantiate
@@ -79,14 +76,10 @@ def instantiate(config: Mapping[str, Any], **kwargs: Any) -> Any:
 
 
 def check_targets(data: Any, key: str = "") -> None:
-    """Raises UserError if any `_target_` in nested plain data lies outside the allow-list.
-
-    A name that an allowed module merely imports (`twotower.data.beir.os.system`) is refused as well: what counts is
-    where a class or function is defined.
-    """
+    """Raises UserError if any `_target_` in nested plain data can't be found, or is one of Python's own functions."""
     if isinstance(data, Mapping):
         if "_target_" in data:
-            _check_target(str(data["_target_"]), key or "config")
+            locate(data["_target_"], key)
         for name, value in data.items():
             check_targets(value, f"{key}.{name}" if key else str(name))
     elif isinstance(data, (list, tuple)):
@@ -94,19 +87,31 @@ def check_targets(data: Any, key: str = "") -> None:
             check_targets(value, f"{key}[{number}]")
 
 
-def _check_target(target: str, key: str) -> None:
+def locate(target: Any, key: str = "") -> Any:
+    """Imports what a `_target_` names.
+
+    What counts is where it is defined, not through which module it is reached: `mine.os.system` is Python's own.
+
+    Args:
+        target: a dotted name.
+        key: where it stands in the config, for messages.
+
+    Raises:
+        UserError: when it can't be found or imported, can't be called, or belongs to Python's standard library.
+    """
     from hydra.utils import get_object
 
-    if any(target == item or (item.endswith(".") and target.startswith(item)) for item in ALLOWED_TARGETS):
-        try:
-            found = get_object(target)
-        except (ImportError, AttributeError) as error:
-            raise UserError(
-                f"{key}._target_={target} can't be found: {' '.join(str(error.__cause__ or error).split())}"
-            ) from error
-        homes = tuple(item if item.endswith(".") else item.lower() for item in ALLOWED_TARGETS)
-        if f"{getattr(found, '__module__', '')}.".startswith(homes) and callable(found):
-            return
-    raise UserError(
-        f"{key}._target_={target} is not allowed; a target is defined below one of: {', '.join(ALLOWED_TARGETS)}."
-    )
+    name = f"{key}._target_" if key else "_target_"
+    told = f"{name}={str(target)[:200]}"
+    if not isinstance(target, str) or not all(part.isidentifier() for part in target.split(".")):
+        raise UserError(f"{told} is not the dotted name of a class, such as mypackage.loss.Sigmoid.")
+    try:
+        part = get_object(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{told} can't be found: {' '.join(str(error.__cause__ or error).split())}") from error
+    home = str(getattr(part, "__module__", None) or "").partition(".")[0]
+    if not callable(part):
+        raise UserError(f"{told} is a {type(part).__name__}, nothing that can be built.")
+    if not home or (home in sys.stdlib_module_names and not (home in HARMLESS and isinstance(part, type))):
+        raise UserError(f"{told} is not allowed: it is Python's own; a part comes from a package.")
+    return part

@@ -59,6 +59,11 @@ def vary(
     return changed, chosen
 
 
+def composed_keys(overrides: Sequence[str]) -> list[str]:
+    """Returns the dotted keys, groups among them, that overrides set: what stands there is the user's own choice."""
+    return [_parse(text).key_or_group for text in overrides]
+
+
 def relocated(value: Any, old: str | None, new: str) -> Any:
     """Returns nested plain data in which every path in the folder `old` lies in `new` instead."""
     if isinstance(value, Mapping):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from twotower.config.instantiate import instantiate, plain
+from twotower.config.trust import admit
 from twotower.core.errors import UserError, nearest
 from twotower.core.files import atomic_path
 from twotower.index import manifest
@@ -50,6 +51,10 @@ def make_indexes(index_config: Mapping[str, Any] | None) -> dict[str, Index]:
     for name, settings in (plain(index_config) or {}).items():
         if not isinstance(settings, Mapping) or "_target_" not in settings:
             raise UserError(f"index.{name} is not an index: choose from conf/index, as in index=[faiss_flat,redis].")
+        if Path(str(name)).name != str(name) or str(name).startswith("."):
+            raise UserError(
+                f"index.{name}: the name of an index is the name of its folder, without '/' or a dot first."
+            )
         _known_settings(name, settings)
         made[str(name)] = instantiate(settings, name=str(name))
     return made
@@ -220,6 +225,7 @@ def open_index(folder: Path, identity: Mapping[str, Any]) -> tuple[Index, dict[s
     """
     facts = manifest.read(folder)
     manifest.verify(folder, facts, identity)
+    admit(facts["config"], source=folder / manifest.FILE, place=f"index.{facts['name']}")
     index = make_indexes({facts["name"]: facts["config"]})[facts["name"]]
     index.load(folder)
     if index.count != facts["count"] or index.dim != facts["dim"]:

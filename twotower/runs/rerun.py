@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from twotower.config.overrides import flat_keys, relocated, vary
+from twotower.config.overrides import composed_keys, flat_keys, relocated, vary
+from twotower.config.trust import admit
 from twotower.core.errors import UserError
 from twotower.core.files import write_text
 from twotower.core.secrets import MASK
@@ -107,8 +108,11 @@ def new_config(recorded: Recorded, overrides: list[str], run_dir: Path) -> tuple
     """Returns (config, choices) of the new run: the recorded ones with the overrides, in a folder of its own.
 
     Raises:
-        UserError: for a bad override, or a password the record only has masked.
+        UserError: for a bad override, a password the record only has masked, or a recorded part that is neither ours
+            nor trusted nor replaced by an override.
     """
+    composed = composed_keys(overrides)
+    admit(recorded.config, source=recorded.source, composed=composed)
     old = (recorded.config.get("paths") or {}).get("run")
     config, choices = vary(recorded.config, recorded.choices, overrides)
     config = relocated(config, old, str(run_dir))
@@ -116,6 +120,7 @@ def new_config(recorded: Recorded, overrides: list[str], run_dir: Path) -> tuple
     config["ckpt_path"] = None
     if config.get("sweep"):
         config["sweep"] = {**config["sweep"], "name": None}
+    admit(config, source=recorded.source, composed=composed, run_dir=run_dir)
     for key in flat_keys(config):
         value = _at(config, key)
         if isinstance(value, str) and MASK in value:

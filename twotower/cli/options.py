@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def _trust(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+    from twotower.config.trust import trust
+
+    if value:
+        trust([name for text in value for name in text.split(",")])
+
+
+def trust_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--trust PACKAGE`: parts of that package may be built although a file names them."""
+    return click.option(
+        "--trust",
+        metavar="PACKAGE",
+        multiple=True,
+        expose_value=False,
+        callback=_trust,
+        help="Build parts of this package where the run's files name them (also TWOTOWER_TRUST=PACKAGE).",
+    )(command)
