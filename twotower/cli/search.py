@@ -15,7 +15,7 @@ from twotower.cli.options import trust_option
 @click.option("--index", "index", metavar="NAME", help="Which of the run's indexes (default: the one of best recall).")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--web", is_flag=True, help="Serve a search page instead.")
+@click.option("--web", is_flag=True, help="Serve the web app instead: search, documents, runs.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the page listens on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port of the page.")
 @trust_option
@@ -48,11 +48,9 @@ def command(
     if as_json:
         click.echo(json.dumps({"run": str(folder), **engine.search(text, k).to_dict()}, ensure_ascii=False, indent=2))
     elif web:
-        from twotower.search.web import serve
+        from twotower.web.serve import serve
 
-        serve(
-            engine, host=host, port=port, title=folder.name, started=lambda url: notes.print(f"[bold]{url}[/]  {about}")
-        )
+        serve(engine, folder, host=host, port=port, started=lambda url: notes.print(f"[bold]{url}[/]  {about}"))
     elif query:
         notes.print(f"[dim]{folder}: {about}[/]", highlight=False)
         console.print(render(engine.search(text, k), engine.model.tokenizer.token_spans, width=console.width))

@@ -1,0 +1,49 @@
+import importlib.util
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+EXACT = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu"}}
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """A small finished run with an exact index, and a second one beside it."""
+    name = "small_run"
+    if name not in sys.modules:
+        path = Path(__file__).parents[1] / "search" / "small_run.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    small = sys.modules[name]
+    folder = tmp_path_factory.mktemp("web")
+    small.make_run(folder / "outputs" / "other", small.collection(), EXACT, seed=1)
+    return small.make_run(folder / "outputs" / "small", small.collection(), EXACT)
+
+
+@pytest.fixture(scope="session")
+def web_engine(run_folder):
+    from twotower.search.engine import SearchEngine
+
+    return SearchEngine.open(run_folder)
+
+
+@pytest.fixture(scope="session")
+def site(run_folder, web_engine):
+    """The address of a real server over the two runs."""
+    import uvicorn
+
+    from twotower.web.app import make_app
+    from twotower.web.library import Library
+    from twotower.web.serve import listen
+
+    opened = listen("127.0.0.1", 0)
+    library = Library(run_folder, web_engine, [str(run_folder.parent)])
+    server = uvicorn.Server(uvicorn.Config(make_app(library), log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{opened.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)

@@ -1,0 +1,190 @@
+"""The web app over a real connection: what pages hold, what is refused, and that texts stay texts."""
+
+import json
+import shutil
+import socket
+import urllib.error
+import urllib.request
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from twotower.core.errors import UserError
+from twotower.web.guards import Rate
+from twotower.web.serve import listen
+
+OLD = Path(__file__).resolve().parents[1] / "old_run"
+
+
+def get(site, path, method="GET", **headers):
+    request = urllib.request.Request(site + path, headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.marked, self._in_mark = [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._in_mark = tag == "mark"
+
+    def handle_endtag(self, tag):
+        self._in_mark = False
+
+    def handle_data(self, data):
+        if self._in_mark:
+            self.marked.append(data.lower())
+
+    def named(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def test_home_says_what_this_is(site):
+    status, headers, body = get(site, "/")
+    assert status == 200
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "45</strong> documents" in body
+    assert "How to read a hit" in body
+    assert not Tags(body).named("li")
+
+
+def test_a_search_shows_hits_with_marks_timings_and_scale(site):
+    _, _, body = get(site, "/search?q=invert+a+square+matrix&k=4")
+    page = Tags(body)
+    assert len(page.named("li")) == 4
+    assert {"invert", "square", "matrix"} <= set(page.marked)
+    assert "A random document scores" in body
+    for stage in ("tokenise", "encode", "search", "fetch"):
+        assert stage in body
+
+
+def test_two_runs_stand_side_by_side_with_moved_ranks(site, run_folder):
+    key = "/".join(run_folder.parent.joinpath("other").resolve().parts[-3:])
+    _, _, body = get(site, f"/search?q=sort+a+list&k=5&beside={quote(key, safe='')}")
+    assert len(Tags(body).named("li")) == 10
+    assert "there</span>" in body or "only here" in body
+
+
+def test_what_documents_and_queries_hold_is_only_text(site):
+    _, headers, body = get(site, "/search?q=%3Cscript%3Ealert(1)%3C/script%3E+%22+escaping+quotes+text")
+    assert [item.get("src") for item in Tags(body).named("script")] == ["/static/keys.js"]
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    _, _, body = get(site, "/document?id=script&q=quotes")
+    assert [item.get("src") for item in Tags(body).named("script")] == ["/static/keys.js"]
+    assert "&lt;script&gt;" in body
+
+
+def test_a_document_has_its_own_page_with_neighbours(site):
+    status, _, body = get(site, f"/document?id={quote('umlaut/ä ö')}&q=datei")
+    assert status == 200
+    assert "datei" in Tags(body).marked
+    assert "More like this" in body
+    assert get(site, "/document?id=none-such")[0] == 400
+
+
+def test_every_address_is_on_this_server(site):
+    for path in ("/", "/search?q=matrix", "/runs", "/run", "/docs"):
+        page = Tags(get(site, path)[2])
+        places = [item.get("src") or item.get("href") or item.get("action") for _, item in page.tags]
+        assert all(place.startswith("/") for place in places if place), path
+
+
+def test_api_gives_what_the_engine_gives(site, web_engine):
+    status, headers, body = get(site, "/api/search?q=sort+a+list&k=3")
+    answer = json.loads(body)
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    expected = web_engine.search("sort a list", 3).to_dict()
+    assert [hit["doc_id"] for hit in answer["hits"]] == [hit["doc_id"] for hit in expected["hits"]]
+    assert set(answer) == set(expected)
+    assert {item["name"] for item in json.loads(get(site, "/api/runs")[2])} == {"small", "other"}
+    paths = json.loads(get(site, "/openapi.json")[2])["paths"]
+    assert {"/api/search", "/api/document", "/api/runs", "/healthz"} <= set(paths)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/search", "/api/search?q=", "/api/search?q=x&k=0", "/api/search?q=x&k=-1", "/api/search?q=x&k=1e9",
+     "/api/search?q=x&k=0000000019999999", "/api/search?q=x&k=99999999999999999999", "/api/search?q=x&k=²",
+     "/api/search?q=" + "x" * 10_001, "/api/search?q=x&run=../../etc", "/api/document?id=%00"],
+)  # fmt: skip
+def test_bad_requests_are_answered_as_such(site, path):
+    status, _, body = get(site, quote(path, safe="/?=&-%"))
+    assert status == 400
+    assert json.loads(body)["error"]
+
+
+def test_unknown_addresses_are_404_and_say_what_there_is(site):
+    status, _, body = get(site, "/../../etc/passwd")
+    assert status == 404
+    assert "/search" in body
+    assert get(site, "/static/../app.py")[0] == 404
+
+
+def test_health_head_and_favicon(site):
+    assert json.loads(get(site, "/healthz")[2])["status"] == "ok"
+    for path in ("/", "/search?q=matrix", "/healthz", "/favicon.ico"):
+        status, headers, body = get(site, path, method="HEAD")
+        assert (status, body) == (200, "")
+        assert int(headers["Content-Length"]) > 0
+
+
+def test_other_host_names_are_refused(site):
+    """A page elsewhere could otherwise point its own name at 127.0.0.1 and read the answers."""
+    assert get(site, "/", Host="evil.example")[0] == 403
+    assert get(site, "/", Host=f"localhost:{site.rpartition(':')[2]}")[0] == 200
+
+
+@pytest.mark.parametrize("request_line", [b"GET http://[::1 HTTP/1.1", b"GET", b"\x00\xff", b"GET / HTTP/1.1\r\nHost"])
+def test_malformed_requests_and_aborted_clients_leave_the_server_answering(site, request_line, capfd):
+    with socket.create_connection(("127.0.0.1", int(site.rpartition(":")[2])), timeout=5) as client:
+        client.sendall(request_line + b"\r\n\r\n")
+    assert get(site, "/healthz")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_one_address_cannot_ask_without_end():
+    now = [0.0]
+    rate = Rate(2.0, 3.0, clock=lambda: now[0])
+    assert [rate.allows("a") for _ in range(4)] == [True, True, True, False]
+    assert rate.allows("b")
+    now[0] = 1.0
+    assert [rate.allows("a") for _ in range(3)] == [True, True, False]
+
+
+def test_a_port_in_use_is_named():
+    with listen("127.0.0.1", 0) as opened, pytest.raises(UserError, match="Cannot listen on"):
+        listen("127.0.0.1", opened.getsockname()[1])
+
+
+def test_real_runs_have_pages_with_levels_curves_examples_and_a_comparison(tmp_path):
+    from starlette.testclient import TestClient
+
+    from twotower.search.engine import SearchEngine
+    from twotower.web.app import make_app
+    from twotower.web.library import Library
+
+    for name in ("mlp", "gru"):
+        shutil.copytree(OLD / name, tmp_path / name)
+    engine = SearchEngine.open(tmp_path / "mlp")
+    client = TestClient(make_app(Library(tmp_path / "mlp", engine, [str(tmp_path)])), base_url="http://127.0.0.1")
+    home = client.get("/").text
+    assert home.count("right answer") == 6
+    assert "BELOW BM25" in home
+    run = client.get("/run").text
+    assert "polyline" in run
+    assert "0.1656" in run
+    keys = [item["key"] for item in client.get("/api/runs").json()]
+    compared = client.get("/compare", params={"a": keys[0], "b": keys[1]}).text
+    assert "A is better" in compared
+    assert "Where B wins most" in compared

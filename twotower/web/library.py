@@ -1,0 +1,73 @@
+"""The runs that the pages may show, and the few whose indexes are open for searching."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+from twotower.core.errors import UserError, nearest
+from twotower.runs.ledger import Ledger, load
+from twotower.runs.run import Run, read_run
+from twotower.search.engine import SearchEngine
+
+MOST_OPEN = 4
+
+
+class Library:
+    """Runs by the key that stands in addresses, and their engines.
+
+    A page names a run by its key alone, and only runs of the ledger have one: no address reaches any other folder.
+
+    Args:
+        folder: the run that is searched unless a page names another.
+        engine: its engine, opened already.
+        folders: where to look for other runs; none means outputs/ and multirun/.
+    """
+
+    def __init__(self, folder: Path, engine: SearchEngine, folders: Sequence[str] = ()) -> None:
+        self.folder, self.folders = folder, tuple(folders)
+        self._engines: OrderedDict[Path, SearchEngine] = OrderedDict({folder.resolve(): engine})
+        self._lock = threading.Lock()
+
+    def runs(self) -> Ledger:
+        """Returns every run, the searched one among them, best first."""
+        runs = load(*self.folders)
+        if self.folder.resolve() not in {run.path.resolve() for run in runs}:
+            own = read_run(self.folder)
+            runs = Ledger([*runs, own]) if own.status != "unreadable" else runs
+        return runs.readable.sorted()
+
+    def key(self, run: Run) -> str:
+        """Returns what stands for a run in an address."""
+        return "/".join(run.path.resolve().parts[-3:])
+
+    def run(self, key: str) -> Run:
+        """Returns the run that a key stands for; "" is the one that is searched.
+
+        Raises:
+            UserError: for a key that no run here has.
+        """
+        if not key:
+            return read_run(self.folder)
+        keys = {self.key(run): run for run in self.runs()}
+        if key not in keys:
+            raise UserError(f"No run '{key[:200]}' here.{nearest(key[:200], list(keys))}")
+        return keys[key]
+
+    def engine(self, key: str = "") -> SearchEngine:
+        """Returns a run's engine, opened if need be; the one unused for longest is closed when there are too many.
+
+        Raises:
+            UserError: for an unknown run, or one that cannot be searched.
+        """
+        path = (self.folder if not key else self.run(key).path).resolve()
+        with self._lock:
+            engine = self._engines.pop(path, None) or SearchEngine.open(path)
+            self._engines[path] = engine
+            own = self.folder.resolve()
+            extra = [other for other in self._engines if other != own][: max(0, len(self._engines) - MOST_OPEN)]
+            for other in extra:
+                self._engines.pop(other)  # closed by the collector once no request uses it any more
+        return engine
