@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import bz2
+import gzip
+import logging
+import lzma
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +66,14 @@ def test_words_the_file_lacks_are_random_of_like_length(tmp_path: Path) -> None:
         (b"2 5\ngit 1 2 3 4 5\nlog 1 2 3 x 5\n", r"vectors:3: expected a word and 5 numbers"),
         (b"git 1 2 nan 4 5\n", r"vectors:1: a number is not finite"),
         (b"git 1 2 3\n", r"embedding\.dim=5 does not fit .* set 3"),
-        (b"", r"vectors:1: expected"),
-        (b"2 5\ngit " + struct.pack("<5f", 1, 2, 3, 4, 5) + b"log \x00\x00", r"record 2 is cut short"),
+        (b"", r"does not look like word vectors"),
+        (b"git 1 2 3 2.9e26 5\n", r"vectors:1: a number is absurd \(2\.9e\+26\)"),
+        (b"2 4\ngit 1 2 3 4 5\nlog 1 2 3 4 5\n", r"header promises vectors of 4 numbers, its lines hold 5"),
+        (b"caf\xe9 1 2 3 4 5\n", r"vectors:1: the word is not UTF-8"),
+        (b"one,two\nthree,four\n", r"does not look like word vectors"),
+        (b"0.1 0.2\n", r"does not look like word vectors"),
+        (b"2 5\n", r"does not look like word vectors|has a header line and no vector"),
+        (b"2 5\ngit " + struct.pack("<5f", 1, 2, 3, 4, 5) + b"log \x00\x00", r"record 2 of the 2 .* is cut short"),
     ],
 )
 def test_malformed_files_are_named_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -74,3 +85,164 @@ def test_malformed_files_are_named_with_the_line(tmp_path: Path, content: bytes,
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         file_vectors(settings(tmp_path / "nothing"), WORDS)
+
+
+WIDE = np.random.default_rng(1).standard_normal((300, 12))
+PHRASES = [f"w{number}" if number % 3 else f"New York {number} x" for number in range(300)]
+PLAIN = ["[PAD]", "[UNK]", *(name for name in PHRASES if " " not in name)]
+
+
+def binary(
+    path: Path, names: list[str], vectors: np.ndarray, dtype: str = "<f4", *, header: str = "", end: bytes = b""
+) -> Path:
+    rows = [name.encode() + b" " + vector.astype(dtype).tobytes() for name, vector in zip(names, vectors, strict=True)]
+    path.write_bytes(
+        (header or f"{len(names)} {vectors.shape[1]}").encode() + b"\n" + b"".join(row + end for row in rows)
+    )
+    return path
+
+
+def wide(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    return file_vectors({"path": str(path), "dim": 12, "format": None}, PLAIN)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", ">f4"])
+def test_binary_stays_in_step_with_words_that_hold_blanks_and_numbers_of_any_width(
+    tmp_path: Path, dtype: str, end: bytes
+) -> None:
+    indices, vectors = wide(binary(tmp_path / "v.bin", PHRASES, WIDE, dtype, end=end))
+    assert indices.tolist() == list(range(2, len(PLAIN)))
+    expected = WIDE[[number for number in range(300) if number % 3]].astype(dtype)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+
+
+def test_binary_of_another_dimension_or_of_half_precision_is_refused(tmp_path: Path) -> None:
+    path = binary(tmp_path / "v.bin", PHRASES, WIDE, header="300 11")
+    with pytest.raises(UserError, match=r"no word and vector|more than one way"):
+        file_vectors({"path": str(path), "dim": 11, "format": None}, PLAIN)
+    with pytest.raises(UserError, match=r"no word and vector|more than one way"):
+        wide(binary(tmp_path / "v.bin", PHRASES, WIDE, "<f2"))
+
+
+def test_binary_read_in_several_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = binary(tmp_path / "v.bin", PHRASES, WIDE)
+    whole = wide(path)[1]
+    monkeypatch.setattr("twotower.embedding.records.BLOCK", 5000)
+    np.testing.assert_array_equal(wide(path)[1], whole)
+
+
+@pytest.mark.parametrize(
+    ("header", "change", "message"),
+    [
+        ("400 12", lambda raw: raw, "record 301 of the 400"),
+        ("299 12", lambda raw: raw, "bytes are left over"),
+        ("300 11", lambda raw: raw, "set 11"),
+        ("300 12", lambda raw: raw + b"more", "bytes are left over"),
+        ("300 12", lambda raw: raw[:-20], "record 300 of the 300 .* cut short"),
+        (
+            "300 12",
+            lambda raw: raw.replace(WIDE[9].astype("<f4").tobytes(), WIDE[9].astype("<f4").tobytes()[1:]),
+            "no word",
+        ),
+        ("300 12", lambda raw: raw.replace(b"w1 ", b"\xff1 "), "record 1 or one of the two"),
+        (
+            "300 12",
+            lambda raw: raw.replace(WIDE[4].astype("<f4").tobytes(), b"\xff\x7f\x7f\x7f" * 12),
+            "record 3 or one of the two",
+        ),
+    ],
+)
+def test_binary_out_of_step_is_refused(tmp_path: Path, header: str, change: object, message: str) -> None:
+    path = binary(tmp_path / "v.bin", PHRASES, WIDE, header=header)
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match=message):
+        wide(path)
+
+
+@pytest.mark.parametrize("head", ["", "4 5\n", " 4\t5 \r\n", "\ufeff4 5\n", "\ufeff"])
+@pytest.mark.parametrize("blank", [" ", "  ", "\t", " \t "])
+def test_text_with_any_blanks_and_a_byte_order_mark(tmp_path: Path, head: str, blank: str) -> None:
+    lines = [blank.join([name, *map(str, vector.tolist())]) for name, vector in zip(NAMES, VECTORS, strict=True)]
+    (tmp_path / "v.vec").write_bytes((head + " \r\n".join(lines) + "\r\n").encode())
+    indices, vectors = file_vectors(settings(tmp_path / "v.vec"), WORDS)
+    assert indices.tolist() == [2, 3, 4]
+    np.testing.assert_allclose(vectors, VECTORS[[1, 0, 2]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["text", "binary"])
+def test_packed_files(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "plain", kind)
+    raw = (tmp_path / "plain").read_bytes()
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
+        archive.writestr("glove.5d.txt", raw)
+    with zipfile.ZipFile(tmp_path / "many.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("glove.6d.txt", b"git 1 2 3 4 5 6")
+        archive.writestr("glove.5d.txt", raw)
+    for name, pack in (("v.gz", gzip.compress), ("v.bz2", bz2.compress), ("v.xz", lzma.compress)):
+        (tmp_path / name).write_bytes(pack(raw))
+    for name in ("v.gz", "v.bz2", "v.xz", "v.zip", "many.zip"):
+        indices, vectors = file_vectors(settings(tmp_path / name), WORDS)
+        assert indices.tolist() == [2, 3, 4]
+        np.testing.assert_allclose(vectors, VECTORS[[1, 0, 2]], atol=1e-6)
+
+
+def test_a_packed_file_that_is_cut_and_an_archive_of_others(tmp_path: Path) -> None:
+    write(tmp_path / "plain", "text")
+    (tmp_path / "v.gz").write_bytes(gzip.compress((tmp_path / "plain").read_bytes())[:-20])
+    with pytest.raises(UserError, match="cannot be read"):
+        file_vectors(settings(tmp_path / "v.gz"), WORDS)
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
+        archive.writestr("a.txt", b"git 1 2 3 4 5")
+        archive.writestr("b.txt", b"git 1 2 3 4 5")
+    with pytest.raises(UserError, match=r"holds 2 files.*a\.txt, b\.txt"):
+        file_vectors(settings(tmp_path / "v.zip"), WORDS)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [(b"\xba\x16\x4f\x2f", "fastText's own model"), (b"\x80\x04", "a pickle"), (b"\x93NUMPY", "numpy array")],
+)
+def test_other_files_are_named_for_what_they_are(tmp_path: Path, start: bytes, message: str) -> None:
+    (tmp_path / "v.bin").write_bytes(start + bytes(range(200)))
+    with pytest.raises(UserError, match=message):
+        file_vectors(settings(tmp_path / "v.bin"), WORDS)
+
+
+def test_the_dimension_comes_from_lines_that_are_vectors(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text(". . . 1 2 3 4 5\n1 1/2 1 2 3 4 5\ngit 5 4 3 2 1\n")
+    indices, vectors = file_vectors(settings(tmp_path / "v.txt"), WORDS)
+    assert (indices.tolist(), vectors.tolist()) == ([2], [[5, 4, 3, 2, 1]])
+    with pytest.raises(UserError, match="vectors have 5; set 5"):
+        file_vectors(settings(tmp_path / "v.txt", dim=7), WORDS)
+
+
+def test_the_other_case_stands_in_and_the_same_case_goes_first(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text(
+        "GIT 9 9 9 9 9\nLog 1 2 3 4 5\nlog 5 4 3 2 1\nNai\u0308ve 1 1 1 1 1\n", encoding="utf-8"
+    )
+    indices, vectors = file_vectors(settings(tmp_path / "v.txt"), WORDS)
+    assert indices.tolist() == [2, 3, 4]
+    assert vectors.tolist() == [[9] * 5, [5, 4, 3, 2, 1], [1] * 5]
+
+
+def test_no_word_known_stops_and_few_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "v.txt").write_text("mot 1 2 3 4 5\nchien 1 2 3 4 5\n")
+    with pytest.raises(UserError, match=r"no vector for any of the 6 words .*mot, chien .*git, log"):
+        file_vectors(settings(tmp_path / "v.txt"), WORDS)
+    (tmp_path / "v.txt").write_text("git 1 2 3 4 5\nchien 1 2 3 4 5\n")
+    with caplog.at_level(logging.WARNING):
+        build({"kind": "file", "remove_top": 0, "own": 0, **settings(tmp_path / "v.txt")}, WORDS, None, 0)
+    assert "So few: vectors of another language" in caplog.text
+
+
+@pytest.mark.parametrize(("promised", "why"), [(8, "is it cut short"), (2, "header that of another file")])
+def test_a_header_that_promises_another_count_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, promised: int, why: str
+) -> None:
+    write(tmp_path / "v.vec", "text")
+    text = (tmp_path / "v.vec").read_text().replace("4 5\n", f"{promised} 5\n", 1)
+    (tmp_path / "v.vec").write_text(text)
+    with caplog.at_level(logging.WARNING):
+        assert file_vectors(settings(tmp_path / "v.vec"), WORDS)[0].tolist() == [2, 3, 4]
+    assert why in caplog.text

@@ -32,6 +32,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "file": {"path": None, "format": None, **SHAPING_KEYS},
 }
 """The keys of each kind beside `SHARED_KEYS`, with the values they have where a config leaves them out."""
+FEW = 0.5
+"""A smaller share of the corpus with vectors that were read is warned of."""
 
 
 def build(config: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None, seed: int) -> np.ndarray:
@@ -62,7 +64,15 @@ def build(config: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None
             found_KD, matrix_VD[known_V], top=settings["remove_top"], own=settings["own"]
         )
     if settings["kind"] != "random":
-        log.info("Word vectors (%s): %s", settings["kind"], coverage(known_V, words, tokens))
+        line = f"Word vectors ({settings['kind']}): {coverage(known_V, words, tokens)}"
+        if settings["kind"] in ("file", "glove") and covered(known_V, words, tokens) < FEW:
+            line += (
+                "; the others start from random vectors. So few: vectors of another language, of words cut or "
+                "lower-cased in another way (text.lowercase, text.split_identifiers), or a file that is cut short?"
+            )
+            log.warning(line)
+        else:
+            log.info(line)
     matrix_VD[0] = 0.0
     return matrix_VD
 
@@ -129,10 +139,17 @@ def coverage(known_V: np.ndarray, words: Sequence[str], tokens: Tokens | None) -
     """Tells how much of the vocabulary, and of the corpus if it is given, has a vector of its own."""
     line = f"{len(known_V):,} of {len(words):,} words ({len(known_V) / max(1, len(words)):.1%})"
     if tokens is not None and len(tokens.ids_T):
-        has_V = np.zeros(len(words), dtype=bool)
-        has_V[known_V] = True
-        line += f", {has_V[np.asarray(tokens.ids_T)].mean():.1%} of the corpus"
+        line += f", {covered(known_V, words, tokens):.1%} of the corpus"
     return line
+
+
+def covered(known_V: np.ndarray, words: Sequence[str], tokens: Tokens | None) -> float:
+    """Returns the share of the corpus's tokens (without a corpus: of the vocabulary) with a vector of their own."""
+    if tokens is None or not len(tokens.ids_T):
+        return len(known_V) / max(1, len(words) - 2)
+    has_V = np.zeros(len(words), dtype=bool)
+    has_V[known_V] = True
+    return float(has_V[np.asarray(tokens.ids_T)].mean())
 
 
 def random_vectors(size: int, dim: int, *, distribution: str, seed: int) -> np.ndarray:

@@ -1,56 +1,32 @@
-"""Word vectors from a file: word2vec text or binary, or GloVe text.
+"""Word vectors from a file: word2vec text or binary, or GloVe text, packed or not.
 
 Shapes: V vocabulary, K words with a vector, D dimension.
 """
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from twotower.core.errors import UserError
-from twotower.core.validators import check_choice
+from twotower.embedding.opening import open_file
+from twotower.embedding.records import read_records, to_vector
 
-FORMATS = ("text", "binary")
+__all__ = ["file_vectors", "open_file"]
 
-
-def open_file(settings: Mapping[str, Any]) -> tuple[Path, int, bool, bool]:
-    """Reads the head of a file of word vectors.
-
-    Args:
-        settings: path, dim, and format (text or binary; None: seen from the content).
-
-    Returns:
-        Its path, its dimension, whether there is a header line, and whether it is binary.
-
-    Raises:
-        UserError: when the file is missing, does not begin as such a file does, or has another dimension.
-    """
-    if not settings["path"]:
-        raise UserError("embedding=file needs embedding.path=FILE (word2vec text or binary, or GloVe text).")
-    path = Path(settings["path"]).expanduser()
-    if settings["format"] is not None:
-        check_choice("embedding.format", settings["format"], FORMATS)
-    try:
-        with open(path, "rb") as file:
-            head = file.read(65536)
-    except OSError as error:
-        raise UserError(f"embedding.path={path} cannot be read: {error.strerror or error}.") from error
-    dim, header = _dimension(path, head)
-    if dim != settings["dim"]:
-        raise UserError(f"embedding.dim={settings['dim']} does not fit {path}, whose vectors have {dim}; set {dim}.")
-    binary = settings["format"] == "binary" or (settings["format"] is None and header and _is_binary(head))
-    if binary and not header:
-        raise UserError(f"{path}:1: a word2vec binary file starts with a line '<words> <dimension>'.")
-    return path, dim, header, binary
+EXACT, LOWER, FOLDED = 0, 1, 2
+"""How well a word of the file fits one of the vocabulary: it is the same, the same in small letters, or folded."""
 
 
 def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the vectors of a vocabulary's words; a word that stands there twice counts the first time.
+    """Reads the vectors of a vocabulary's words.
+
+    A word takes the vector of the same word, else of its small letters, else of the first word of the file that differs
+    from it in case and composition of letters alone. A word that stands there twice counts the first time.
 
     Args:
         settings: path, dim, and format (text or binary; None: seen from the content).
@@ -60,73 +36,44 @@ def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.
         Indices int64 [K] of the words found, and their vectors float32 [K, D].
 
     Raises:
-        UserError: when the file is missing, is malformed (with the line or record number) or has another dimension.
+        UserError: when the file is missing, is malformed (with the line or record number), has another dimension, or
+            knows no word at all.
     """
-    path, dim, header, binary = open_file(settings)
-    index = {word: number for number, word in reversed(list(enumerate(words)))}
-    read = _read_binary if binary else _read_text
-    found: dict[int, np.ndarray] = {}
-    for word, vector in read(path, index, dim, header):
-        found.setdefault(index[word], vector)
+    file = open_file(settings)
+    fits: dict[str, list[tuple[int, int]]] = {}
+    for number, word in enumerate(words):
+        forms = {fold(word): FOLDED, word.lower(): LOWER, word: EXACT} if number > 1 else {word: EXACT}
+        for form, how in forms.items():
+            fits.setdefault(form, []).append((how, number))
+    found: dict[int, tuple[int, np.ndarray]] = {}
+    first: list[str] = []
+    for record, word, value in read_records(file):
+        if len(first) < 5:
+            first.append(word)
+        exact = fits.get(word, ())
+        folded = fits.get(fold(word), ())
+        wanted = [(how, number) for how, number in exact if number not in found or found[number][0] > how]
+        wanted += [(FOLDED, number) for _, number in folded if number not in found]
+        if wanted:
+            vector_D = to_vector(file, record, value)
+            for how, number in wanted:
+                if number not in found or found[number][0] > how:
+                    found[number] = how, vector_D
+    if not found:
+        raise UserError(_nothing_known(settings["path"], first, words))
     indices_K = np.array(sorted(found), dtype=np.int64)
-    vectors_KD = np.array([found[number] for number in sorted(found)], dtype=np.float32).reshape(-1, dim)
+    vectors_KD = np.array([found[number][1] for number in sorted(found)], dtype=np.float32).reshape(-1, file.dim)
     return indices_K, vectors_KD
 
 
-def _dimension(path: Path, head: bytes) -> tuple[int, bool]:
-    """Returns the dimension, and whether there is a header line."""
-    first = head.split(b"\n", 1)[0].split()
-    if len(first) == 2 and all(part.isdigit() for part in first) and int(first[1]) > 0:
-        return int(first[1]), True
-    if len(first) < 2:
-        _complain(path, 1, "expected '<words> <dimension>' or a word and its numbers")
-    return len(first) - 1, False
+def fold(word: str) -> str:
+    """Returns a word in small letters and composed form, as the tokenizer leaves words."""
+    return word.lower() if word.isascii() else unicodedata.normalize("NFKC", word).lower()
 
 
-def _is_binary(head: bytes) -> bool:
-    """Tells binary from text by the second line: in a text file its last field is a number."""
-    fields = head.split(b"\n", 2)[1].split() if b"\n" in head else []
-    try:
-        float(fields[-1])
-    except (IndexError, ValueError):
-        return bool(fields)
-    return False
-
-
-def _read_text(path: Path, index: Mapping[str, int], dim: int, header: bool) -> Iterator[tuple[str, np.ndarray]]:
-    with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            if (number == 1 and header) or not line.strip():
-                continue
-            fields = line.rstrip().rsplit(" ", dim)
-            if len(fields) != dim + 1:
-                _complain(path, number, f"expected a word and {dim} numbers, found {len(fields) - 1} numbers")
-            if fields[0] in index:
-                try:
-                    vector = np.array(fields[1:], dtype=np.float32)
-                except ValueError:
-                    _complain(path, number, f"expected a word and {dim} numbers, found something else")
-                if not np.isfinite(vector).all():
-                    _complain(path, number, "a number is not finite")
-                yield fields[0], vector
-
-
-def _read_binary(path: Path, index: Mapping[str, int], dim: int, header: bool) -> Iterator[tuple[str, np.ndarray]]:
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        position = data.find(b"\n") + 1
-        for number in range(1, int(data[:position].split()[0]) + 1):
-            space = data.find(b" ", position)
-            end = space + 1 + 4 * dim
-            if space < 0 or end > len(data):
-                raise UserError(f"{path}: record {number} is cut short; expected a word and {dim} float32 numbers.")
-            word = data[position:space].decode("utf-8", "replace").lstrip("\n")
-            if word in index:
-                vector = np.frombuffer(data[space + 1 : end], dtype="<f4")
-                if not np.isfinite(vector).all():
-                    raise UserError(f"{path}: record {number} has a number that is not finite.")
-                yield word, vector
-            position = end
-
-
-def _complain(path: Path, number: int, reason: str) -> NoReturn:
-    raise UserError(f"{path}:{number}: {reason}.")
+def _nothing_known(path: str, first: list[str], words: Sequence[str]) -> str:
+    ours = ", ".join(islice((word for word in words if not word.startswith("[")), 5))
+    return (
+        f"embedding.path={path} has no vector for any of the {len(words):,} words of the vocabulary; its words are "
+        f"{', '.join(first) or 'none'} ..., ours {ours} ...: another language, or another way of cutting words?"
+    )
