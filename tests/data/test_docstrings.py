@@ -6,6 +6,7 @@ from twotower.data import docstrings
 from twotower.data.docstring_files import Docstring
 from twotower.data.near_duplicates import near_duplicate_groups
 from twotower.data.summary import shared_between
+from twotower.text.tokenizer import Tokenizer
 
 LONG = "one two three four five six seven eight nine ten eleven twelve"
 
@@ -84,7 +85,7 @@ def test_real_packages_give_a_sound_collection(real):
     sizes = [len(found.queries) for found in real.judgements.values()]
     assert sizes[0] > 5 * min(sizes[1:]) > 0
     for other in ("dev", "test"):
-        shared = shared_between(real, "train", other)
+        shared = shared_between(real, "train", other, Tokenizer.train(["a"], {}))
         assert shared == {"query_ids": 0, "pairs": 0, "query_texts": 0, "documents": 0}
 
 

@@ -27,6 +27,9 @@ def make(train, dev, **changes):
     return Collection(**{**base, **changes})
 
 
+TOKENIZER = Tokenizer.train(["alpha beta"], {})
+
+
 def data_of(collection, **config):
     tokenizer = Tokenizer.train(["alpha beta"], {"min_frequency": 1})
     return RetrievalData(collection=collection, tokenizer=tokenizer, config=config)
@@ -44,7 +47,7 @@ def data_of(collection, **config):
     ],
 )
 def test_what_splits_share_is_counted(train, dev, expected):
-    shared = shared_between(make(train, dev), "train", "dev")
+    shared = shared_between(make(train, dev), "train", "dev", TOKENIZER)
     assert (shared["query_ids"], shared["pairs"], shared["query_texts"], shared["documents"]) == expected
 
 
@@ -99,3 +102,34 @@ def test_brackets_in_a_name_are_shown_as_they_are():
     console.print(report_table(report))
     assert "mine [bold] [/x]" in console.file.getvalue()
     assert "[/y]" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "config", "same"),
+    [
+        ("prix d'un café", "Prix d'un cafe\u0301", {}, True),  # composed in another way
+        ("alpha (beta)?", "alpha beta", {}, True),
+        ("alpha-beta", "alpha, beta!", {}, True),
+        ("ａｌｐｈａ ﬁn", "alpha fin", {}, True),  # NFKC
+        ("readFile", "read file", {}, True),
+        ("readFile", "read file", {"split_identifiers": False}, False),
+        ("café", "cafe", {}, False),
+        ("café", "cafe", {"strip_accents": True}, True),
+        ("Alpha", "alpha", {"lowercase": False}, False),
+        ("alpha (beta)?", "alpha beta", {"kind": "wordpiece"}, False),
+        ("Alpha  beta", "alpha beta", {"kind": "wordpiece"}, True),
+        ("al pha", "alpha", {}, False),
+        ("unknown words", "other words", {}, False),
+    ],
+)
+def test_texts_that_the_tokenizer_reads_alike_are_the_same(first, second, config, same):
+    collection = make(
+        [(0, 0, 1)],
+        [(1, 1, 1)],
+        texts=[f"answer: {first}", f"Answer {second}", "x"],
+        query_texts=[first, second, "q", "r"],
+    )
+    shared = shared_between(collection, "train", "dev", Tokenizer.train(["alpha beta answer"], config))
+    punctuated = config.get("kind") == "wordpiece"  # "answer:" and "Answer" differ there
+    assert shared["query_texts"] == int(same)
+    assert shared["pairs"] == int(same and not punctuated and config.get("lowercase", True))

@@ -6,6 +6,8 @@ collection's own lists, not ids, so that everything after loading is array opera
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +17,12 @@ import numpy as np
 
 from twotower.core.cache import content_key
 from twotower.core.errors import UserError, nearest
+
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
+)
+"""Characters that show nothing: soft hyphen, joiners, marks of direction, variation selectors."""
+ASCII_OTHER, OTHER = re.compile("[^a-z0-9]+"), re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +169,23 @@ class Collection:
 
 
 def normalised(text: str) -> str:
-    """Returns a text in the form in which two texts count as identical: small letters, single blanks."""
+    """Returns a text in the form in which two texts count as identical.
+
+    Small letters, composed alike (NFKC), without characters that nobody sees (soft hyphens, joiners), single blanks.
+    """
+    if not text.isascii():
+        text = INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
     return " ".join(text.casefold().split())
+
+
+def bare(text: str) -> str:
+    """Returns only the letters and digits of a text: small, without accents, blanks and punctuation.
+
+    Texts that any tokenizer of ours reads alike have this in common, so it says cheaply which may be the same.
+    """
+    if text.isascii():
+        return ASCII_OTHER.sub("", text.lower())
+    return OTHER.sub("", unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def group_texts(texts: Sequence[str]) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twotower.core.errors import UserError
-from twotower.data.collection import Candidates, Collection, Judgements, normalised
+from twotower.data.collection import Candidates, Collection, Judgements, bare, normalised
 from twotower.data.lines import Place, clean, complain, read_objects, shown, take_text
 from twotower.data.splits import check_shares, divide
 
@@ -40,7 +40,7 @@ def load(
     if not lines:
         raise UserError(f'{file} is empty; it needs a line {{"query": ..., "positive": ...}} for each pair.')
     unnamed = [normalised(query) for _, query, _, _, split in lines if split is None]
-    assigned = divide(unnamed, shares, split_seed)
+    assigned = divide(unnamed, shares, split_seed, same=bare)
     return _collect(name or file.name.split(".")[0], lines, assigned)
 
 

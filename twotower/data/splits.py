@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twotower.core.errors import UserError
 
@@ -30,9 +30,25 @@ def split_of(key: str, shares: dict[str, float], seed: int) -> str:
     return list(shares)[-1]
 
 
-def divide(keys: Sequence[str], shares: dict[str, float], seed: int) -> dict[str, str]:
-    """Assigns distinct keys to splits in the exact shares (each split gets one at least, if there are enough keys)."""
-    ordered = sorted(set(keys), key=lambda key: (fraction(key, seed), key))
+def divide(
+    keys: Sequence[str], shares: dict[str, float], seed: int, same: Callable[[str], str] = str
+) -> dict[str, str]:
+    """Assigns distinct keys to splits in the exact shares (each split gets one at least, if there are enough keys).
+
+    Args:
+        keys: what to divide.
+        shares: of each split.
+        seed: another number gives another division.
+        same: keys for which this gives the same stay on one side; the first of them speaks for all.
+    """
+    first: dict[str, str] = {}
+    speaker = {key: first.setdefault(same(key), key) for key in keys}
+    sides = _divide(set(first.values()), shares, seed)
+    return {key: sides[speaker[key]] for key in speaker}
+
+
+def _divide(keys: set[str], shares: dict[str, float], seed: int) -> dict[str, str]:
+    ordered = sorted(keys, key=lambda key: (fraction(key, seed), key))
     names = list(shares)
     sizes = [max(1, round(share * len(ordered))) for share in shares.values()]
     sizes[sizes.index(max(sizes))] += len(ordered) - sum(sizes)

@@ -7,7 +7,7 @@ text but not their answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from twotower.core.errors import UserError
-from twotower.data.collection import Collection, Judgements
+from twotower.data.collection import Collection, Judgements, bare
 from twotower.data.datamodule import RetrievalData
+from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens
 
 MANY_CUT, MANY_UNKNOWN = 0.2, 0.1
@@ -34,7 +35,7 @@ def make_report(data: RetrievalData) -> dict[str, Any]:
     """
     collection, config = data.collection, data.config
     train, evaluation = config["train_split"], config["eval_split"]
-    shared = shared_between(collection, train, evaluation)
+    shared = shared_between(collection, train, evaluation, data.tokenizer)
     if is_leak(shared) and not config["allow_leak"]:
         raise UserError(leak_message(collection.name, train, evaluation, shared))
     report: dict[str, Any] = {
@@ -105,8 +106,8 @@ def oov_rate(tokens: Tokens, rows: np.ndarray) -> float:
     return float((ids_T == 1).double().mean()) if len(ids_T) else 0.0
 
 
-def shared_between(collection: Collection, train: str, evaluation: str) -> dict[str, int]:
-    """Counts what the judgements of two splits have in common.
+def shared_between(collection: Collection, train: str, evaluation: str, tokenizer: Tokenizer) -> dict[str, int]:
+    """Counts what the judgements of two splits have in common; texts that the tokenizer reads alike are the same.
 
     Returns:
         `query_ids`: queries with a relevant document in both; `pairs`: evaluation judgements whose query text and
@@ -114,19 +115,61 @@ def shared_between(collection: Collection, train: str, evaluation: str) -> dict[
         `documents`: documents relevant in both.
     """
     first, second = collection.split(train), collection.split(evaluation)
-    base = np.int64(collection.text_group.max(initial=-1) + 1)
-
-    def pairs(judgements: Judgements) -> np.ndarray:
-        query, document = judgements.query[judgements.positive], judgements.document[judgements.positive]
-        return collection.query_group[query] * base + collection.text_group[document]
-
-    groups = collection.query_group
+    queries = read_alike(collection.query_texts, first.queries, second.queries, tokenizer)
+    # only the judgements of queries that both splits have can be the same pair
+    judged = [_of_queries(split, rows) for split, rows in zip((first, second), queries, strict=True)]
+    relevant = [np.unique(document) for _, document in judged]
+    documents = read_alike(_Joined(collection), relevant[0], relevant[1], tokenizer)
+    pairs = [
+        [(queries[side][query], documents[side].get(document)) for query, document in zip(*judged[side], strict=True)]
+        for side in (0, 1)
+    ]
+    known = {pair for pair in pairs[0] if pair[1] is not None}
     return {
         "query_ids": len(np.intersect1d(first.queries, second.queries)),
-        "pairs": int(np.isin(pairs(second), pairs(first)).sum()),
-        "query_texts": int(np.isin(groups[second.queries], groups[first.queries]).sum()),
+        "pairs": sum(pair in known for pair in pairs[1]),
+        "query_texts": len(queries[1]),
         "documents": len(np.intersect1d(first.document[first.positive], second.document[second.positive])),
     }
+
+
+def _of_queries(judgements: Judgements, rows: dict[int, int]) -> tuple[list[int], list[int]]:
+    """Returns query and document rows of the relevant judgements of some queries."""
+    chosen = judgements.positive & np.isin(judgements.query, list(rows))
+    return judgements.query[chosen].tolist(), judgements.document[chosen].tolist()
+
+
+class _Joined:
+    """Title and text of a document, joined when asked for."""
+
+    def __init__(self, collection: Collection) -> None:
+        self.titles, self.texts = collection.titles, collection.texts
+
+    def __getitem__(self, row: int) -> str:
+        return f"{self.titles[row]} {self.texts[row]}" if self.titles[row] else self.texts[row]
+
+
+def read_alike(
+    texts: Sequence[str] | _Joined, first: np.ndarray, second: np.ndarray, tokenizer: Tokenizer
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Finds the texts of one set of rows that the tokenizer reads as it reads one of another set.
+
+    Texts without the same letters and digits can't be read alike; only the others are put through the tokenizer.
+
+    Returns:
+        For each of the two sets, a number for every row whose text occurs in both; the same for the same text.
+    """
+    bare_of = [{row: bare(texts[row]) for row in rows.tolist()} for rows in (first, second)]
+    both = set(bare_of[0].values()) & set(bare_of[1].values())
+    numbers: dict[tuple[str, ...], int] = {}
+    seen: list[dict[int, int]] = []
+    for side in bare_of:
+        rows = [row for row, key in side.items() if key in both]
+        words = [tuple(tokenizer.words(texts[row])) or (texts[row],) for row in rows]
+        seen.append({row: numbers.setdefault(key, len(numbers)) for row, key in zip(rows, words, strict=True)})
+    common = set(seen[0].values()) & set(seen[1].values())
+    kept = [{row: number for row, number in side.items() if number in common} for side in seen]
+    return kept[0], kept[1]
 
 
 def is_leak(shared: dict[str, int]) -> bool:
@@ -140,7 +183,8 @@ def leak_message(name: str, train: str, evaluation: str, shared: dict[str, int])
         return f"{name}: train_split and eval_split are both '{train}'; choose two, or set data.allow_leak=true."
     return (
         f"{name}: splits '{train}' and '{evaluation}' share {shared['query_ids']} queries by id and {shared['pairs']} "
-        "pairs of query and relevant document by text; take them out of one, or set data.allow_leak=true."
+        "pairs of query and relevant document by text, as the tokenizer reads it; take them out of "
+        "one, or set data.allow_leak=true."
     )
 
 

@@ -121,6 +121,11 @@ class Tokenizer:
         unknown = [word for word, number in zip(words, ids, strict=True) if number == UNKNOWN_ID]
         return list(dict.fromkeys(words)), list(dict.fromkeys(unknown)), ids
 
+    def words(self, text: str) -> list[str]:
+        """Returns the normalised words of one text before they are looked up: texts with the same are read alike."""
+        cut = self._rust.pre_tokenizer.pre_tokenize_str(self._rust.normalizer.normalize_str(text))
+        return [word for word, _ in cut]
+
     def token_texts(self, text: str) -> list[str]:
         """Returns the normalised tokens of one text as they are looked up, unknown ones too (for highlighting)."""
         return [word for word, _ in self._pieces(text)]
