@@ -31,9 +31,9 @@ def test_a_new_config_lives_in_its_own_folder_outside_the_sweep():
 
 
 def test_a_masked_secret_is_asked_for():
-    with pytest.raises(UserError, match=r"index\.redis\.url .*=\.\.\."):
+    with pytest.raises(UserError, match=r"index\.redis\.url .*='\$\{oc\.env:NAME\}'"):
         new_config(recorded(index={"redis": {"url": "redis://:***@host"}}), [], Path("/new"))
-    given = ["index.redis.url='redis://:x@host'"]
+    given = ["index.redis.url=null"]
     assert new_config(recorded(index={"redis": {"url": "redis://:***@host"}}), given, Path("/new"))
 
 
@@ -81,3 +81,17 @@ def test_what_an_export_carries_has_no_report(tmp_path):
 
 def test_two_folders_made_at_once_are_two(tmp_path):
     assert new_folder(tmp_path) != new_folder(tmp_path)
+
+
+def test_a_masked_secret_is_given_again_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("A_KEY", "s3cret")
+    config = {"logger": {"wandb": {"api_key": "***"}}, "seed": 0}
+    recorded = Recorded(
+        source=Path("x"), config=config, choices={}, overrides=[], facts={}, evaluation={}, checkpoint=None
+    )
+    changed, _ = new_config(recorded, ["logger.wandb.api_key='${oc.env:A_KEY}'"], tmp_path)
+    assert changed["logger"]["wandb"] == {"api_key": "s3cret"}
+    with pytest.raises(UserError, match="no environment variable NOT_THERE"):
+        new_config(recorded, ["logger.wandb.api_key='${oc.env:NOT_THERE}'"], tmp_path)
+    with pytest.raises(UserError, match="holds a secret"):
+        new_config(recorded, ["logger.wandb.api_key=s3cret"], tmp_path)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from twotower.config.instantiate import config_hash, plain
 from twotower.core.files import write_text
 from twotower.core.memo import keeping
+from twotower.core.secrets import masked
 from twotower.kernels.threads import set_aside
 from twotower.sweep.isolation import share_threads
 from twotower.sweep.job import Job, run_job
@@ -59,4 +60,5 @@ def write_hydra_files(run_dir: Path, config: DictConfig, hydra: Any) -> None:
     wrapped = OmegaConf.create({"hydra": OmegaConf.to_container(hydra, resolve=False)})
     wrapped.hydra.output_subdir = folder.name
     for name, part in (("config", config), ("hydra", wrapped), ("overrides", hydra.overrides.task)):
-        write_text(folder / f"{name}.yaml", OmegaConf.to_yaml(part))
+        content = masked(OmegaConf.to_container(part, resolve=False))
+        write_text(folder / f"{name}.yaml", OmegaConf.to_yaml(OmegaConf.create(content)))

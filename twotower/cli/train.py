@@ -14,9 +14,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from twotower.core.addresses import refuse_passwords
 from twotower.core.errors import RefusedError, UserError, nearest
 from twotower.core.files import CLOSED_TO_US, NO_ROOM
+from twotower.core.secrets import mask_text, refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
 from twotower.sweep.names import job_folder, with_added
 
@@ -39,7 +39,7 @@ def run(main: Callable[[], Any]) -> None:
 
     message, code = "", 0
     try:
-        refuse_passwords(typed)
+        refuse_literal_secrets({}, typed)
         sys.argv[1:] = with_added(typed)
         main()
     except (UserError, RefusedError) as error:
@@ -229,7 +229,7 @@ def _tell(message: str) -> None:
 
     from twotower.core.format import visible
 
-    Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {visible(message)}", style="red"))
+    Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {visible(mask_text(message))}", style="red"))
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

@@ -1,4 +1,4 @@
-"""A run's log file, in a folder that may be closed to us. No torch."""
+"""A run's log file, in a folder that may be closed to us, and log lines without secrets. No torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import logging
 import os
 import sys
 from io import TextIOWrapper
+
+from twotower.core.secrets import mask_text
+
+
+class ScrubbedFormatter(logging.Formatter):
+    """Formats a line, its traceback included, with every secret masked."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line to write."""
+        return mask_text(super().format(record))
 
 
 class LogFile(logging.FileHandler):

@@ -1,16 +1,26 @@
-"""Keeping passwords out of what is written down: values of secret-looking keys and credentials in URLs are masked."""
+"""Keeping passwords out of what is written down and shown: one scrubber for configs, overrides, messages and logs.
+
+Masked are values of secret-looking keys (in nested data, and as `key=value` or `key: value` in text), logins in URLs,
+secret query parameters, and every value that is known to be secret because of where it came from: an environment
+variable of such a name, or a config key (`remember_secrets`).
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from twotower.core.errors import UserError
 
 MASK = "***"
 """What stands in a record in place of a secret."""
 
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+
 _SECRET_KEY = re.compile(
-    r"(^|[._-])(password|passwd|passphrase|secret|credentials?|api_?key|access_?key|private_?key|auth)$"
+    r"(^|[._-])(password|passwd|pwd|passphrase|secret|credentials?|api_?key|access_?key|private_?key|auth|bearer)$"
     r"|(^|[._-])secret([._-]|$)",
     re.IGNORECASE,
 )
@@ -18,25 +28,33 @@ _TOKEN_KEY = re.compile(r"(^|[._-])token$", re.IGNORECASE)
 _TEXT_TOKEN = re.compile(
     r"(^|[._-])(pad|unk|unknown|cls|sep|mask|bos|eos|start|end|special|per|min|max|num)_token$", re.IGNORECASE
 )
-_URL_LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<login>[^/?#\s]*)@")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_URL = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<rest>\S*)")
 _URL_QUERY = re.compile(r"(?P<name>[?&](?:password|token|api_?key|secret|access_token)=)[^&\s#]+", re.IGNORECASE)
+_PAIR = re.compile(
+    r"(?<![\w.-])(?P<key>[\w.-]*(?:pass|pwd|secret|credential|key|auth|bearer|token)[\w.-]*)(?P<sep>[\"']?\s*[:=]\s*)"
+    r"(?P<value>\"[^\"]*\"|'[^']*'|\$\{[^}]*\}|[^\s,{}\[\])&;\"']+)",
+    re.IGNORECASE,
+)
+_HARMLESS = re.compile(r"[\"']?(null|none|true|false|\*\*\*|\$\{[\w.]+\}|\$\{oc\.env:\w+\}|)[\"']?", re.IGNORECASE)
+"""Values of secret keys that give nothing away: none at all, or the name of where the secret is."""
+_SHORTEST = 6
+"""Characters a value must have to be looked for in every text; shorter ones would mask half the words."""
+
+_known: set[str] = set()
 
 
 def is_secret_key(key: str) -> bool:
     """Says whether a config key's name promises a secret (`redis.password`, `WANDB_API_KEY`; not `unk_token`)."""
+    key = _CAMEL.sub("_", key)
     if _SECRET_KEY.search(key):
         return True
     return bool(_TOKEN_KEY.search(key)) and not _TEXT_TOKEN.search(key)
 
 
 def mask_text(text: str) -> str:
-    """Masks logins inside URLs and secret query parameters; the rest of the text stays as it is."""
-    return _URL_QUERY.sub(rf"\g<name>{MASK}", _URL_LOGIN.sub(_mask_login, text))
-
-
-def _mask_login(match: re.Match[str]) -> str:
-    user, colon, _ = match["login"].partition(":")
-    return f"{match['scheme']}{user if colon else ''}{':' if colon else ''}{MASK}@"
+    """Masks every secret in a text; the rest stays as it is."""
+    return _mask(text, known_secrets())
 
 
 def masked(value: Any) -> Any:
@@ -45,11 +63,130 @@ def masked(value: Any) -> Any:
     Args:
         value: dicts, lists, strings and numbers. Mapping and sequence types become plain dicts and lists.
     """
+    return _masked(value, known_secrets())
+
+
+def mask_override(override: str) -> str:
+    """Masks secrets in one Hydra override (`index.redis.password=x` -> `index.redis.password=***`)."""
+    key, equals, value = override.partition("=")
+    if equals and is_secret_key(key.lstrip("+~")) and not _HARMLESS.fullmatch(value):
+        return f"{key}={MASK}"
+    return mask_text(override)
+
+
+def remember_secrets(config: Any) -> None:
+    """Remembers the values of a config's secret keys, so that `mask_text` finds them in any message of a library."""
+    for key, value in _leaves(config):
+        if isinstance(value, str) and any(is_secret_key(part) for part in key):
+            _known.add(value)
+
+
+def known_secrets() -> list[str]:
+    """Returns the secrets this process knows, longest first: remembered ones and those in its environment."""
+    found = set(_known)
+    for name, value in os.environ.items():
+        if is_secret_key(name):
+            found.add(value)
+        elif "://" in value:
+            found.add(_url_password(value))
+    return sorted((item for item in found if len(item) >= _SHORTEST), key=len, reverse=True)
+
+
+def literal_secrets(config: Any) -> list[str]:
+    """Returns the keys of an unresolved config under which a secret stands in plain text.
+
+    `${oc.env:NAME}` and references to other keys are no secrets: what is written down is where to find one.
+    """
+    found = []
+    for key, value in _leaves(config):
+        if not isinstance(value, str) or _HARMLESS.fullmatch(value):
+            continue
+        if any(is_secret_key(part) for part in key) or holds_secret(value):
+            found.append(".".join(key))
+    return found
+
+
+def refuse_literal_secrets(config: Any, overrides: Iterable[str] = ()) -> None:
+    """Refuses secrets in plain text, in a config or on the command line, before anything is written.
+
+    Raises:
+        UserError: naming the key, never the value.
+    """
+    keys = literal_secrets(config)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        hidden = is_secret_key(key.lstrip("+~")) and not _HARMLESS.fullmatch(value)
+        if equals and (hidden or holds_secret(value)):
+            keys.append(key.lstrip("+~"))
+    if keys:
+        what = "a password" if keys[0].endswith("url") else "a secret"
+        way_out = (
+            "leave it out and set the environment variable REDIS_URL to the whole address"
+            if keys[0].endswith("redis.url")
+            else f"put it into an environment variable NAME and write {keys[0]}='${{oc.env:NAME}}'"
+        )
+        raise UserError(f"{keys[0]} holds {what}, and the config is written down with the run: {way_out}.")
+
+
+def holds_secret(text: str) -> bool:
+    """Says whether a text shows a secret: a URL's password, a secret query parameter, or a pair `api_key: x`."""
+    if any(_url_password(match[0]) for match in _URL.finditer(text)) or _URL_QUERY.search(text):
+        return True
+    pairs = _PAIR.finditer(text)
+    return any(is_secret_key(item["key"]) and not _HARMLESS.fullmatch(item["value"]) for item in pairs)
+
+
+def url_login(scheme: str, rest: str) -> str:
+    """Returns the login of a URL ("user:password"), "" where it has none.
+
+    A password whose "/", "?" or "#" was not written as %2F, %3F or %23 is found too, where the URL can't be read in
+    another way.
+    """
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    host = re.sub(r"^\[[^\]]*\]", "v6", authority)
+    greedy = scheme.lower() in REDIS_SCHEMES or re.search(r":(?!\d*$)|^:", host)
+    return (rest if greedy and "@" not in authority else authority).rpartition("@")[0] if "@" in rest else ""
+
+
+def _url_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    login = url_login(scheme, rest.split(maxsplit=1)[0] if rest.split() else "")
+    user, colon, password = login.partition(":")
+    return password if colon else "" if scheme.lower() in REDIS_SCHEMES else user
+
+
+def _mask(text: str, known: list[str]) -> str:
+    if "://" in text:
+        text = _URL_QUERY.sub(rf"\g<name>{MASK}", _URL.sub(_mask_url, text))
+    if ":" in text or "=" in text:
+        text = _PAIR.sub(_mask_pair, text)
+    for secret in known:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _mask_url(match: re.Match[str]) -> str:
+    login = url_login(match["scheme"], match["rest"])
+    if not login:
+        return match[0]
+    user, colon, _ = login.partition(":")
+    return f"{match['scheme']}://{user if colon else ''}{colon}{MASK}{match['rest'][len(login) :]}"
+
+
+def _mask_pair(match: re.Match[str]) -> str:
+    if not is_secret_key(match["key"]) or _HARMLESS.fullmatch(match["value"]):
+        return match[0]
+    return f"{match['key']}{match['sep']}{MASK}"
+
+
+def _masked(value: Any, known: list[str]) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _hide(item) if is_secret_key(str(key)) else masked(item) for key, item in value.items()}
+        return {
+            str(key): _hide(item) if is_secret_key(str(key)) else _masked(item, known) for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [masked(item) for item in value]
-    return mask_text(value) if isinstance(value, str) else value
+        return [_masked(item, known) for item in value]
+    return _mask(value, known) if isinstance(value, str) else value
 
 
 def _hide(value: Any) -> Any:
@@ -60,9 +197,12 @@ def _hide(value: Any) -> Any:
     return value if value is None or isinstance(value, bool) or value == "" else MASK
 
 
-def mask_override(override: str) -> str:
-    """Masks the value of one Hydra override (`index.redis.password=x` -> `index.redis.password=***`)."""
-    key, equals, value = override.partition("=")
-    if equals and value not in ("", "null") and is_secret_key(key.lstrip("+~")):
-        return f"{key}={MASK}"
-    return mask_text(override)
+def _leaves(value: Any, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(item, (*key, str(name)))
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _leaves(item, (*key, str(number)))
+    else:
+        yield key, value

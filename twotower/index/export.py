@@ -19,6 +19,7 @@ from twotower.config.instantiate import instantiate, plain
 from twotower.config.trust import admit
 from twotower.core.errors import UserError, nearest
 from twotower.core.files import atomic_path
+from twotower.core.secrets import masked
 from twotower.index import manifest
 from twotower.index.base import BuildPausedError, Index, Probe
 from twotower.index.recall import make_probe, measure
@@ -202,7 +203,7 @@ def _facts(index: Index, config: Mapping[str, Any], recall: float, probe: Probe,
         "bytes_elsewhere": described["bytes"],
         "settings": described["settings"],
         "notes": described["notes"],
-        "config": {key: _without_secret(value) for key, value in config.items()},
+        "config": masked({key: _without_secret(value) for key, value in config.items()}),
     }
 
 

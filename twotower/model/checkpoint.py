@@ -14,6 +14,7 @@ import torch
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file, write_bytes
 from twotower.core.finite import check_weights
+from twotower.core.secrets import masked
 from twotower.model.plain import find_checkpoint as find_checkpoint
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer
@@ -193,7 +194,7 @@ def check_resume(path: Path, config: dict[str, Any]) -> None:
     """
     earlier = read_training_state(path).get("hyper_parameters", {}).get("config", {})
     for group in ("model", "embedding", "text", "loss", "optimizer"):
-        before, now = earlier.get(group) or {}, config[group]
+        before, now = earlier.get(group) or {}, masked(config[group])
         for key in (*before, *now):
             if before.get(key) != now.get(key):
                 raise UserError(

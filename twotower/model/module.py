@@ -14,6 +14,7 @@ from torch import Tensor
 
 from twotower.config.instantiate import instantiate
 from twotower.core.finite import broken_tensors
+from twotower.core.secrets import masked
 from twotower.kernels.distributed import gather_documents, gather_rows
 from twotower.model.gradcache import encode_in_chunks
 from twotower.model.two_tower import TwoTower
@@ -27,7 +28,7 @@ class TwoTowerModule(pl.LightningModule):
 
     Args:
         config: the full resolved config of the run, plain data; `model`, `embedding`, `loss`, `optimizer`,
-            `scheduler` are read here. It is kept in every Lightning checkpoint.
+            `scheduler` are read here. It is kept in every Lightning checkpoint, without its secrets.
         vocabulary_size: rows of the embedding table.
         embedding_dim: columns of the embedding table.
     """
@@ -35,7 +36,7 @@ class TwoTowerModule(pl.LightningModule):
     def __init__(self, *, config: dict[str, Any], vocabulary_size: int, embedding_dim: int) -> None:
         super().__init__()
         self.save_hyperparameters(
-            {"config": config, "vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim}, logger=False
+            {"config": masked(config), "vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim}, logger=False
         )
         self.config = config
         self.model = TwoTower(

@@ -19,7 +19,7 @@ from filelock import FileLock
 from twotower.core import host
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, sha256_file, write_json
-from twotower.core.secrets import mask_override, masked
+from twotower.core.secrets import mask_override, masked, remember_secrets
 
 SCHEMA = 1
 """Version of the record's layout; a reader refuses others by name instead of guessing."""
@@ -80,6 +80,7 @@ class RunRecord:
         """
         path = Path(run_dir).resolve() / FILE_NAME
         _make_folder(path.parent)
+        remember_secrets(config)
         begun = {
             "run_name": run_name,
             "config": masked(config),

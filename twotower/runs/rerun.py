@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +17,7 @@ from twotower.config.overrides import composed_keys, flat_keys, relocated, vary
 from twotower.config.trust import admit
 from twotower.core.errors import UserError
 from twotower.core.files import write_text
-from twotower.core.secrets import MASK
+from twotower.core.secrets import MASK, mask_override, masked, refuse_literal_secrets
 from twotower.runs.run import Run
 
 PROVENANCE = ("config_hash", "data", "vocabulary", "versions", "host", "threads", "precision", "device", "git")
@@ -108,13 +110,15 @@ def new_config(recorded: Recorded, overrides: list[str], run_dir: Path) -> tuple
     """Returns (config, choices) of the new run: the recorded ones with the overrides, in a folder of its own.
 
     Raises:
-        UserError: for a bad override, a password the record only has masked, or a recorded part that is neither ours
-            nor trusted nor replaced by an override.
+        UserError: for a bad override, a password the record only has masked or an override shows in plain text, or a
+            recorded part that is neither ours nor trusted nor replaced by an override.
     """
+    refuse_literal_secrets({}, overrides)
     composed = composed_keys(overrides)
     admit(recorded.config, source=recorded.source, composed=composed)
     old = (recorded.config.get("paths") or {}).get("run")
     config, choices = vary(recorded.config, recorded.choices, overrides)
+    config = _with_environment(config, overrides)
     config = relocated(config, old, str(run_dir))
     config["paths"] = {**(config.get("paths") or {}), "run": str(run_dir)}
     config["ckpt_path"] = None
@@ -124,8 +128,29 @@ def new_config(recorded: Recorded, overrides: list[str], run_dir: Path) -> tuple
     for key in flat_keys(config):
         value = _at(config, key)
         if isinstance(value, str) and MASK in value:
-            raise UserError(f"{key} was recorded without its secret; give it again: {key}=...")
+            raise UserError(
+                f"{key} was recorded without its secret; give it again, by an environment variable NAME that holds it: "
+                f"{key}='${{oc.env:NAME}}'"
+            )
     return config, choices
+
+
+def _with_environment(config: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Fills in `${oc.env:NAME}` where an override says so; what a record brings along reads no variables."""
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        value = _at(config, key)
+        name = re.fullmatch(r"\$\{oc\.env:(\w+)\}", value) if isinstance(value, str) else None
+        if name is None:
+            continue
+        if name[1] not in os.environ:
+            raise UserError(f"{override}: there is no environment variable {name[1]}.")
+        *parents, last = key.split(".")
+        node: Any = config
+        for parent in parents:
+            node = node[parent]
+        node[last] = os.environ[name[1]]
+    return config
 
 
 def new_folder(root: Path) -> Path:
@@ -146,7 +171,8 @@ def new_folder(root: Path) -> Path:
 def write_start(run_dir: Path, config: Mapping[str, Any], overrides: list[str], argument: str) -> None:
     """Writes `.hydra/` as `train.py` does: the config, the overrides, and here what was run again."""
     folder = run_dir / ".hydra"
-    write_text(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    write_text(folder / "config.yaml", yaml.safe_dump(masked(dict(config)), sort_keys=False, allow_unicode=True))
+    overrides = [mask_override(item) for item in overrides]
     write_text(folder / "overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True))
     write_text(folder / "rerun.yaml", yaml.safe_dump({"rerun": argument, "overrides": overrides}, allow_unicode=True))
 

@@ -1,13 +1,14 @@
-"""Hydra's callback for a sweep; Hydra tells it when a multirun starts, in the process that leads it."""
+"""Hydra's callback: told when a run or a sweep starts, in the process that leads it, before anything is written."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from twotower.core.errors import RefusedError, UserError
+from twotower.core.secrets import refuse_literal_secrets
 from twotower.sweep import session as sessions
 from twotower.sweep.composed import compose_once
 from twotower.sweep.plan import config_loader
@@ -20,12 +21,20 @@ CURRENT: list[Session] = []
 class SweepStart(Callback):
     """Starts the sweep's session; `twotower.cli.train` ends it, as Hydra does not tell when a sweep is stopped."""
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuses secrets in plain text, wherever in the config they come from: Hydra would write them down."""
+        try:
+            refuse_literal_secrets(OmegaConf.to_container(config, resolve=False))
+        except UserError as error:
+            raise RefusedError(str(error)) from error
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks the sweep and starts its display.
 
         Hydra turns a callback's exceptions into warnings, so a user's mistake leaves as one that ends the program.
         """
         try:
+            refuse_literal_secrets(OmegaConf.to_container(config, resolve=False))
             if str(config.hydra.launcher.get("_target_")).endswith(".BasicLauncher"):
                 compose_once(config_loader())  # other launchers send the loader away, and compose where the job runs
             CURRENT.append(sessions.start(config))

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json
+from twotower.core.secrets import masked
 from twotower.runs.record import FILE_NAME
 from twotower.runs.resume import last_checkpoint
 from twotower.runs.run import read_run
@@ -133,6 +134,6 @@ def _close_record(run_dir: Path, error: Exception) -> None:
         record = read_json(path)
         if record["status"] == "running" and record["host"]["pid"] == os.getpid():
             record |= {"status": "failed", "error": {"type": type(error).__name__, "message": str(error)}}
-            write_json(path, record)
+            write_json(path, masked(record))
     except (UserError, KeyError, TypeError):
         logger.warning("%s could not be closed after the failure", path)

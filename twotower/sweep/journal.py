@@ -17,6 +17,7 @@ from typing import Any
 from twotower.core import host
 from twotower.core.cache import content_key
 from twotower.core.files import write_json
+from twotower.core.secrets import masked
 
 OUTCOMES = (
     "running",
@@ -80,7 +81,7 @@ class Journal:
         """Writes one job's outcome over what was known before."""
         assert outcome in OUTCOMES, outcome
         item = Outcome(folder=self.name_of(run_dir), outcome=outcome, **facts)
-        write_json(self.folder / f"{content_key(item.folder)[:16]}.json", asdict(item))
+        write_json(self.folder / f"{content_key(item.folder)[:16]}.json", masked(asdict(item)))
 
     def name_of(self, run_dir: Path) -> str:
         """Returns a job's folder relative to the sweep's."""

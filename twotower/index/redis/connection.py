@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from twotower.core.addresses import SCHEMES, SECRET, without_credentials
+from twotower.core.addresses import SECRET, check_address, without_credentials
 from twotower.core.errors import UserError
+from twotower.core.secrets import MASK, mask_text, url_login
 
 DEFAULT_URL = "redis://127.0.0.1:6379"
 LOST = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError)
@@ -31,10 +31,7 @@ def connect(url: str, *, retries: int = 3, timeout: float = 10.0) -> redis.Redis
         UserError: for an address redis-py does not understand.
     """
     safe = without_credentials(url)
-    if urlsplit(url).scheme not in SCHEMES:
-        raise UserError(
-            f"'{safe}' is not a Redis address; write redis://host:6379, rediss://host:6379 or unix:///path."
-        )
+    check_address("REDIS_URL" if url == os.environ.get("REDIS_URL") else "index.redis.url", url)
     try:
         return redis.Redis.from_url(
             url,
@@ -50,11 +47,13 @@ def connect(url: str, *, retries: int = 3, timeout: float = 10.0) -> redis.Redis
 
 def scrub(message: str, url: str) -> str:
     """Removes the credentials of a URL from a message of the library."""
-    parts = urlsplit(url)
-    secrets = {parts.password, *(value for key, value in parse_qsl(parts.query) if key in SECRET)}
+    scheme, _, rest = url.partition("://")
+    login, query = url_login(scheme, rest), rest.partition("?")[2]
+    password = login.partition(":")[2]
+    secrets = {password, unquote(password), *(value for key, value in parse_qsl(query) if key in SECRET)}
     for secret in sorted((item for item in secrets if item), key=len, reverse=True):
-        message = message.replace(secret, "***")
-    return re.sub(r"://[^/@\s]*@", "://***@", message)
+        message = message.replace(secret, MASK)
+    return mask_text(message)
 
 
 def require_search(client: redis.Redis, url: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import redis
 
-from twotower.core.addresses import refuse_password
+from twotower.core.addresses import check_address, refuse_password
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json
 from twotower.core.validators import check_choice
@@ -87,6 +87,7 @@ class RedisIndex(Index):
         need(plain_name and index_name != "", name, "index_name", index_name, "a name without braces, colons or spaces")
         if url:
             refuse_password(f"index.{name}.url", url)
+            check_address(f"index.{name}.url", url)
         self.given_url, self.alias, self.algorithm = url, index_name, algorithm
         self.m, self.ef_construction, self.ef_search = m, ef_construction, ef_search
         self.batch_size, self.hash_tags, self.retry_seconds = batch_size, hash_tags, retry_seconds
