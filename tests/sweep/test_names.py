@@ -1,7 +1,15 @@
 import pytest
 
 from twotower.core.errors import UserError
-from twotower.sweep.names import is_multirun, is_swept, job_folder, sweep_arguments, sweep_name, with_added
+from twotower.sweep.names import (
+    is_multirun,
+    is_swept,
+    job_folder,
+    refuse_twins,
+    sweep_arguments,
+    sweep_name,
+    with_added,
+)
 
 
 def test_a_folder_is_named_by_the_overrides_without_seed_and_sweep():
@@ -100,6 +108,13 @@ def test_a_single_run_gets_nothing():
     [
         (["sweep.dry_run=true"], "add -m"),
         (["sweep.seeds=3"], "add -m"),
+        (["-m", "run_name=a,b"], "run_name changes nothing that a job computes"),
+        (["-m", "tags=[a],[b]"], "tags changes nothing"),
+        (["-m", "++tags=[a],[b]"], "tags changes nothing"),
+        (["-m", "logger=csv,[csv,wandb]"], "logger changes nothing"),
+        (["-m", "logger.wandb.project=choice(a,b)"], r"logger\.wandb\.project changes nothing"),
+        (["-m", "paths.run=a,b"], r"paths\.run changes nothing"),
+        (["-m", "sweep.show_jobs=true,false"], r"sweep\.show_jobs changes nothing"),
         (["-m", "sweep.seeds=0"], "sweep.seeds=0"),
         (["-m", "sweep.seeds=two"], "whole number"),
         (["-m", "sweep.seeds=2", "seed=4,5"], "contradict"),
@@ -129,3 +144,19 @@ def test_folders_of_a_sweep_we_name_leave_out_what_all_jobs_share():
     assert "sweep.fixed=[]" in twice, "given twice, the last one counts"
     mine = sweep_arguments(["-m", "model=gru,mlp", "data=beir", "sweep.name=mine"])
     assert job_folder(["model=gru", "data=beir", *mine]) == "data=beir,model=gru"
+
+
+def test_where_jobs_start_from_names_folder_and_sweep():
+    added = sweep_arguments(["-m", "ckpt_path=a/last.ckpt,b/last.ckpt"])
+    assert job_folder(["ckpt_path=a/last.ckpt", *added]) != job_folder(["ckpt_path=b/last.ckpt", *added])
+    assert sweep_name(["-m", "model=gru,mlp", "ckpt_path=a"]) != sweep_name(["-m", "model=gru,mlp", "ckpt_path=b"])
+    for same in ("ckpt_path=last", "ckpt_path=null"):
+        assert sweep_name(["-m", "model=gru,mlp", same]) == sweep_name(["-m", "model=gru,mlp"])
+        assert job_folder(["model=gru", same]) == "model=gru"
+
+
+def test_jobs_that_would_share_a_folder_are_refused_by_name():
+    assert refuse_twins([["model=gru", "seed=0"], ["model=gru", "seed=1"], ["model=mlp"]]) == 3
+    assert refuse_twins([["model=gru"], ["model=gru"]]) == 1
+    with pytest.raises(UserError, match="differ only in run_name=a, run_name=b"):
+        refuse_twins([["model=gru", "run_name=a"], ["model=gru", "run_name=b"]])

@@ -106,3 +106,14 @@ def test_the_time_left_counts_down_but_never_below_what_the_others_need(journal,
     assert left == [30, 26, 20, 20]
     journal.note(tmp_path / "a=2", "finished", value=0.25, seconds=60.0)
     assert shown.seconds_left(journal.outcomes()) == pytest.approx(2 * 70 / 2)
+
+
+def test_the_last_line_says_that_all_are_done_and_no_time_is_left(journal, tmp_path):
+    shown = progress(journal, total=2)
+    journal.note(tmp_path / "a=1", "finished", value=0.25, seconds=7.0)
+    shown.show_lines()
+    journal.note(tmp_path / "a=2", "skipped", value=0.5)
+    shown.show_lines()
+    last = printed(shown).splitlines()[-1]
+    assert "2 of 2 done" in last
+    assert "left" not in last

@@ -154,3 +154,27 @@ def test_a_dry_run_names_what_differs_and_what_failed_before(place):
     jobs = [line.split()[1:4] for line in lines if line[:1].isdigit() and "jobs," not in line]
     assert jobs == [["model=gru", "skip", "finished"], ["model=mlp", "failed", "before"]]
     assert "2 jobs, 1 need nothing done, 1 failed before (sweep.retry_failed=true tries again), 0 to train" in lines[-1]
+
+
+def test_jobs_from_two_checkpoints_are_two_jobs(place):
+    place.stub("-m", "model=mlp", "seed=0,1", "trainer.max_epochs=1")
+    starts = [str(path) for path in sorted(place.folder.glob("multirun/*/*/*/checkpoints/last.ckpt"))]
+    output = place.stub("-m", f"ckpt_path='{starts[0]}','{starts[1]}'", "trainer.max_epochs=2")
+    assert "2 of 2 done" in output
+    records = [record for record in place.records().values() if record["config"]["ckpt_path"] in starts]
+    assert len(records) == 2
+    assert len({record["config_hash"] for record in records}) == 2
+    again = place.stub("-m", f"ckpt_path='{starts[0]}','{starts[1]}'", "trainer.max_epochs=2")
+    assert again.count("skipped") == 2
+
+
+def test_several_values_that_change_no_result_are_refused_before_anything_is_written(place):
+    for override in ("run_name=a,b", "tags=[a],[b]", "logger=csv,[csv,wandb]"):
+        assert "changes nothing that a job computes" in place.stub("-m", override, code=2)
+    assert not (place.folder / "multirun").exists()
+
+
+def test_a_dry_run_shows_brackets_as_they_were_typed(place):
+    output = place.stub("-m", "+data.extra=[faiss_flat],[exact]", "sweep.dry_run=true")
+    assert "data.extra=[faiss_flat]" in output
+    assert "data.extra=[exact]" in output

@@ -37,8 +37,15 @@ def plain(config: Any) -> Any:
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """Returns 16 hex digits that are equal for two runs that compute the same thing (seed included)."""
-    return content_key({key: value for key, value in config.items() if key not in NOT_IN_HASH})[:16]
+    """Returns 16 hex digits that are equal for two runs that compute the same thing (seed included).
+
+    Where a job of a sweep starts from (`ckpt_path`) counts; elsewhere it says which run goes on.
+    """
+    counted = {key: value for key, value in config.items() if key not in NOT_IN_HASH}
+    start = config.get("ckpt_path")
+    if start not in (None, "last") and (config.get("sweep") or {}).get("session"):
+        counted["ckpt_path"] = start
+    return content_key(counted)[:16]
 
 
 HARMLESS = ("collections", "datetime", "decimal", "fractions", "pathlib")

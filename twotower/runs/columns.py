@@ -32,7 +32,7 @@ def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False)
     by_hand = {key for run in runs for key in run.overridden}
     names = sorted({key for run in runs for key in run.flat}, key=lambda key: (key.count("."), key))
     for key in names:
-        if key.partition(".")[0] in NOT_COMPARED or (not seed and key == "seed"):
+        if not any(run.counts(key) for run in runs) or (not seed and key == "seed"):
             continue
         values = [run.flat.get(key, _MISSING) for run in runs]
         shown = [_text(value) for value in values]

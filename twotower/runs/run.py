@@ -92,6 +92,12 @@ class Run:
         """The config with dotted keys; lists stay whole."""
         return dict(_flatten(self.record.get("config") or {}, ""))
 
+    def counts(self, key: str) -> bool:
+        """Says whether a config key tells what this run computes; `ckpt_path` does for a sweep's job."""
+        if key == "ckpt_path" and (self.record.get("sweep") or {}).get("name"):
+            return self.flat.get(key) not in (None, "last")
+        return key.partition(".")[0] not in NOT_COMPARED
+
     @cached_property
     def bytes(self) -> int:
         """Bytes of everything in the run folder now."""
@@ -154,7 +160,7 @@ class Run:
         kept = {
             key: value
             for key, value in self.flat.items()
-            if key.partition(".")[0] not in NOT_COMPARED and not (key.rpartition(".")[2] == "seed" and value == seed)
+            if self.counts(key) and not (key.rpartition(".")[2] == "seed" and value == seed)
         }
         return json.dumps([self.data_key[0], kept], sort_keys=True, default=str)
 

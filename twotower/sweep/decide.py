@@ -14,7 +14,7 @@ from typing import Any
 
 from twotower.runs.record import FILE_NAME
 from twotower.runs.resume import last_checkpoint
-from twotower.runs.run import ENDED, NOT_COMPARED, Run, read_run
+from twotower.runs.run import ENDED, Run, read_run
 
 
 class Action(Enum):
@@ -99,12 +99,12 @@ def resumable(run_dir: Path) -> Path | None:
 def _other_config(run: Run, config: Mapping[str, Any]) -> str:
     from twotower.core.secrets import masked
 
-    here = Run(path=run.path, record={"config": masked(dict(config))}, status="new").flat
-    there = run.flat
+    new = Run(path=run.path, record={"config": masked(dict(config)), "sweep": run.record.get("sweep")}, status="new")
+    here, there = new.flat, run.flat
     differ = [
         f"{key}: {there.get(key)!r} there, {here.get(key)!r} here"
         for key in sorted({*there, *here})
-        if key.partition(".")[0] not in NOT_COMPARED and there.get(key) != here.get(key)
+        if (run.counts(key) or new.counts(key)) and there.get(key) != here.get(key)
     ]
     shown = "; ".join(differ[:3]) + (f"; and {len(differ) - 3} more" if len(differ) > 3 else "")
     return f"{run.path} holds a run of another config ({shown}): give this sweep a name of its own, sweep.name=..."

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from twotower.core.cache import content_key
 from twotower.core.errors import UserError
 
-ABOUT_THE_SWEEP = ("sweep", "hydra", "ckpt_path", "run_name", "tags", "logger")
-"""First parts of keys that say where and how a job is run or watched, not what it computes."""
+ABOUT_THE_SWEEP = ("sweep", "hydra", "run_name", "tags", "logger", "paths", "print_config")
+"""First parts of keys that say where and how a job is run or watched, not what it computes: none of them is swept."""
 
 MULTIRUN = {"-m", "--multirun"}
 """Hydra's flags for a sweep."""
@@ -84,6 +84,7 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
             if values.get(key, "null") not in ("null", "false"):
                 raise UserError(f"{key}={values[key]} is about a sweep: add -m to the command line.")
         return []
+    _refuse_swept(arguments)
     if "optuna" in values.get("hydra/sweeper", ""):
         _refuse_repeated(arguments)
     added = []
@@ -114,6 +115,41 @@ def _fixed(arguments: Sequence[str]) -> list[str]:
     return sorted({key for item in overrides if re.fullmatch(r"[\w./]+", key := key_of(item))} - varied)
 
 
+def _refuse_swept(arguments: Sequence[str]) -> None:
+    """Refuses several values for what changes no result: the jobs would be one job, and only the first would run."""
+    for item in arguments:
+        if "=" in item and not item.startswith("-") and is_swept(item) and _about_the_sweep(item):
+            if key_of(item).startswith("hydra.sweeper"):
+                continue  # Hydra's own lists, such as hydra.sweeper.params: looked at once the jobs are known
+            raise UserError(
+                f"{item} lists several values, but {key_of(item)} changes nothing that a job computes, so the jobs "
+                f"would be the same; give one value (a list of one: [{item.partition('=')[2]}])."
+            )
+
+
+def job_key(overrides: Sequence[str]) -> tuple[str, str]:
+    """Returns what tells one job of a sweep from another: the name of its folder, and its seed."""
+    seeds = [item.partition("=")[2] for item in overrides if key_of(item) == "seed"]
+    return job_folder(overrides), seeds[-1] if seeds else ""
+
+
+def refuse_twins(jobs: Iterable[Sequence[str]]) -> int:
+    """Returns how many different jobs there are.
+
+    Raises:
+        UserError: for two jobs of different overrides that would share a folder, naming the overrides.
+    """
+    known: dict[tuple[str, str], Sequence[str]] = {}
+    for overrides in jobs:
+        first = known.setdefault(job_key(overrides), overrides)
+        if differ := sorted(set(first) ^ set(overrides)):
+            raise UserError(
+                f"Two jobs of this sweep differ only in {', '.join(differ)}, which changes nothing that a job "
+                "computes; give that key one value."
+            )
+    return len(known)
+
+
 def _refuse_repeated(arguments: Sequence[str]) -> None:
     """Optuna lets one of two values for a key count without a word, a plain one before a span to search."""
     typed = [item for item in arguments if "=" in item and not item.startswith(("-", "~"))]
@@ -138,9 +174,14 @@ def _seeds(values: dict[str, str]) -> str:
 
 
 def _about_the_sweep(override: str) -> bool:
-    return re.split(r"[./]", key_of(override))[0] in ABOUT_THE_SWEEP
+    key, _, value = override.lstrip("+~").partition("=")
+    if key == "ckpt_path":  # where a job starts from; these two only say that it goes on
+        return value in ("last", "null")
+    return re.split(r"[./]", key)[0] in ABOUT_THE_SWEEP
 
 
 def _names_it(override: str) -> bool:
     key = key_of(override)
-    return key != "seed" and (key.startswith(("hydra/sweeper", "hydra.sweeper.params")) or not _about_the_sweep(key))
+    return key != "seed" and (
+        key.startswith(("hydra/sweeper", "hydra.sweeper.params")) or not _about_the_sweep(override)
+    )

@@ -74,7 +74,7 @@ class Progress(threading.Thread):
             for item in new:
                 self._shown.add(item.folder)
                 self.console.print(self.line(item, len(self._shown)), soft_wrap=True)
-            if any(item.outcome in ("finished", "failed") for item in new):
+            if new:
                 self.console.print(Text(self.summary(outcomes), style="dim"), soft_wrap=True)
 
     def line(self, item: Outcome, number: int) -> Text:
@@ -103,9 +103,10 @@ class Progress(threading.Thread):
         return " · ".join([*parts, f"about {text.duration(left)} left"] if left is not None else parts)
 
     def seconds_left(self, outcomes: Sequence[Outcome]) -> float | None:
-        """Estimates the time left from the jobs that ended in this session; None before the first has."""
+        """Estimates the time left from the jobs that ended in this session; None before the first, after the last."""
         measured = sum(item.outcome == "finished" and item.seconds > 0 for item in outcomes)
-        if not measured or self.total is None:
+        over = sum(item.outcome != "running" for item in outcomes)
+        if not measured or self.total is None or over >= self.total:
             return None
         now = time.monotonic()
         if measured != self._latest[0]:

@@ -22,6 +22,7 @@ from twotower.reports.table import groups_table, levels, runs_table
 from twotower.runs import ledger
 from twotower.sweep.decide import Action
 from twotower.sweep.journal import TROUBLE, Journal, Outcome
+from twotower.sweep.names import refuse_twins
 from twotower.sweep.plan import PlannedJob, grid, parallel_jobs, planned, seconds_left
 from twotower.sweep.progress import Progress
 
@@ -56,12 +57,13 @@ def start(config: DictConfig) -> Session:
     jobs = grid(config)
     if jobs is None:
         quiet_optuna()
+    different = None if jobs is None else refuse_twins(jobs)
     if settings.dry_run:
         show_plan(config, jobs, sweep_dir, console)
         raise SystemExit(0)
     journal = Journal(sweep_dir, str(settings.session))
     journal.open()
-    total = len(jobs) if jobs is not None else config.hydra.sweeper.get("n_trials")
+    total = different or config.hydra.sweeper.get("n_trials")
     metric = str(config.evaluation.objective)
     progress = Progress(journal, total=total, metric=metric, console=console, live=not settings.show_jobs)
     console.print(Text(f"Sweep {settings.name}: {total or 'some'} jobs into {sweep_dir}"), soft_wrap=True)
@@ -100,14 +102,15 @@ def show_plan(config: DictConfig, jobs: list[list[str]] | None, sweep_dir: Path,
 
 def plan_table(plan: Sequence[PlannedJob], sweep_dir: Path) -> Table:
     """Returns the jobs of a dry run as a table; what all of them share is on the command line to be read."""
-    table = Table(title=f"Dry run of {sweep_dir}", title_justify="left", box=None, pad_edge=False)
+    title = Text(f"Dry run of {sweep_dir}", style="table.title")  # as text: brackets in values are no markup
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name in ("#", "job", "would", "because"):
         table.add_column(name, justify="right" if name == "#" else "left", overflow="fold")
     shared = set.intersection(*(set(job.overrides) for job in plan)) if len(plan) > 1 else set()
     for number, job in enumerate(plan):
         own = [item for item in job.overrides if item not in shared and not item.startswith(("sweep.", "hydra."))]
         shown = " ".join(own) or "defaults"
-        table.add_row(str(number), shown, job.decision.action.value, job.decision.reason)
+        table.add_row(*map(Text, (str(number), shown, job.decision.action.value, job.decision.reason)))
     return table
 
 
