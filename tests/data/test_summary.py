@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from twotower.core.errors import UserError
-from twotower.data.collection import Collection, Judgements
+from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.datamodule import RetrievalData
 from twotower.data.summary import describe_split, make_report, report_table, shared_between
 from twotower.text.tokenizer import Tokenizer
@@ -133,3 +133,12 @@ def test_texts_that_the_tokenizer_reads_alike_are_the_same(first, second, config
     punctuated = config.get("kind") == "wordpiece"  # "answer:" and "Answer" differ there
     assert shared["query_texts"] == int(same)
     assert shared["pairs"] == int(same and not punctuated and config.get("lowercase", True))
+
+
+def test_negatives_that_the_data_brings_are_used_or_said_not_to_be():
+    given = make([(0, 0, 1), (0, 1, 0)], [(3, 1, 1)], candidates=Candidates.of([0, 0], [0, 1]))
+    note = "brings negatives for 1 train queries, which are not trained with"
+    assert any(note in item for item in make_report(data_of(given))["notes"])
+    used = data_of(given, negatives={"kind": "candidates", "count": 1})
+    assert not any("brings negatives" in item for item in make_report(used)["notes"])
+    assert not any("brings negatives" in item for item in make_report(data_of(make([(0, 0, 1)], [(3, 1, 1)])))["notes"])

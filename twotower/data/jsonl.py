@@ -1,94 +1,142 @@
-"""One file of training pairs: a line is {"query": ..., "positive": ..., "negatives": [...]}.
+"""Training pairs, triplets and the like: a line is {"query": ..., "positive": ..., "negatives": [...]}.
 
-`positive` is a text or a list of texts; `negatives` is optional; `split` may name the split of a line, otherwise
-queries are divided by a hash of their text. Documents of the same text are one document, and so are queries.
+The layouts of sentence-transformers, FlagEmbedding, DPR and Tevatron are read too, see `pair_rows`; from JSON lines, a
+JSON list, CSV, TSV, parquet, or what `save_to_disk` wrote. `split` may name the split of a line, and so may file names;
+otherwise queries are divided by a hash of their text. Documents of the same text are one document, and so are queries.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from twotower.core.errors import UserError
 from twotower.data.collection import Candidates, Collection, Judgements, bare, normalised
-from twotower.data.lines import Place, clean, complain, read_objects, shown, take_text
+from twotower.data.lines import Place, complain, read_objects
+from twotower.data.pair_rows import TOLD, PairRow, Passage, pair_row
+from twotower.data.rows import ENDINGS, PACKED, Columns, is_saved, read_rows, saved_splits
 from twotower.data.splits import check_shares, divide
+
+log = logging.getLogger(__name__)
+
+SPLITS = {"train": "train", "validation": "dev", "valid": "dev", "val": "dev", "dev": "dev", "test": "test"}
+"""Names of files and of saved splits, and the name that we give the split."""
 
 
 def load(
-    path: str | Path | None, splits: dict[str, float] | None = None, split_seed: int = 0, name: str | None = None
+    path: str | Path | None,
+    splits: dict[str, float] | None = None,
+    split_seed: int = 0,
+    name: str | None = None,
+    columns: Columns | None = None,
+    ignore: Sequence[str] = (),
+    threshold: float | None = None,
 ) -> Collection:
-    """Reads a file of pairs.
+    """Reads pairs.
 
     Args:
-        path: the file, which may be gzipped.
-        splits: share of the queries in each split where lines name none; by default 90 % train, 10 % dev.
+        path: the file (see `twotower.data.rows`), or a folder with one for each split (train.jsonl, dev.jsonl, ...).
+        splits: share of the queries in each split where nothing names one; by default 90 % train, 10 % dev.
         split_seed: another number gives another division.
         name: what to call the collection (the file's name otherwise).
+        columns: our names of columns that the file calls otherwise: {query: utterance, positive: reply}.
+        ignore: keys to pass over.
+        threshold: labels and scores from here on are relevant; None: they are grades.
 
     Raises:
-        UserError: for a missing file or a malformed line (file and line number).
+        UserError: for a missing file, an unknown key or a malformed line (file and line number).
     """
     if path is None:
         raise UserError('data=jsonl needs data.path=FILE with a line {"query": ..., "positive": ...} for each pair.')
     file = Path(path).expanduser()
-    if not file.is_file():
-        raise UserError(f"data.path={file} is not a file.")
     shares = splits or {"train": 0.9, "dev": 0.1}
     check_shares(shares)
-    lines = [(place, *_read(value, place)) for place, value in read_objects(file)]
-    if not lines:
+    rows: list[PairRow] = []
+    unused: set[str] = set()
+    for split, part in _parts(file):
+        for place, value in _values(part, columns):
+            row = pair_row(place, value, ignore=ignore, threshold=threshold)
+            rows.append(replace(row, split=row.split or split))
+            unused.update(key for key in TOLD if value.get(key) is not None)
+    if not rows:
         raise UserError(f'{file} is empty; it needs a line {{"query": ..., "positive": ...}} for each pair.')
-    unnamed = [normalised(query) for _, query, _, _, split in lines if split is None]
-    assigned = divide(unnamed, shares, split_seed, same=bare)
-    return _collect(name or file.name.split(".")[0], lines, assigned)
+    if unused := unused.difference(ignore):
+        log.warning("%s: not used in training: %s (data.source.ignore=[...] says so).", file, ", ".join(sorted(unused)))
+    unnamed = [normalised(row.query) for row in rows if row.split is None]
+    return _collect(name or file.name.split(".")[0], rows, divide(unnamed, shares, split_seed, same=bare))
 
 
-def _read(value: dict[str, Any], place: Place) -> tuple[str, list[str], list[str], str | None]:
-    query = take_text(value, "query", place)
-    positives, negatives = _texts(value, "positive", place), _texts(value, "negatives", place)
-    if not positives:
-        raise complain(place, "needs 'positive', a text or a list of at least one.")
-    both = {normalised(text) for text in positives} & {normalised(text) for text in negatives}
-    if both:
-        raise complain(place, f"the same text is positive and negative: {shown(min(both))}.")
-    split = value.get("split")
-    if split is not None and (not isinstance(split, str) or not split):
-        raise complain(place, f"'split' must be a name; found {shown(split)}.")
-    return query, positives, negatives, split
+def _parts(path: Path) -> list[tuple[str | None, Path]]:
+    """Returns the files to read, each with the split that its name says, if it says one."""
+    if path.is_file():
+        return [(None, path)]
+    if is_saved(path):
+        saved = saved_splits(path)
+        return [(SPLITS.get(name, name), part) for name, part in saved.items()] or [(None, path)]
+    if not path.is_dir():
+        raise UserError(f"data.path={path} is not a file.")
+    found = [
+        (SPLITS[item.name.split(".")[0].split("-")[0]], item)
+        for item in sorted(path.iterdir())
+        if item.name.endswith(PACKED) and item.name.split(".")[0].split("-")[0] in SPLITS
+    ]
+    if not found:
+        raise UserError(
+            f"data.path={path} is not a file, and has no train, dev or test file that ends in {', '.join(ENDINGS)}."
+        )
+    return list(found)
 
 
-def _texts(value: dict[str, Any], key: str, place: Place) -> list[str]:
-    found = value.get(key)
-    if found is None:
-        return []
-    items = [found] if isinstance(found, str) else found
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise complain(place, f"'{key}' must be a text or a list of texts; found {shown(found)}.")
-    return [clean(item, key, place) for item in items]
+def _values(path: Path, columns: Columns | None) -> Iterator[tuple[Place, Mapping[str, object]]]:
+    if columns or path.is_dir() or path.name.removesuffix(".gz").endswith((".json", ".csv", ".tsv", ".parquet")):
+        yield from read_rows(path, columns)
+        return
+    for place, value in read_objects(path, lists=True):
+        items = value.get("") if len(value) == 1 else None
+        if isinstance(items, list):  # query, positive, negatives
+            if len(items) < 2 or not all(isinstance(item, str) for item in items):
+                raise complain(place, "a list must hold a query, a positive, and negatives if any; all texts.")
+            value = {"query": items[0], "positive": items[1], "negatives": items[2:]}
+        yield place, value
 
 
-def _collect(
-    name: str, lines: list[tuple[Place, str, list[str], list[str], str | None]], assigned: dict[str, str]
-) -> Collection:
-    documents: dict[str, int] = {}
+def _collect(name: str, rows: list[PairRow], assigned: dict[str, str]) -> Collection:
+    documents: dict[tuple[str, str], int] = {}
+    document_ids: dict[int, str | None] = {}
     queries: dict[str, int] = {}
-    judged: dict[str, list[tuple[int, int, int]]] = {split: [] for split in dict.fromkeys(assigned.values())}
+    query_ids: dict[int, str | None] = {}
+
+    def number(passage: Passage) -> int:
+        place = documents.setdefault((passage.title, passage.text), len(documents))
+        document_ids.setdefault(place, passage.id)
+        return place
+
+    judged: dict[str, list[tuple[int, int, float]]] = {split: [] for split in dict.fromkeys(assigned.values())}
     listed: list[tuple[int, int]] = []
-    for _, query, positives, negatives, split in lines:
-        row = queries.setdefault(query, len(queries))
-        pairs = [(documents.setdefault(text, len(documents)), 1) for text in positives]
-        pairs += [(documents.setdefault(text, len(documents)), 0) for text in negatives]
-        judged.setdefault(split or assigned[normalised(query)], []).extend((row, *pair) for pair in pairs)
-        if negatives:
-            listed += [(row, document) for document, _ in pairs]
+    for row in rows:
+        place = queries.setdefault(row.query, len(queries))
+        query_ids.setdefault(place, row.query_id)
+        pairs = [(number(passage), row.grade) for passage in row.positives]
+        pairs += [(number(passage), 0) for passage in row.negatives]
+        split = row.split or assigned[normalised(row.query)]
+        judged.setdefault(split, []).extend((place, *pair) for pair in pairs)
+        if row.negatives:
+            listed += [(place, document) for document, _ in pairs]
     return Collection(
         name=name,
-        document_ids=[f"d{row}" for row in range(len(documents))],
-        titles=[""] * len(documents),
-        texts=list(documents),
-        query_ids=[f"q{row}" for row in range(len(queries))],
+        document_ids=_ids(document_ids, "d"),
+        titles=[title for title, _ in documents],
+        texts=[text for _, text in documents],
+        query_ids=_ids(query_ids, "q"),
         query_texts=list(queries),
         judgements={split: Judgements.of(*zip(*found, strict=True)) for split, found in judged.items() if found},
         candidates=Candidates.of(*zip(*listed, strict=True)) if listed else None,
     )
+
+
+def _ids(given: Mapping[int, str | None], letter: str) -> list[str]:
+    """Returns the file's own ids where all have one and no two share it, otherwise numbered ones."""
+    own = [item for item in given.values() if item is not None]
+    return own if len(own) == len(given) == len(set(own)) else [f"{letter}{row}" for row in range(len(given))]

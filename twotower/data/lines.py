@@ -26,8 +26,12 @@ def find_file(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
 
 
-def read_lines(path: Path) -> Iterator[tuple[Place, str]]:
+def read_lines(path: Path, *, blank: str = "refuse") -> Iterator[tuple[Place, str]]:
     """Yields each line with its place, the line end removed; empty lines at the end of the file are passed over.
+
+    Args:
+        path: the file, gzipped or not.
+        blank: `keep` yields empty lines too, which belong to a quoted field.
 
     Raises:
         UserError: for a missing file, a line that is not UTF-8, an empty line with data after it, or a damaged .gz.
@@ -38,7 +42,7 @@ def read_lines(path: Path) -> Iterator[tuple[Place, str]]:
         with _open(path) as file:
             for number, raw in enumerate(file, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if not line.strip():
+                if not line.strip() and blank == "refuse":
                     empty_at = empty_at or number
                     continue
                 if empty_at:
@@ -55,8 +59,12 @@ def _open(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
 
 
-def read_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+def read_objects(path: Path, *, lists: bool = False) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Yields each line of a JSON-lines file as a dict with its place.
+
+    Args:
+        path: the file.
+        lists: a line may be a list too; it comes as {"": the list}.
 
     Raises:
         UserError: for a line that is not a JSON object, besides what `read_lines` raises.
@@ -66,7 +74,9 @@ def read_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise complain(place, f"not valid JSON ({error}).") from error
-        if not isinstance(value, dict):
+        if lists and isinstance(value, list):
+            value = {"": value}
+        elif not isinstance(value, dict):
             raise complain(place, f"expected a JSON object, found {type(value).__name__}.")
         yield place, value
 

@@ -44,6 +44,7 @@ def make_report(data: RetrievalData) -> dict[str, Any]:
         "documents": len(collection.document_ids),
         "queries": len(collection.query_ids),
         "candidates": None if collection.candidates is None else len(collection.candidates),
+        "given_negatives": given_negatives(collection, train),
         "train_split": train,
         "eval_split": evaluation,
         "splits": {name: describe_split(judgements) for name, judgements in collection.judgements.items()},
@@ -72,6 +73,16 @@ def describe_split(judgements: Judgements) -> dict[str, Any]:
         "judgements_per_query": len(judgements) / max(len(np.unique(judgements.query)), 1),
         "grades": sorted({float(grade) for grade in np.unique(judgements.grade)}),
     }
+
+
+def given_negatives(collection: Collection, split: str) -> int:
+    """Counts the queries of a split whose candidate lists hold a document judged as not relevant."""
+    if collection.candidates is None:
+        return 0
+    judged = collection.split(split)
+    wrong = judged.query[~judged.positive].astype(np.int64) << 32 | judged.document[~judged.positive]
+    listed = collection.candidates.query.astype(np.int64) << 32 | collection.candidates.document
+    return len(np.intersect1d(np.unique(wrong[np.isin(wrong, listed)] >> 32), judged.queries))
 
 
 def describe_duplicates(collection: Collection, train: str, evaluation: str) -> dict[str, int]:
@@ -194,6 +205,11 @@ def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
         yield "LEAK allowed: " + leak_message(report["name"], train, evaluation, shared).rpartition(";")[0] + "."
     if shared["query_texts"]:
         yield f"{shared['query_texts']} queries of {evaluation} have the text of a query of {train}."
+    if report.get("given_negatives") and config["negatives"]["kind"] == "in_batch":
+        yield (
+            f"The data brings negatives for {report['given_negatives']} {train} queries, which are not trained with; "
+            "data.negatives.kind=candidates data.negatives.count=1 uses them."
+        )
     for side in ("document", "query"):
         tokens = report[f"{side}_tokens"]
         if tokens["truncation_rate"] > MANY_CUT:

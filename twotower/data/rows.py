@@ -1,0 +1,196 @@
+"""Rows of a table, whatever file holds it: JSON lines, a JSON list, CSV, TSV, parquet, or a folder of `save_to_disk`.
+
+Every row comes as a dict with its place (file and number of the line or row), for messages. Text files may be gzipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from twotower.core.errors import UserError, nearest
+from twotower.data.lines import Place, complain, read_lines, read_objects, shown
+
+ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+"""What the names of files that are read end in, `.gz` aside."""
+PACKED = (*ENDINGS, *(f"{ending}.gz" for ending in ENDINGS[:-1]))
+SAVED = "dataset_info.json"
+"""Stands in every folder that `datasets.Dataset.save_to_disk` wrote."""
+SAVED_SPLITS = "dataset_dict.json"
+"""Stands in every folder that `datasets.DatasetDict.save_to_disk` wrote."""
+
+Row = tuple[Place, dict[str, Any]]
+Columns = Mapping[str, str | int]
+"""Which column (a name, or a place from 0 on where a table has no header line) holds what we call by a name of ours."""
+
+
+def find_table(folder: Path, name: str) -> Path | None:
+    """Returns `folder/name` with any of the known endings, or a `save_to_disk` folder of that name, or None."""
+    files = [folder / f"{name}{ending}" for ending in PACKED]
+    found = next((path for path in files if path.is_file()), None)
+    return found or (folder / name if is_saved(folder / name) else None)
+
+
+def is_saved(path: Path) -> bool:
+    """Says whether a folder is one that `save_to_disk` wrote."""
+    return (path / SAVED).is_file() or (path / SAVED_SPLITS).is_file()
+
+
+def saved_splits(path: Path) -> dict[str, Path]:
+    """Returns the folder of each split of a `DatasetDict`, or {} where the folder is one `Dataset`.
+
+    Raises:
+        UserError: when its list of splits can't be read.
+    """
+    if not (path / SAVED_SPLITS).is_file():
+        return {}
+    try:
+        names = json.loads((path / SAVED_SPLITS).read_bytes())["splits"]
+        return {str(name): path / str(name) for name in names if is_saved(path / str(name))}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path / SAVED_SPLITS} cannot be read: {error}.") from error
+
+
+def read_rows(path: Path, columns: Columns | None = None) -> Iterator[Row]:
+    """Yields the rows of a table.
+
+    Args:
+        path: a file that ends in one of `PACKED`, or a folder that `save_to_disk` wrote. Any other file is read as
+            JSON lines.
+        columns: our names of columns that are called otherwise there; those columns come under our names.
+
+    Raises:
+        UserError: for what cannot be read, naming file and line.
+    """
+    rows = _rows(path, headless=any(isinstance(place, int) for place in (columns or {}).values()))
+    return _renamed(rows, columns) if columns else rows
+
+
+def _rows(path: Path, *, headless: bool) -> Iterator[Row]:
+    name = path.name.removesuffix(".gz")
+    if path.is_dir():
+        return _saved(path)
+    if name.endswith(".parquet"):
+        return _parquet(path)
+    if name.endswith((".csv", ".tsv")):
+        return _separated(path, tabs=name.endswith(".tsv"), headless=headless)
+    if name.endswith(".json"):
+        return _json(path)
+    return read_objects(path)
+
+
+def _renamed(rows: Iterable[Row], columns: Columns) -> Iterator[Row]:
+    theirs = {str(name): ours for ours, name in columns.items()}
+    for place, row in rows:
+        for name in theirs:
+            if name not in row:
+                known = [str(key) for key in row]
+                raise complain(place, f"has no column {name!r}; there are: {', '.join(known)}.{nearest(name, known)}")
+        yield place, {theirs.get(key, key): value for key, value in row.items()}
+
+
+def _json(path: Path) -> Iterator[Row]:
+    """A .json file is a list of objects, or has an object a line after all."""
+    lines = list(read_lines(path))
+    text = "\n".join(line for _, line in lines)
+    if not text.lstrip().startswith("["):
+        yield from read_objects(path)
+        return
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise complain((path, getattr(error, "lineno", 1)), f"not valid JSON ({error}).") from error
+    if rows and not isinstance(rows[0], (dict, list)):
+        raise complain((path, 1), f"expected a list of JSON objects, found one of {type(rows[0]).__name__}.")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise complain((path, number), f"item {number}: expected a JSON object, found {shown(row)}.")
+        yield (path, number), row
+
+
+def _separated(path: Path, *, tabs: bool, headless: bool) -> Iterator[Row]:
+    csv.field_size_limit(2**31 - 1)
+    if tabs:
+        parts: Iterator[tuple[Place, list[str]]] = ((place, line.split("\t")) for place, line in read_lines(path))
+    else:
+        parts = _comma_lines(path)
+    header: list[str] | None = None
+    for place, fields in parts:
+        if header is None:
+            header = [str(number) for number in range(len(fields))] if headless else [item.strip() for item in fields]
+            if len(set(header)) < len(header) or not all(header):
+                raise complain(
+                    place, f"the header line needs a name of its own for each column; found {shown(fields)}."
+                )
+            if not headless:
+                continue
+        if len(fields) != len(header):
+            raise complain(place, f"needs {len(header)} columns as the first line has; found {len(fields)}.")
+        yield place, dict(zip(header, fields, strict=True))
+
+
+def _comma_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
+    numbered = read_lines(path, blank="keep")
+    first = next(numbered, None)
+    if first is None:
+        return
+    mark = ";" if first[1].count(";") > first[1].count(",") else ","
+    place = [first[0]]
+
+    def lines() -> Iterator[str]:
+        yield first[1] + "\n"
+        for where, line in numbered:
+            place[0] = where
+            yield line + "\n"
+
+    reader = csv.reader(lines(), delimiter=mark, strict=True)
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise complain(place[0], f"not well-formed CSV ({error}).") from error
+        if fields is None:
+            return
+        if fields:
+            yield place[0], fields
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as table:
+            number = 0
+            for batch in table.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield (path, number), row
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as parquet: {_first_line(error)}") from error
+
+
+def _saved(path: Path) -> Iterator[Row]:
+    """Reads a folder of `save_to_disk` through pyarrow: `state.json` names the arrow streams."""
+    import pyarrow as pa
+
+    try:
+        names = [item["filename"] for item in json.loads((path / "state.json").read_bytes())["_data_files"]]
+        number = 0
+        for name in names:
+            if Path(name).name != name:
+                raise ValueError(f"{name!r} is no file of the folder")
+            with pa.memory_map(str(path / name)) as source, pa.ipc.open_stream(source) as stream:
+                for batch in stream:
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield (path, number), row
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as a folder of save_to_disk: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
