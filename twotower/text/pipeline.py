@@ -12,6 +12,7 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
 from twotower.core.errors import UserError, nearest
+from twotower.text.stem import check_language
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
 DEFAULTS: dict[str, Any] = {
@@ -19,11 +20,12 @@ DEFAULTS: dict[str, Any] = {
     "lowercase": True,
     "strip_accents": False,
     "split_identifiers": True,
+    "stem": None,
     "min_frequency": 1,
     "max_vocabulary": 100_000,
     "vocabulary_file": None,
 }
-SHAPING = ("kind", "lowercase", "strip_accents", "split_identifiers")
+SHAPING = ("kind", "lowercase", "strip_accents", "split_identifiers", "stem")
 """The settings that, with the vocabulary, decide a text's ids; the others only decide the vocabulary."""
 
 # Between a small letter or digit and a capital; between capitals and a capitalised word (HTTP|Server, but not UR|Ls).
@@ -59,6 +61,10 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
     for key in ("lowercase", "strip_accents", "split_identifiers"):
         if not isinstance(full[key], bool):
             raise UserError(f"text.{key}={full[key]} must be true or false.")
+    if check_language("text.stem", full["stem"]) and full["kind"] == "wordpiece":
+        raise UserError(
+            f"text.stem={full['stem']} needs whole words, and text.kind=wordpiece cuts them: set text.stem=null."
+        )
     return full
 
 

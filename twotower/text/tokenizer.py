@@ -20,6 +20,7 @@ from twotower.core.cache import cached_folder, content_key
 from twotower.core.files import read_json, write_json
 from twotower.text import pipeline
 from twotower.text.memo import WordMemo
+from twotower.text.stem import Stems, count_stems
 from twotower.text.tokens import Tokens, TokenStatistics, concatenate, to_offsets
 
 PAD, UNKNOWN = pipeline.PAD, pipeline.UNKNOWN
@@ -45,6 +46,7 @@ class Tokenizer:
         self.config = pipeline.check_config(config)
         self.word_to_index = pipeline.check_vocabulary(word_to_index)
         self._rust: RustTokenizer = pipeline.build(self.word_to_index, self.config)
+        self._stems = Stems(self.config["stem"]) if self.config["stem"] else None
 
     @classmethod
     def train(cls, texts: Iterable[str], config: dict[str, Any]) -> Tokenizer:
@@ -54,7 +56,24 @@ class Tokenizer:
             UserError: for settings out of range, or a vocabulary file that is missing or malformed.
         """
         config = pipeline.check_config(config)
-        return cls(word_to_index=pipeline.make_vocabulary(texts, config), config=config)
+        return cls(word_to_index=cls._vocabulary(texts, config), config=config)
+
+    @classmethod
+    def _vocabulary(cls, texts: Iterable[str], config: dict[str, Any]) -> dict[str, int]:
+        """Makes the vocabulary of a checked config: of words, or of stems, the words of a stem counted together."""
+        if config["stem"] is None:
+            return pipeline.make_vocabulary(texts, config)
+        stems = Stems(config["stem"])
+        if config["vocabulary_file"] is not None:
+            return pipeline.with_specials(stems.all(list(pipeline.make_vocabulary(texts, config))[2:]))
+        texts = list(texts)
+        every = cls.train(texts, {**config, "stem": None, "min_frequency": 1, "max_vocabulary": None})
+        counts_V = np.bincount(every.encode(texts).ids_T, minlength=every.size)
+        rarest, most = config["min_frequency"], config["max_vocabulary"]
+        kept = None if most is None else most - 2
+        return pipeline.with_specials(
+            count_stems(every.index_to_word[2:], counts_V[2:], stems, min_frequency=rarest, most=kept)
+        )
 
     @classmethod
     def train_cached(cls, texts: Sequence[str], config: dict[str, Any]) -> Tokenizer:
@@ -65,7 +84,7 @@ class Tokenizer:
         key = content_key("vocabulary 1", config, list(texts))
 
         def fill(folder: Path) -> None:
-            write_json(folder / "words.json", list(pipeline.make_vocabulary(texts, config)))
+            write_json(folder / "words.json", list(cls._vocabulary(texts, config)))
 
         words = read_json(cached_folder("vocabularies", key, fill) / "words.json")
         return cls(word_to_index=pipeline.with_specials(words), config=config)
@@ -88,7 +107,10 @@ class Tokenizer:
     @cached_property
     def hash(self) -> str:
         """Hex sha256 of vocabulary and settings: two tokenizers with the same hash give the same ids for any text."""
-        settings = {key: value for key, value in self.config.items() if key in pipeline.SHAPING}
+        shaping = [
+            key for key in pipeline.SHAPING if key != "stem" or self._stems
+        ]  # hashes from before there were stems
+        settings = {key: value for key, value in self.config.items() if key in shaping}
         return content_key(self.index_to_word, settings)
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
@@ -110,9 +132,11 @@ class Tokenizer:
         """Reads one text, such as a query, without the array machinery that many texts at once need.
 
         Returns:
-            Its distinct normalised words in order, those of them that the vocabulary does not hold, and its ids, which
-            are those of `encode`, not cut.
+            Its distinct words in order as they are looked up (normalised, stemmed), those of them that the vocabulary
+            does not hold as the text writes them, and its ids, which are those of `encode`, not cut.
         """
+        if self._stems:
+            return self._read_stems(text)
         encoding = self._rust.encode(text, add_special_tokens=False)
         ids = encoding.ids
         if UNKNOWN_ID not in ids:
@@ -121,10 +145,25 @@ class Tokenizer:
         unknown = [word for word, number in zip(words, ids, strict=True) if number == UNKNOWN_ID]
         return list(dict.fromkeys(words)), list(dict.fromkeys(unknown)), ids
 
+    def _read_stems(self, text: str) -> tuple[list[str], list[str], list[int]]:
+        cut = self._cut(text)
+        stems = [self._looked_up(word) for word in cut]
+        written = dict(zip(reversed(stems), reversed(cut), strict=True))  # the first spelling of a stem wins
+        ids = [self.word_to_index.get(stem, UNKNOWN_ID) for stem in stems]
+        words = list(dict.fromkeys(stems))
+        return words, [written[word] for word in words if word not in self.word_to_index], ids
+
     def words(self, text: str) -> list[str]:
-        """Returns the normalised words of one text before they are looked up: texts with the same are read alike."""
+        """Returns the words of one text as they are looked up: texts with the same are read alike."""
+        return [self._looked_up(word) for word in self._cut(text)]
+
+    def _cut(self, text: str) -> list[str]:
+        """Returns the normalised words of one text, not stemmed."""
         cut = self._rust.pre_tokenizer.pre_tokenize_str(self._rust.normalizer.normalize_str(text))
         return [word for word, _ in cut]
+
+    def _looked_up(self, word: str) -> str:
+        return self._stems(word) if self._stems else word
 
     def token_texts(self, text: str) -> list[str]:
         """Returns the normalised tokens of one text as they are looked up, unknown ones too (for highlighting)."""
@@ -140,7 +179,7 @@ class Tokenizer:
     def _spelt(self, text: str, encoding: Encoding) -> list[tuple[str, tuple[int, int]]]:
         normal = self._rust.normalizer.normalize_str
         return [
-            ("".join(normal(text[start:end]).split()) if word == UNKNOWN else word, (start, end))
+            (self._looked_up("".join(normal(text[start:end]).split()) if word == UNKNOWN else word), (start, end))
             for word, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
         ]
 
@@ -150,6 +189,9 @@ class Tokenizer:
         return WordMemo(self._rust_ids, wordpiece=wordpiece, whole_identifiers=not self.config["split_identifiers"])
 
     def _rust_ids(self, texts: list[str]) -> list[list[int]]:
+        if self._stems:
+            number, looked_up = self.word_to_index.get, self._looked_up
+            return [[number(looked_up(word), UNKNOWN_ID) for word in self._cut(text)] for text in texts]
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _encode_chunk(self, texts: list[str], max_length: int | None) -> Tokens:
