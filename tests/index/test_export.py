@@ -169,3 +169,14 @@ def test_overrides(override):
 def test_overrides_that_make_no_sense_are_named(names, overrides, says):
     with pytest.raises(UserError, match=says):
         compose(names, overrides)
+
+
+def test_the_recall_that_is_told_is_the_one_at_the_depth_asked_for():
+    from twotower.index.manifest import recall_line
+
+    facts = {"count": 5000, "recall_at_10": 0.96, "recall_at": {"10": 0.96, "100": 0.95, "1000": 0.91}}
+    lines = [recall_line(facts, k) for k in (5, 10, 11, 1000, 2000)]
+    assert lines[:4] == ["recall@10 0.960", "recall@10 0.960", "recall@100 0.950", "recall@1000 0.910"]
+    assert lines[4] == "recall@1000 0.910, not measured for 2000"
+    assert recall_line({"count": 5000, "recall_at_10": 0.96}, 1000) == "recall@10 0.960, not measured for 1000"
+    assert recall_line({"count": 8, "recall_at": {"8": 1.0}}, 1000) == "recall@8 1.000"

@@ -11,6 +11,7 @@ import pytest
 
 from twotower.core.errors import UserError
 from twotower.index.export import export
+from twotower.index.faiss.effort import Level, read_levels, value_for
 from twotower.index.faiss.factory import fit, make, search_parameter
 from twotower.index.faiss.index import FaissIndex
 from twotower.index.faiss.search import rescore
@@ -118,13 +119,44 @@ def test_fixed_settings_are_kept(vectors, tmp_path):
     assert again._index.hnsw.efSearch == 77
 
 
-def test_hits_that_do_not_exist_stay_minus_one(vectors, queries, tmp_path):
+def test_as_many_hits_are_found_as_there_are_documents_to_find(vectors, queries, tmp_path):
     index = FaissIndex(factory="IVF64,Flat", nprobe=1)
     index.build(vectors, IDS, tmp_path)
     scores, rows = index.search(queries, 500)
-    assert (rows == -1).any()
+    assert (rows >= 0).all()
+    scores, rows = index.search(queries[:5], 3010)
     assert (np.isneginf(scores) == (rows == -1)).all()
-    assert (rows[:, 0] >= 0).all()
+    assert ((rows == -1).sum(axis=1) == 10).all()
+    assert all(len(set(row[row >= 0].tolist())) == 3000 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"factory": "HNSW8", "ef_construction": 40}, {"factory": "IVF128,PQ12x4", "rerank": 400}]
+)
+def test_effort_grows_with_k_and_the_recall_told_is_that_at_k(settings, tmp_path):
+    vectors = np.random.default_rng(3).standard_normal((6000, 24)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    probe = make_probe(vectors, vectors[:60] + 0.2, k=1000, size=60)
+    index = FaissIndex(**settings, target_recall=0.9)
+    index.build(vectors, [""] * 6000, tmp_path, probe=probe)
+    assert [level.k for level in index.levels] == [10, 100, 1000]
+    opened = FaissIndex(**settings, target_recall=0.9)
+    opened.load(tmp_path)
+    for k in (10, 100, 1000):
+        assert measure(opened, vectors, probe.at(k)) >= 0.89
+    assert (opened.search(probe.query_QD, 1000)[1] >= 0).all()
+    assert opened.search(probe.query_QD[:1], 10)[1][0].tolist() == index.search(probe.query_QD[:1], 10)[1][0].tolist()
+
+
+def test_effort_by_depth():
+    levels = [Level(10, 16), Level(100, 40)]
+    assert [value_for(levels, k, 4096) for k in (1, 10, 11, 100, 250)] == [16, 16, 40, 40, 100]
+    assert value_for(levels, 100_000, 4096) == 4096
+    assert read_levels({"value": 32}, "settings.json") == [Level(10, 32)]
+    assert read_levels({"value": None}, "settings.json") == []
+    for damaged in ({"value": "x"}, {"levels": [[1]]}, [], {"value": -1}, {"levels": [[10, True]]}):
+        with pytest.raises(UserError, match=r"settings\.json is damaged"):
+            read_levels(damaged, "settings.json")
 
 
 def test_changes_are_logged_and_kept(vectors, tmp_path, caplog):

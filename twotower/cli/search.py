@@ -35,6 +35,7 @@ def command(
 
     from rich.console import Console
 
+    from twotower.index.manifest import recall_line
     from twotower.runs.paths import resolve_run
     from twotower.search.engine import SearchEngine
     from twotower.search.terminal import prompt, render
@@ -44,7 +45,7 @@ def command(
     with notes.status(f"Opening {folder}"):
         engine = SearchEngine.open(folder, index)
     facts = engine.manifest
-    about = f"{facts['count']:,} documents, index {facts['name']}, recall@10 {facts.get('recall_at_10', 0):.3f}"
+    about = f"{facts['count']:,} documents, index {facts['name']}, {recall_line(facts, k)}"
     if as_json:
         click.echo(json.dumps({"run": str(folder), **engine.search(text, k).to_dict()}, ensure_ascii=False, indent=2))
     elif web:

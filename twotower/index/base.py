@@ -18,6 +18,9 @@ from twotower.core.errors import UserError
 from twotower.core.finite import check_vectors
 from twotower.index.vectors import Progress, Vectors, normalise
 
+DEPTHS = (10, 100, 1000)
+"""How many hits an index is tuned for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
@@ -32,6 +35,21 @@ class Probe:
     query_QD: np.ndarray
     scores_QK: np.ndarray
     source: str
+
+    @property
+    def depth(self) -> int:
+        """How many documents are known of each query, K."""
+        return int(self.scores_QK.shape[1])
+
+    def at(self, k: int) -> Probe:
+        """Returns the probe of the k nearest documents only, with fewer queries where k is large and costs time."""
+        queries = len(self.query_QD) if k <= 100 else 100
+        return Probe(query_QD=self.query_QD[:queries], scores_QK=self.scores_QK[:queries, :k], source=self.source)
+
+    @property
+    def depths(self) -> list[int]:
+        """The depths an index is tuned for and its recall is measured at: 10, 100, 1000, as far as they are known."""
+        return [k for k in DEPTHS if k <= self.depth] or [self.depth]
 
 
 class BuildPausedError(UserError):

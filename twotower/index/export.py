@@ -21,7 +21,7 @@ from twotower.core.errors import UserError, nearest
 from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
 from twotower.index import manifest
-from twotower.index.base import BuildPausedError, Index, Probe
+from twotower.index.base import DEPTHS, BuildPausedError, Index, Probe
 from twotower.index.recall import make_probe, measure
 from twotower.index.resume import SAMPLE_ROWS_FILE, finish, part_folder
 from twotower.index.vectors import Progress, Vectors, sample_rows, take
@@ -123,7 +123,7 @@ def export(
     indexes = make_indexes(index_config)
     if not indexes:
         return {}
-    probe = make_probe(vectors_ND, query_QD, seed=seed, progress=progress)
+    probe = make_probe(vectors_ND, query_QD, k=DEPTHS[-1], seed=seed, progress=progress)
     rows_S = sample_rows(int(vectors_ND.shape[0]), SAMPLE_SIZE, seed)
     sample = {"rows_S": rows_S, "sample_SD": take(vectors_ND, rows_S)}
     config = plain(index_config)
@@ -173,7 +173,8 @@ def _export_one(
             seconds = time.perf_counter() - started
             finish(part)
             np.save(part / SAMPLE_ROWS_FILE, rows_S)
-            facts = _facts(index, config, measure(index, vectors_ND, probe), probe, seconds)
+            recall = {k: round(measure(index, vectors_ND, probe.at(k)), 6) for k in probe.depths}
+            facts = _facts(index, config, recall, probe, seconds)
             written = manifest.write(part, identity=identity, facts=facts)
             os.rename(part, final)
     except BaseException as error:
@@ -186,19 +187,19 @@ def _export_one(
     return written
 
 
-def _facts(index: Index, config: Mapping[str, Any], recall: float, probe: Probe, seconds: float) -> dict[str, Any]:
+def _facts(
+    index: Index, config: Mapping[str, Any], recall: Mapping[int, float], probe: Probe, seconds: float
+) -> dict[str, Any]:
     described = index.describe()
+    first = min(recall)
     return {
         "name": index.name,
         "kind": index.kind,
         "count": index.count,
         "dim": index.dim,
-        "recall_at_10": round(recall, 6),
-        "recall_measured_on": {
-            "source": probe.source,
-            "queries": len(probe.query_QD),
-            "depth": probe.scores_QK.shape[1],
-        },
+        "recall_at_10": recall[first],
+        "recall_at": {str(k): value for k, value in recall.items()},
+        "recall_measured_on": {"source": probe.source, "queries": len(probe.query_QD), "depth": first},
         "build_seconds": round(seconds, 3),
         "bytes_elsewhere": described["bytes"],
         "settings": described["settings"],

@@ -102,6 +102,20 @@ def read(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def recall_line(facts: Mapping[str, Any], k: int) -> str:
+    """Returns what is known of an index's recall for so many hits, such as `recall@100 .951`.
+
+    What is measured at the next depth is said; deeper than was measured, that is said instead.
+    """
+    known = facts.get("recall_at")
+    measured = {int(depth): float(value) for depth, value in known.items()} if isinstance(known, dict) else {}
+    measured = measured or {10: float(facts.get("recall_at_10") or 0.0)}
+    k = min(k, int(facts["count"]))
+    depth = min((depth for depth in measured if depth >= k), default=max(measured))
+    line = f"recall@{depth} {measured[depth]:.3f}"
+    return line if depth >= k else f"{line}, not measured for {k}"
+
+
 def verify(folder: Path, manifest: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Refuses an index that belongs to something else or whose files changed.
 

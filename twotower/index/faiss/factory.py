@@ -132,6 +132,13 @@ def search_parameter(index: faiss.Index) -> str | None:
     return "efSearch" if hasattr(index, "hnsw") else None
 
 
-def largest(index: faiss.Index, parameter: str) -> int:
-    """Returns the value of a search parameter beyond which nothing more can be found."""
-    return int(faiss.extract_index_ivf(index).nlist) if parameter == "nprobe" else int(max(16, min(4096, index.ntotal)))
+def largest(index: faiss.Index, parameter: str, k: int = 10) -> int:
+    """Returns the value of a search parameter beyond which nothing more can be found, or not worth the time for k."""
+    if parameter == "nprobe":
+        return int(faiss.extract_index_ivf(index).nlist)
+    return most_efforts(index.ntotal, k)
+
+
+def most_efforts(count: int, k: int) -> int:
+    """Returns the largest efSearch that is worth its time for k hits of so many documents."""
+    return max(16, min(max(4096, 16 * k), count))

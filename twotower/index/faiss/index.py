@@ -22,7 +22,8 @@ import numpy as np
 from twotower.core.errors import UserError
 from twotower.core.files import atomic_path, read_json, write_json
 from twotower.index.base import Index, Probe, need
-from twotower.index.faiss.factory import fit, largest, list_count, make, prepare, search_parameter
+from twotower.index.faiss.effort import CANDIDATES, FIRST, Level, read_levels, value_for
+from twotower.index.faiss.factory import fit, largest, list_count, make, most_efforts, prepare, search_parameter
 from twotower.index.faiss.search import ThreadsFor, read_ahead, rescore, smallest_enough
 from twotower.index.recall import recall_of_scores
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, sample_rows, take, write_npy
@@ -54,7 +55,7 @@ class FaissIndex(Index):
         ef_construction: HNSW: neighbours considered while building.
         ef_search: HNSW: neighbours considered while searching; null: the smallest that reaches target_recall.
         nprobe: IVF: lists visited; null: the fewest that reach target_recall.
-        target_recall: recall@10 to reach when tuning.
+        target_recall: recall to reach when tuning, for 10, 100 and 1000 hits.
         rerank: this many hits are scored again from the original vectors; 0: none.
         train_size: most vectors to train on; null: 64 per IVF list, at least 65,536.
         gpu: build and search on the first GPU.
@@ -88,6 +89,7 @@ class FaissIndex(Index):
         self.fixed = {"efSearch": ef_search, "nprobe": nprobe}
         self.target_recall, self.train_size, self.gpu, self.seed = target_recall, train_size, gpu, seed
         self.value: int | None = None
+        self.levels: list[Level] = []
         self._parameter, self._lists = "", 0
         self.notes: list[str] = []
         self._index: Any = None
@@ -126,7 +128,7 @@ class FaissIndex(Index):
             write_npy(folder / ORIGINALS, vectors, progress=progress, stage="originals")
         self._open(folder)
         self._tune(probe)
-        write_json(folder / SETTINGS, {"value": self.value})
+        write_json(folder / SETTINGS, {"value": self.value, "levels": self.levels})
 
     def _make_file(self, vectors: Vectors, fitted: str, folder: Path, progress: Progress | None) -> None:
         partial = folder / PARTIAL
@@ -192,17 +194,27 @@ class FaissIndex(Index):
         if parameter is None:
             return
         fixed = self.fixed[parameter]
-        most = largest(self._cpu_view(), parameter)
-        if fixed is not None or probe is None:
+        if probe is None:
+            most = largest(self._cpu_view(), parameter)
             default = 64 if parameter == "efSearch" else max(8, most // 16)
-            self._set(parameter, min(fixed or default, most))
+            self.levels = [Level(FIRST, min(fixed or default, most))]
+        for k in [] if probe is None else probe.depths:
+            self._tune_for(parameter, fixed, probe.at(k))  # type: ignore[union-attr]
+        self._set(parameter, self.levels[0].value)
+
+    def _tune_for(self, parameter: str, fixed: int | None, probe: Probe) -> None:
+        """Finds the least effort for the probe's depth; it is never less than for a smaller one, or what was fixed."""
+        k, most = probe.depth, largest(self._cpu_view(), parameter, probe.depth)
+        if fixed is not None and not self.levels:
+            self.levels.append(Level(k, min(fixed, most)))
             return
-        k = probe.scores_QK.shape[1]
-        value = min(most, 16 if parameter == "efSearch" else max(1, most // 256))
+        start = self.levels[-1].value if self.levels else 16 if parameter == "efSearch" else max(1, most // 256)
         value, recall = smallest_enough(
-            lambda tried: self._recall_at(parameter, tried, probe), start=value, most=most, target=self.target_recall
-        )
-        self._set(parameter, value)
+            lambda tried: self._recall_at(parameter, tried, probe), start=min(most, start), most=most,
+            target=self.target_recall,
+        )  # fmt: skip
+        value = max(value, self.levels[-1].value if self.levels else 1)
+        self.levels.append(Level(k, value))
         log.info("index.%s: %s=%d reaches recall@%d %.3f", self.name, parameter, value, k, recall)
         if recall < self.target_recall:
             self.notes.append(
@@ -215,7 +227,7 @@ class FaissIndex(Index):
         self._set(parameter, value)
         if not self._exact_scores():
             return self._row_recall(probe)
-        scores_QK, _ = self.search(probe.query_QD, probe.scores_QK.shape[1])
+        scores_QK, _ = self._at_value(probe.query_QD, probe.depth)
         return recall_of_scores(scores_QK, probe.scores_QK)
 
     def _row_recall(self, probe: Probe) -> float:
@@ -223,10 +235,10 @@ class FaissIndex(Index):
         parameter = search_parameter(self._cpu_view())
         assert parameter is not None
         assert self.value is not None
-        k, value = probe.scores_QK.shape[1], self.value
-        found_QK, _ = self.search(probe.query_QD, k)
-        self._set(parameter, largest(self._cpu_view(), parameter))
-        best_QK, _ = self.search(probe.query_QD, k)
+        k, value = probe.depth, self.value
+        found_QK, _ = self._at_value(probe.query_QD, k)
+        self._set(parameter, largest(self._cpu_view(), parameter, k))
+        best_QK, _ = self._at_value(probe.query_QD, k)
         self._set(parameter, value)
         return recall_of_scores(found_QK, best_QK)
 
@@ -245,9 +257,9 @@ class FaissIndex(Index):
             self.check()
         self._open(folder)
         parameter = search_parameter(self._cpu_view())
-        value = read_json(folder / SETTINGS)["value"]
-        if parameter is not None and value:
-            self._set(parameter, value)
+        self.levels = read_levels(read_json(folder / SETTINGS), folder / SETTINGS)
+        if parameter is not None and self.levels:
+            self._set(parameter, self.levels[0].value)
 
     def _open(self, folder: Path) -> None:
         read_ahead(folder / FILE)
@@ -276,8 +288,21 @@ class FaissIndex(Index):
         return faiss.index_gpu_to_cpu(self._index) if self.gpu else self._index
 
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        if not self.levels or not self._parameter:
+            return self._at_value(query_QD, k)
+        most = self._lists or most_efforts(self.count, k)
+        value = value_for(self.levels, k, most)
+        while True:
+            if value != self.value:
+                self._set(self._parameter, value)
+            scores_QK, rows_QK = self._at_value(query_QD, k)
+            if value >= most or (rows_QK >= 0).all():
+                return scores_QK, rows_QK
+            value = min(most, 2 * value)  # fewer hits than there are documents: look further
+
+    def _at_value(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._index is not None, "search before load"
-        wanted = min(self.count, max(k, self.rerank))
+        wanted = min(self.count, max(k, self.rerank, CANDIDATES * k if self.rerank else 0))
         with ThreadsFor(len(query_QD) * self._visited(wanted) * self.dim):
             scores_QC, rows_QC = self._index.search(query_QD, wanted)
         if self._originals_ND is not None:
@@ -295,4 +320,8 @@ class FaissIndex(Index):
     def describe(self) -> dict[str, Any]:
         """Names the search parameter in use and what was changed to fit the data."""
         parameter = search_parameter(self._cpu_view()) if self._index is not None else None
-        return {"settings": {parameter: self.value} if parameter else {}, "notes": list(self.notes), "bytes": 0}
+        return {
+            "settings": {parameter: self.levels[0].value} if parameter else {},
+            "notes": list(self.notes),
+            "bytes": 0,
+        }

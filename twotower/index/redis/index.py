@@ -39,6 +39,8 @@ FILE = "redis.json"
 UPLOAD = "upload.json"
 SEARCHES_PER_PIPELINE = 64
 SENDERS = 2
+EFFORT = 4
+"""Neighbours considered for each hit that is asked for, at the least; with one for each many are missed."""
 MOST_TAGS = 1024
 REBUILD = "Build it again with `twotower index --run RUN --index redis`."
 
@@ -274,7 +276,7 @@ class RedisIndex(Index):
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores_QK = np.full((len(query_QD), k), -np.inf, np.float32)
         rows_QK = np.full((len(query_QD), k), -1, np.int64)
-        ef = max(k, self.ef_search) if self.algorithm == "HNSW" else None
+        ef = max(EFFORT * k, self.ef_search) if self.algorithm == "HNSW" else None
         for start in range(0, len(query_QD), SEARCHES_PER_PIPELINE):
             pipeline = self.session.client.pipeline(transaction=False)
             for query_D in query_QD[start : start + SEARCHES_PER_PIPELINE]:

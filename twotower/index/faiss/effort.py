@@ -1,0 +1,54 @@
+"""How hard a search looks for so many hits: a value of `efSearch` or `nprobe` for each depth, found when tuning.
+
+An index tuned for ten hits misses half of a thousand: effort grows with what is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from twotower.core.errors import UserError
+
+FIRST = 10
+"""The depth that an index tuned before depths were told apart was tuned for."""
+CANDIDATES = 4
+"""Hits that are scored again from the original vectors, for each that is asked for, at the least."""
+
+
+class Level(NamedTuple):
+    """A depth, and the value of the search parameter that is enough for it."""
+
+    k: int
+    value: int
+
+
+def value_for(levels: Sequence[Level], k: int, most: int) -> int:
+    """Returns the value for k hits: that of the next depth, beyond the last one in proportion.
+
+    Args:
+        levels: ascending depths, at least one.
+        k: how many hits are asked for.
+        most: the largest value that still finds more.
+    """
+    value = next((level.value for level in levels if k <= level.k), None)
+    if value is None:
+        last = levels[-1]
+        value = -(-last.value * k // last.k)
+    return min(most, value)
+
+
+def read_levels(content: Any, where: object) -> list[Level]:
+    """Reads what a build wrote down, in its present form or as one value for ten hits.
+
+    Raises:
+        UserError: when it is neither.
+    """
+    try:
+        pairs = content.get("levels") or ([[FIRST, content["value"]]] if content["value"] else [])
+        levels = [Level(k, value) for k, value in pairs]
+        if not all(type(item) is int and item >= 1 for level in levels for item in level):
+            raise TypeError("not whole numbers above 0")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{where} is damaged ({error}). Build the index again.") from error
+    return sorted(levels)
