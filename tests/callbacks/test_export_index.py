@@ -15,6 +15,8 @@ from twotower.index.export import IndexExportError
 
 TARGETS = {"exact": "twotower.index.exact.ExactIndex", "faiss_flat": "twotower.index.faiss.FaissIndex"}
 
+VECTORS_ND = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+
 
 @pytest.fixture
 def callback(tmp_path):
@@ -30,7 +32,7 @@ def callback(tmp_path):
         data=SimpleNamespace(collection=collection),
         record=SimpleNamespace(add_artefact=lambda path, kind: noted.append((str(path), kind))),
         exported=tmp_path / "m.pt",
-        document_vectors=np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32),
+        document_vectors=VECTORS_ND,
         query_vectors=None,
         tokenizer=SimpleNamespace(hash="v"),
         config={
@@ -45,7 +47,7 @@ def callback(tmp_path):
 
 def test_every_index_is_recorded(callback):
     made, noted = callback
-    made._export_index()
+    made._export_index(VECTORS_ND)
     assert made.context.indexes == ["exact", "faiss_flat"]
     assert noted[1:] == [("index/exact", "index"), ("index/faiss_flat", "index")]
 
@@ -54,7 +56,7 @@ def test_those_written_are_recorded_when_another_fails(callback, monkeypatch):
     made, noted = callback
     monkeypatch.setattr(ExactIndex, "build", lambda *given, **more: 1 / 0)
     with pytest.raises(IndexExportError, match="exact"):
-        made._export_index()
+        made._export_index(VECTORS_ND)
     assert made.context.indexes == ["faiss_flat"]
     assert noted[1:] == [("index/faiss_flat", "index")]
 

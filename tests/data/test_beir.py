@@ -144,3 +144,19 @@ def test_real_collections_load_and_do_not_leak(shared_data, name):
 
     found = beir.load(shared_data(name))
     assert not is_leak(shared_between(found, "train", "dev", Tokenizer.train(["a"], {})))
+
+
+def test_people_may_search_another_text_than_is_trained_on(tmp_path):
+    corpus = [{"_id": "d1", "title": "T", "text": "one", "whole": "zero one"}, {"_id": "d2", "text": "two"}]
+    folder = write(tmp_path, corpus=corpus)
+    found, plain = beir.load(folder, indexed_text="whole"), beir.load(folder)
+    assert found.document_texts() == plain.document_texts() == ["T one", "two"]
+    assert found.searched_texts() == ["T zero one", "two"]
+    assert plain.searched_texts() == ["T one", "two"]
+    assert "whole" in found.indexed_as
+    assert found.fingerprint == plain.fingerprint  # no figure depends on it
+
+
+def test_a_field_that_no_line_has_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"indexed_text=txet.*there are: _id, text, title.*text"):
+        beir.load(write(tmp_path), indexed_text="txet")

@@ -40,6 +40,12 @@ def test_near_identical_docstrings_answer_each_other_within_a_split():
     }
 
 
+def test_the_summary_is_searched_but_withheld_from_training_and_evaluation():
+    collection = assemble([item("m", "inv", "Invert a matrix.", "other words")], m="train")
+    assert collection.document_texts() == ["m inv other words"]
+    assert collection.searched_texts() == ["m inv Invert a matrix.\n\nother words"]
+
+
 def test_near_identical_docstrings_never_stand_in_two_splits():
     items = [item("m", "a", "Sum of x.", LONG), item("n", "b", "Mean of x.", LONG), item("n", "c", "Else.", "other")]
     collection = assemble(items, m="train", n="dev")

@@ -95,3 +95,15 @@ def test_what_is_not_a_store_is_refused(tmp_path):
     (tmp_path / "cut.db").write_bytes((tmp_path / "cut.db").read_bytes()[:6000])
     with pytest.raises(UserError, match=r"cut.db"):
         DocumentStore(tmp_path / "cut.db").fetch([0, 1, 2])
+
+
+def test_the_store_holds_what_people_search(tmp_path):
+    plain = make()
+    wholes = [f"whole {text}" for text in plain.texts]
+    collection = make(indexed_texts=wholes, indexed_as="whole texts")
+    with DocumentStore.write(tmp_path / "one.db", collection) as store:
+        assert [document.text for document in store] == wholes
+        assert store.indexed_as == "whole texts"
+        assert store.hash == documents_hash(collection) != documents_hash(plain)
+    with DocumentStore.write(tmp_path / "two.db", plain) as store:
+        assert store.indexed_as == ""

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 
 from twotower.callbacks.base import RunCallback, RunContext
@@ -15,6 +16,7 @@ from twotower.core.files import atomic_path, sha256_file, write_json
 from twotower.core.memo import remember, stamp
 from twotower.evaluation.evaluate import Evaluation
 from twotower.model import checkpoint
+from twotower.model.encoding import encode
 from twotower.model.module import TwoTowerModule
 from twotower.runs.rerun import provenance
 
@@ -69,12 +71,20 @@ class Export(RunCallback):
         history = folder / f"training_history_{name}.json"
         write_json(history, stats)
         record.add_artefact(history, "history")
-        self._export_index()
+        self._export_index(self._searched_vectors(pl_module))
         if not self.keep_lightning:
             for lightning in folder.glob("*.ckpt"):
                 lightning.unlink()
 
-    def _export_index(self) -> None:
+    def _searched_vectors(self, pl_module: TwoTowerModule) -> np.ndarray:
+        """Returns the vectors that are indexed: those that were evaluated, unless people search other texts [N, D]."""
+        data = self.context.data
+        if data.collection.indexed_texts is None:
+            assert self.context.document_vectors is not None
+            return self.context.document_vectors
+        return encode(pl_module.model, data.searched_tokens, side="document")
+
+    def _export_index(self, vectors_ND: np.ndarray) -> None:
         from twotower.data.documents import DocumentStore
         from twotower.index.bars import bars
         from twotower.index.export import IndexExportError, export
@@ -85,7 +95,6 @@ class Export(RunCallback):
         write_documents(path, context)
         context.record.add_artefact(path, "documents")
         assert context.exported is not None
-        assert context.document_vectors is not None
         with DocumentStore(path) as documents:
             identity = identity_of(
                 checkpoint=context.exported.name,
@@ -93,13 +102,14 @@ class Export(RunCallback):
                 vocabulary_hash=context.tokenizer.hash,
                 documents_hash=documents.hash,
                 documents_count=documents.count,
+                indexed_as=documents.indexed_as,
             )
         manifests: dict[str, Any] = {}
         try:
             with bars() as progress:
                 manifests = export(
                     context.config["index"],
-                    context.document_vectors,
+                    vectors_ND,
                     context.data.collection.document_ids,
                     identity=identity,
                     run_dir=context.run_dir,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, nearest
 from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.lines import (
     Place,
@@ -30,15 +30,18 @@ Rows = dict[str, int]
 LAYOUT = "a folder with corpus.jsonl, queries.jsonl and qrels/<split>.tsv"
 
 
-def load(path: str | Path | None, name: str | None = None) -> Collection:
+def load(path: str | Path | None, name: str | None = None, indexed_text: str | None = None) -> Collection:
     """Reads a folder in BEIR layout.
 
     Args:
         path: the folder.
         name: what to call the collection (the folder's name otherwise).
+        indexed_text: a field of the corpus lines that people search instead of `text`, which training and evaluation
+            read; a line without it is searched by its `text`. None: the same text for all.
 
     Raises:
-        UserError: for a missing file, or a malformed line, a duplicate or an unknown id (file and line number).
+        UserError: for a missing file, a field that no line has, or a malformed line, a duplicate or an unknown id (file
+            and line number).
     """
     if path is None:
         raise UserError(f"data=beir needs data.path=DIR, {LAYOUT}.")
@@ -50,6 +53,7 @@ def load(path: str | Path | None, name: str | None = None) -> Collection:
     query_rows = {item: row for row, item in enumerate(query_ids)}
     document_rows = {item: row for row, item in enumerate(document_ids)}
     candidates = find_file(folder, "candidates.tsv")
+    indexed = None if indexed_text is None else read_field(_need(folder, "corpus.jsonl"), indexed_text)
     return Collection(
         name=name or folder.resolve().name,
         document_ids=document_ids,
@@ -62,6 +66,8 @@ def load(path: str | Path | None, name: str | None = None) -> Collection:
             split: read_judgements(file, query_rows, document_rows) for split, file in split_files(folder).items()
         },
         candidates=None if candidates is None else read_candidates(candidates, query_rows, document_rows),
+        indexed_texts=indexed,
+        indexed_as="" if indexed is None else f"the field '{indexed_text}' (training and evaluation read 'text')",
     )
 
 
@@ -99,6 +105,22 @@ def read_corpus(path: Path) -> tuple[list[str], list[str], list[str], list[dict[
     if not places:
         raise UserError(f"{path} is empty; it needs one JSON object with _id, title and text on each line.")
     return list(places), titles, texts, metadata if any(metadata) else None
+
+
+def read_field(path: Path, field: str) -> list[str]:
+    """Reads one text field of every corpus line, its `text` where it has none.
+
+    Raises:
+        UserError: when no line has the field, or it is no text.
+    """
+    lines = [(place, value) for place, value in read_objects(path)]
+    if not any(field in value for _, value in lines):
+        fields = sorted({key for _, value in lines for key in value})
+        raise UserError(
+            f"data.source.indexed_text={field}: no line of {path} has that field; there are: {', '.join(fields)}."
+            f"{nearest(field, fields)}"
+        )
+    return [take_text(value, field if field in value else "text", place) for place, value in lines]
 
 
 def read_queries(path: Path) -> tuple[list[str], list[str]]:

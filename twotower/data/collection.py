@@ -104,6 +104,9 @@ class Collection:
         query_texts: Q texts.
         judgements: one Judgements for each split.
         candidates: candidate lists over all splits, or None.
+        indexed_texts: N texts that people search and read instead of `texts`, which training and evaluation go on
+            using; None where they are the same. They change no figure, so the fingerprint is without them.
+        indexed_as: what `indexed_texts` are, in a few words for tables and manifests.
     """
 
     name: str
@@ -115,10 +118,15 @@ class Collection:
     judgements: dict[str, Judgements]
     metadata: list[dict[str, Any]] | None = None
     candidates: Candidates | None = None
+    indexed_texts: list[str] | None = None
+    indexed_as: str = ""
 
     def __post_init__(self) -> None:
         assert len(self.document_ids) == len(self.titles) == len(self.texts), "lists of documents differ in length"
         assert len(self.query_ids) == len(self.query_texts), "lists of queries differ in length"
+        assert self.indexed_texts is None or len(self.indexed_texts) == len(self.texts), (
+            "indexed texts differ in number"
+        )
         _check_distinct(self.document_ids, f"{self.name}: document id")
         _check_distinct(self.query_ids, f"{self.name}: query id")
 
@@ -129,7 +137,11 @@ class Collection:
 
     def document_texts(self) -> list[str]:
         """What towers and BM25 read of each document: its title, a blank, its text."""
-        return [f"{title} {text}" if title else text for title, text in zip(self.titles, self.texts, strict=True)]
+        return joined(self.titles, self.texts)
+
+    def searched_texts(self) -> list[str]:
+        """What the exported index holds of each document: as `document_texts`, of the text that people search."""
+        return joined(self.titles, self.texts if self.indexed_texts is None else self.indexed_texts)
 
     def split(self, name: str) -> Judgements:
         """Returns the judgements of a split.
@@ -166,6 +178,11 @@ class Collection:
     def query_group(self) -> np.ndarray:
         """A number for each query, int32 [Q], shared by those of identical text (case, blanks aside)."""
         return group_texts(self.query_texts)
+
+
+def joined(titles: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Returns title, blank, text of each document; the text alone where there is no title."""
+    return [f"{title} {text}" if title else text for title, text in zip(titles, texts, strict=True)]
 
 
 def normalised(text: str) -> str:

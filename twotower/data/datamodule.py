@@ -73,6 +73,13 @@ class RetrievalData(pl.LightningDataModule):
         return self.tokenizer.encode_cached(self.collection.document_texts(), self.config["max_document_length"])
 
     @cached_property
+    def searched_tokens(self) -> Tokens:
+        """Ids of what the exported index holds; `document_tokens` where people search the text that is trained on."""
+        if self.collection.indexed_texts is None:
+            return self.document_tokens
+        return self.tokenizer.encode_cached(self.collection.searched_texts(), self.config["max_document_length"])
+
+    @cached_property
     def negatives(self) -> Negatives | None:
         """What draws explicit negatives, if any."""
         return negatives.build(self.config["negatives"], self.collection, self.config["train_split"])

@@ -1,7 +1,8 @@
 """Real text that every user has: summaries of documented functions and classes, and the docstrings they belong to.
 
 Query: the first sentence of a docstring. Document: what follows it, titled with its qualified name split into words.
-The text is read from installed source files and nothing is imported.
+People who search want the whole docstring found, so that is what the exported index holds (`indexed_text`); training
+and evaluation go on withholding the first sentence. The text is read from installed source files, nothing is imported.
 
 How wrong answers are kept from being counted, and the training data from reaching the evaluation:
 
@@ -19,19 +20,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
+from twotower.core.validators import check_choice
 from twotower.data import serialize as stored
 from twotower.data.collection import Collection, Judgements
 from twotower.data.docstring_files import Docstring, Package, find_package, name_words, read_docstrings
 from twotower.data.near_duplicates import WORD, near_duplicate_groups
 from twotower.data.splits import check_shares, split_of
 
-VERSION = 1
+VERSION = 2
 """Goes into the cache key; to be raised when the same files would give another collection."""
+WHOLE = "the whole docstring (training and evaluation withhold its first sentence, the query)"
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +48,7 @@ def load(
     min_summary_words: int = 3,
     near_duplicate: float = 0.8,
     private: bool = False,
+    indexed_text: str = "whole",
 ) -> Collection:
     """Reads docstrings of installed packages, once for each set of files and settings.
 
@@ -55,12 +60,15 @@ def load(
         min_summary_words: the fewest words of a summary.
         near_duplicate: share of shingles from which on two docstrings count as the same.
         private: take functions and classes whose name starts with an underscore too.
+        indexed_text: what the exported index and its documents hold: "whole", the docstring with its first sentence, or
+            "withheld", the same as training and evaluation read.
 
     Raises:
         UserError: for a package that is not installed, or a setting out of range.
     """
     shares = splits or {"train": 0.8, "dev": 0.1, "test": 0.1}
     _check(packages, shares, near_duplicate)
+    check_choice("data.source.indexed_text", indexed_text, ("whole", "withheld"))
     found = [find_package(name) for name in packages]
     settings = [list(shares.items()), split_seed, min_words, min_summary_words, near_duplicate, private]
     key = content_key("docstrings", VERSION, settings, [_state(package) for package in found])
@@ -79,7 +87,8 @@ def load(
         module_split = {item.module: split_of(item.module, shares, split_seed) for item in kept}
         stored.save(folder, assemble(kept, module_split, list(shares), near_duplicate))  # type: ignore[arg-type]
 
-    return stored.load(cached_folder("docstrings", key, fill))
+    collection = stored.load(cached_folder("docstrings", key, fill))
+    return collection if indexed_text == "whole" else replace(collection, indexed_texts=None, indexed_as="")
 
 
 def _check(packages: Sequence[str], shares: dict[str, float], near_duplicate: float) -> None:
@@ -135,6 +144,8 @@ def assemble(
         query_ids=[ids[rows[0]] for rows in queries.values()],
         query_texts=[docstrings[kept[rows[0]]].summary for rows in queries.values()],
         judgements=_judge(queries, group[kept], splits),
+        indexed_texts=[f"{docstrings[row].summary}\n\n{docstrings[row].rest}" for row in kept],
+        indexed_as=WHOLE,
     )
 
 

@@ -1,7 +1,8 @@
 """The text side of every index: documents in one SQLite file, found by row or by id.
 
 Table `documents(row INTEGER PRIMARY KEY, doc_id TEXT UNIQUE, title, text, metadata JSON)`, in the collection's order;
-table `meta(key, value)` holds the schema number, the count and the hash that a manifest is checked against.
+table `meta(key, value)` holds the schema number, the count, the hash that a manifest is checked against, and what the
+texts are (`indexed_as`) where people search others than training and evaluation read.
 """
 
 from __future__ import annotations
@@ -106,6 +107,11 @@ class DocumentStore:
         """Hex sha256 of ids, titles and texts in order; equals `documents_hash` of the collection it was made from."""
         return self._meta["hash"]
 
+    @property
+    def indexed_as(self) -> str:
+        """What the texts are, where training and evaluation read others (`Collection.indexed_as`); else ""."""
+        return self._meta.get("indexed_as", "")
+
     def fetch(self, rows: Sequence[int]) -> list[Document]:
         """Returns the documents of rows, in the order asked for (repeats allowed), by one query.
 
@@ -168,16 +174,20 @@ class DocumentStore:
 
 
 def documents_hash(collection: Collection) -> str:
-    """Returns the hex sha256 of a collection's ids, titles and texts in order; another order gives another hash."""
+    """Returns the hex sha256 of a collection's ids, titles and searched texts in order; another order, another hash."""
     digest = hashlib.sha256()
-    for row in zip(collection.document_ids, collection.titles, collection.texts, strict=True):
+    for row in zip(collection.document_ids, collection.titles, _texts(collection), strict=True):
         digest.update(json.dumps(row).encode())
     return digest.hexdigest()
 
 
+def _texts(collection: Collection) -> list[str]:
+    return collection.texts if collection.indexed_texts is None else collection.indexed_texts
+
+
 def _fill(path: Path, collection: Collection) -> None:
     metadata = collection.metadata or [{}] * len(collection.document_ids)
-    rows = zip(collection.document_ids, collection.titles, collection.texts, metadata, strict=True)
+    rows = zip(collection.document_ids, collection.titles, _texts(collection), metadata, strict=True)
     connection = sqlite3.connect(path)
     try:
         connection.execute("PRAGMA journal_mode = OFF")  # the file is thrown away if anything fails
@@ -188,6 +198,7 @@ def _fill(path: Path, collection: Collection) -> None:
         )
         connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", values)
         meta = {"schema": SCHEMA, "count": len(collection.document_ids), "hash": documents_hash(collection)}
+        meta |= {"indexed_as": collection.indexed_as} if collection.indexed_as else {}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
         connection.commit()
     finally:

@@ -9,7 +9,7 @@ import numpy as np
 from twotower.core.files import read_json, write_json
 from twotower.data.collection import Candidates, Collection, Judgements
 
-LISTS = ("document_ids", "titles", "texts", "query_ids", "query_texts", "metadata")
+LISTS = ("document_ids", "titles", "texts", "query_ids", "query_texts", "metadata", "indexed_texts", "indexed_as")
 
 
 def save(folder: Path, collection: Collection) -> None:

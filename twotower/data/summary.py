@@ -52,6 +52,9 @@ def make_report(data: RetrievalData) -> dict[str, Any]:
         "shared": shared,
         "vocabulary": {"size": data.tokenizer.size, "hash": data.tokenizer.hash},
         "document_tokens": describe_tokens(data.document_tokens),
+        "indexed": {"text": collection.indexed_as, "tokens": describe_tokens(data.searched_tokens)}
+        if collection.indexed_texts is not None
+        else None,
         "query_tokens": describe_tokens(data.query_tokens),
         "train_query_oov_rate": oov_rate(data.query_tokens, collection.split(train).queries),
         "eval_query_oov_rate": oov_rate(data.query_tokens, collection.split(evaluation).queries),
@@ -210,6 +213,10 @@ def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
             f"The data brings negatives for {report['given_negatives']} {train} queries, which are not trained with; "
             "data.negatives.kind=candidates data.negatives.count=1 uses them."
         )
+    if indexed := report["indexed"]:
+        length = f"{indexed['tokens']['mean_length']:.0f} words on average"
+        cut = f"{indexed['tokens']['truncation_rate']:.1%} cut"
+        yield f"Index and documents.db hold {indexed['text']}: {length}, {cut}."
     for side in ("document", "query"):
         tokens = report[f"{side}_tokens"]
         if tokens["truncation_rate"] > MANY_CUT:

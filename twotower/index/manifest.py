@@ -23,7 +23,13 @@ SCHEMA = 1
 
 
 def identity_of(
-    *, checkpoint: str, checkpoint_sha256: str, vocabulary_hash: str, documents_hash: str, documents_count: int
+    *,
+    checkpoint: str,
+    checkpoint_sha256: str,
+    vocabulary_hash: str,
+    documents_hash: str,
+    documents_count: int,
+    indexed_as: str = "",
 ) -> dict[str, Any]:
     """Returns what ties an index to its model and documents, in the manifest's own shape.
 
@@ -33,11 +39,13 @@ def identity_of(
         vocabulary_hash: hash of the tokenizer's vocabulary.
         documents_hash: hash of the documents in their order (`DocumentStore.hash`).
         documents_count: how many documents.
+        indexed_as: what their texts are, where training and evaluation read others.
     """
+    text = {"text": indexed_as} if indexed_as else {}
     return {
         "model": {"checkpoint": checkpoint, "sha256": checkpoint_sha256},
         "vocabulary": {"hash": vocabulary_hash},
-        "documents": {"hash": documents_hash, "count": documents_count},
+        "documents": {"hash": documents_hash, "count": documents_count, **text},
     }
 
 
@@ -49,6 +57,7 @@ def run_identity(checkpoint: Checkpoint | QueryModel, documents: DocumentStore) 
         vocabulary_hash=checkpoint.tokenizer.hash,
         documents_hash=documents.hash,
         documents_count=documents.count,
+        indexed_as=documents.indexed_as,
     )
 
 
