@@ -75,8 +75,8 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     from twotower.config.instantiate import instantiate, plain
     from twotower.data.datamodule import RetrievalData
     from twotower.kernels.cpu import prepare_process
+    from twotower.model.build import build_module
     from twotower.model.encoding import encode
-    from twotower.model.module import TwoTowerModule
     from twotower.text.tokenizer import Tokenizer
     from twotower.training.train import OWN_KEYS, choose_precision
 
@@ -87,7 +87,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     prepare_process(config)
     tokenizer = Tokenizer.train([], config["text"])
     data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=options.seed)
-    module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=256)
+    module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=256)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
     settings |= {"enable_progress_bar": False, "precision": choose_precision(config, module, data)}
     trainer = instantiate(settings, logger=False, enable_checkpointing=False, enable_model_summary=False)

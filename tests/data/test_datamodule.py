@@ -71,6 +71,6 @@ def test_like_lengths_go_together_where_a_tower_pads(tiny_beir, chosen, recurren
     collection = beir.load(path=str(tiny_beir))
     tokenizer = Tokenizer.train(vocabulary_texts(collection, "train"), {"kind": "words"})
     data = RetrievalData(
-        collection=collection, tokenizer=tokenizer, config={"bucket_by_length": chosen}, recurrent=recurrent
+        collection=collection, tokenizer=tokenizer, config={"bucket_by_length": chosen}, pads_batches=recurrent
     )
     assert data.train_dataloader().bucket_by_length is expected

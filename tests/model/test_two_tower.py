@@ -8,12 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twotower.config.names import TOWERS
 from twotower.core.errors import UserError
 from twotower.model.pooling import POOLINGS
-from twotower.model.two_tower import TOWERS, TwoTower
+from twotower.model.two_tower import TwoTower
 from twotower.text.tokens import TokenBatch
 
 VOCABULARY, DIM = 40, 12
+GRU = {"query_tower": "gru", "document_tower": "gru"}
 ROWS = st.lists(st.lists(st.integers(1, VOCABULARY - 1), max_size=25), min_size=1, max_size=6)
 FAITHFUL = [name for name in POOLINGS if name != "pad_step"]
 
@@ -170,9 +172,9 @@ def test_sparse_gradients_equal_dense_ones(tower: str) -> None:
         ({"num_layers": 1.5}, r"model\.num_layers=1\.5"),
         ({"query_tower": "gru", "document_tower": "gru", "num_layers": 0}, r"model\.num_layers=0"),
         ({"word_pooling": "weigthed"}, "Did you mean 'weighted'"),
-        ({"pooling": "maxx"}, "Did you mean 'max'"),
+        ({**GRU, "pooling": "maxx"}, "Did you mean 'max'"),
         ({"hiden_dim": 3}, "Did you mean 'hidden_dim'"),
-        ({"bidirectional": "yes"}, r"model\.bidirectional=yes"),
+        ({**GRU, "bidirectional": "yes"}, r"model\.bidirectional=yes"),
         ({"query_tower": "mlp", "document_tower": "gru", "shared": True}, r"model\.shared=true needs equal towers"),
     ],
 )

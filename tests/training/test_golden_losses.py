@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 
 from twotower.config.instantiate import instantiate, plain
 from twotower.data.datamodule import RetrievalData, vocabulary_texts
-from twotower.model.module import TwoTowerModule
+from twotower.model.build import build_module
 from twotower.text.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -54,7 +54,7 @@ def curve(tiny_beir: Path, model: str, loss: str) -> list[float]:
     collection = instantiate(config["data"]["source"])
     tokenizer = Tokenizer.train(vocabulary_texts(collection, "train"), config["text"])
     data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=0)
-    module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=32)
+    module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=32)
     losses = Losses()
     trainer = pl.Trainer(
         accelerator="cpu",

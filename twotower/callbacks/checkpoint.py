@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from twotower.core.files import write_bytes, write_link
 from twotower.core.timer import Stopwatch
-from twotower.model.module import TwoTowerModule
+from twotower.model.encoder import diverged
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -79,8 +79,7 @@ class Checkpoint(ModelCheckpoint):
 
         Lightning by itself writes last.ckpt only together with a new best, and warns of epochs without the metric.
         """
-        assert isinstance(pl_module, TwoTowerModule)
-        if self._should_skip_saving_checkpoint(trainer) or pl_module.diverged():
+        if self._should_skip_saving_checkpoint(trainer) or diverged(pl_module):
             return  # what was kept of the epoch before is worth more than weights that are no numbers
         candidates = self._monitor_candidates(trainer)
         self._written = ""

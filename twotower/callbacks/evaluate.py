@@ -20,8 +20,8 @@ from twotower.core.timer import Stopwatch
 from twotower.core.validators import check_count
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.ranking import Ranking
+from twotower.model.encoder import diverged, encoder_of
 from twotower.model.encoding import encode
-from twotower.model.module import TwoTowerModule
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,7 @@ class Evaluate(RunCallback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates the epoch if it is one to evaluate."""
-        assert isinstance(pl_module, TwoTowerModule)
-        if fault := pl_module.diverged():
+        if fault := diverged(pl_module):
             self._stop_diverged(trainer, fault)
             return
         last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
@@ -83,11 +82,10 @@ class Evaluate(RunCallback):
         trainer.should_stop = True
 
     def _vectors(self, pl_module: pl.LightningModule, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        assert isinstance(pl_module, TwoTowerModule)
-        data = self.context.data
-        query_QD = encode(pl_module.model, data.query_tokens, side="query", rows=rows)
+        data, encoder = self.context.data, encoder_of(pl_module)
+        query_QD = encode(encoder, data.query_tokens, side="query", rows=rows)
         started = time.perf_counter()
-        document_ND = encode(pl_module.model, data.document_tokens, side="document")
+        document_ND = encode(encoder, data.document_tokens, side="document")
         self.documents_per_second = len(document_ND) / max(time.perf_counter() - started, 1e-9)
         return query_QD, document_ND
 

@@ -16,8 +16,8 @@ from twotower.core.files import atomic_path, sha256_file, write_json
 from twotower.core.memo import remember, stamp
 from twotower.evaluation.evaluate import Evaluation
 from twotower.model import checkpoint
+from twotower.model.encoder import encoder_of
 from twotower.model.encoding import encode
-from twotower.model.module import TwoTowerModule
 from twotower.runs.rerun import provenance
 
 
@@ -37,12 +37,11 @@ class Export(RunCallback):
         if not trainer.is_global_zero or evaluation is None:
             return
         started = time.perf_counter()
-        assert isinstance(pl_module, TwoTowerModule)
         with self.context.record.one_write():
             self._export(pl_module, evaluation)
             self.context.record.update(timings={"export_seconds": round(time.perf_counter() - started, 3)})
 
-    def _export(self, pl_module: TwoTowerModule, evaluation: Evaluation) -> None:
+    def _export(self, pl_module: pl.LightningModule, evaluation: Evaluation) -> None:
         context, record = self.context, self.context.record
         stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
         name = f"two_tower_best_{context.run_name}_{stamp}"
@@ -55,11 +54,10 @@ class Export(RunCallback):
         stats = self._training_stats()
         checkpoint.save(
             context.exported,
-            model=pl_module.model,
+            model=encoder_of(pl_module),
             model_config={
                 **context.config["model"],
-                "vocabulary_size": pl_module.model.embedding.num_embeddings,
-                "embedding_dim": pl_module.model.embedding.embedding_dim,
+                **{key: pl_module.hparams[key] for key in ("vocabulary_size", "embedding_dim")},
             },
             tokenizer=context.tokenizer,
             training_stats=stats,
@@ -76,13 +74,13 @@ class Export(RunCallback):
             for lightning in folder.glob("*.ckpt"):
                 lightning.unlink()
 
-    def _searched_vectors(self, pl_module: TwoTowerModule) -> np.ndarray:
+    def _searched_vectors(self, pl_module: pl.LightningModule) -> np.ndarray:
         """Returns the vectors that are indexed: those that were evaluated, unless people search other texts [N, D]."""
         data = self.context.data
         if data.collection.indexed_texts is None:
             assert self.context.document_vectors is not None
             return self.context.document_vectors
-        return encode(pl_module.model, data.searched_tokens, side="document")
+        return encode(encoder_of(pl_module), data.searched_tokens, side="document")
 
     def _export_index(self, vectors_ND: np.ndarray) -> None:
         from twotower.data.documents import DocumentStore
@@ -143,7 +141,7 @@ class Export(RunCallback):
                 "eval_ndcg@10": metrics.get("ndcg_10"),
                 "eval_map": metrics.get("map"),
             }
-            base = {key: entry[key] for key in ("epoch", "train_loss", "train_accuracy", "learning_rate")}
+            base = {key: entry.get(key) for key in ("epoch", "train_loss", "train_accuracy", "learning_rate")}
             training.append({**base, **figures})
             if entry["metrics"]:
                 evaluation.append(

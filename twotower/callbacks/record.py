@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from twotower.callbacks.base import RunCallback
 from twotower.callbacks.evaluate import Evaluate
 from twotower.core.timer import Stopwatch
-from twotower.model.module import TwoTowerModule
 
 
 class Record(RunCallback):
@@ -17,6 +19,7 @@ class Record(RunCallback):
 
     def __init__(self) -> None:
         self._started = self._evaluated = (0.0, 0.0)
+        self._loss, self._steps = torch.zeros(()), 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drops epochs a resumed run will train again (here Lightning knows where it goes on)."""
@@ -29,14 +32,29 @@ class Record(RunCallback):
         """Starts the epoch's clock."""
         self._started = (time.perf_counter(), time.process_time())
         self.context.epoch_metrics = {}
+        self._loss, self._steps = torch.zeros(()), 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Adds up the loss of a module that does not do so itself."""
+        if not hasattr(pl_module, "epoch_means"):
+            loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+            self._loss, self._steps = self._loss.to(loss.device) + loss.detach(), self._steps + 1
+
+    def _means(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, float]:
+        own: Any = getattr(pl_module, "epoch_means", None)
+        if own is not None:
+            return dict(own())
+        rate = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else 0.0
+        return {"train_loss": float(self._loss) / max(self._steps, 1), "learning_rate": float(rate)}
 
     def _evaluate(self, trainer: pl.Trainer) -> Evaluate | None:
         return next((item for item in trainer.callbacks if isinstance(item, Evaluate)), None)  # type: ignore[attr-defined]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the epoch down."""
-        assert isinstance(pl_module, TwoTowerModule)
-        means = pl_module.epoch_means()
+        means = self._means(trainer, pl_module)
         pl_module.log_dict({**means, "epoch": float(trainer.current_epoch + 1)}, rank_zero_only=True)
         if trainer.is_global_zero:
             evaluate = self._evaluate(trainer)

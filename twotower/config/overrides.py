@@ -23,6 +23,9 @@ FOLLOWERS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """Keys that conf/ defines by another: (key, how it is written in terms of the other)."""
 
+NAMED = ("model.query_tower", "model.document_tower")
+"""Parts that a short name may stand for, as in model.query_tower=gru."""
+
 NOT_OURS = ("hydra", "paths", "sweep", "ckpt_path")
 """First parts of keys that belong to the start of a run, not to what it computes."""
 
@@ -158,7 +161,8 @@ def _apply(config: dict[str, Any], item: Any) -> None:
     if item.is_delete():
         del node[name]
         return
-    if isinstance(node.get(name), dict) and not isinstance(value, dict):
+    tower = key in NAMED and isinstance(value, str)
+    if isinstance(node.get(name), dict) and not isinstance(value, dict) and not tower:
         raise UserError(f"{key}={value}: {key} is a group of keys; set one of: {', '.join(node[name])}.")
     node[name] = deepcopy(value)
     for follower, form in FOLLOWERS.get(key, ()):

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from twotower.config.names import MODULE, TOWERS
 from twotower.core.errors import UserError
 
 VARIABLE = "TWOTOWER_TRUST"
@@ -40,6 +41,9 @@ LISTED: dict[str, tuple[str, ...]] = {
         "twotower.loss.margin.MarginLoss",
         "twotower.loss.triplet.TripletLoss",
     ),
+    "model": (MODULE,),
+    "model.query_tower": tuple(TOWERS.values()),
+    "model.document_tower": tuple(TOWERS.values()),
     "data.source": tuple(
         f"twotower.data.{name}.load" for name in ("beir", "docstrings", "irdatasets", "jsonl", "msmarco")
     ),

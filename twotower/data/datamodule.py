@@ -39,7 +39,7 @@ class RetrievalData(pl.LightningDataModule):
         tokenizer: turns their texts into ids.
         config: the `data` part of the config, plain data.
         seed: of the order of training and the choice of queries to evaluate.
-        recurrent: whether a tower pads its batches, so that `bucket_by_length: auto` puts like lengths together.
+        pads_batches: whether a tower pads its batches, so that `bucket_by_length: auto` puts like lengths together.
 
     Raises:
         UserError: for a split that does not exist or is empty, or a setting out of range.
@@ -52,13 +52,13 @@ class RetrievalData(pl.LightningDataModule):
         tokenizer: Tokenizer,
         config: dict[str, Any],
         seed: int = 0,
-        recurrent: bool = False,
+        pads_batches: bool = False,
     ) -> None:
         super().__init__()
         self.collection, self.tokenizer, self.seed = collection, tokenizer, seed
         self.config = check_config(config)
         chosen = self.config["bucket_by_length"]
-        self.bucket_by_length = recurrent if chosen == "auto" else chosen
+        self.bucket_by_length = pads_batches if chosen == "auto" else chosen
         collection.split(self.config["train_split"])
         collection.split(self.config["eval_split"])
 

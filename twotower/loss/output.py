@@ -6,11 +6,12 @@ of query b in row B + b*n + j), D dimension.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from twotower.core.errors import UserError
 from twotower.core.validators import check_choice
 from twotower.kernels.linear import dense
 
@@ -45,6 +46,21 @@ def accuracy(scores_BN: Tensor, mask_BN: Tensor) -> Tensor:
     """Returns the share of queries whose positive outranks all permitted negatives; a tie is a miss."""
     hardest_B = scores_BN.masked_fill(~negative_mask(mask_BN), -torch.inf).amax(1)
     return (scores_BN.diagonal() > hardest_B).float().mean()
+
+
+def as_output(value: Any, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor) -> LossOutput:
+    """Returns what a loss gave, with the batch's accuracy worked out where it gave the loss alone.
+
+    Raises:
+        UserError: when it gave anything but a scalar tensor or a `LossOutput`.
+    """
+    if isinstance(value, LossOutput):
+        return value
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise UserError(f"loss: it gave {given}; a loss returns a scalar tensor, or twotower.loss.output.LossOutput.")
+    scores_BN = similarities(query_BD.detach(), document_ND.detach())
+    return LossOutput(value.reshape(()), accuracy(scores_BN, mask_BN))
 
 
 def distances(scores_BN: Tensor, kind: str) -> Tensor:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import pickle
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from twotower.config.canonical import canonical
+from twotower.config.names import MODULE
+from twotower.config.trust import admit
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file, write_bytes
 from twotower.core.finite import check_weights
@@ -40,7 +44,7 @@ class Checkpoint:
     """
 
     path: Path
-    model: TwoTower
+    model: Any
     tokenizer: Tokenizer
     config: dict[str, Any]
     epoch: int
@@ -85,9 +89,7 @@ def flat_config(config: dict[str, Any], choices: dict[str, Any]) -> dict[str, An
         "margin": loss.get("margin"),
         "scheduler": choices.get("scheduler"),
         "epochs": trainer["max_epochs"],
-        "hidden_dim": model["hidden_dim"],
-        "num_layers": model["num_layers"],
-        "dropout": model["dropout"],
+        **{key: model.get(key) for key in ("hidden_dim", "num_layers", "dropout")},
         "patience": (callbacks.get("early_stopping") or {}).get("patience"),
         "grad_clip": trainer.get("gradient_clip_val"),
         "eval_every_epoch": callbacks.get("evaluate", {}).get("every_n_epochs"),
@@ -99,7 +101,7 @@ def flat_config(config: dict[str, Any], choices: dict[str, Any]) -> dict[str, An
 def save(
     path: Path,
     *,
-    model: TwoTower,
+    model: Any,
     model_config: dict[str, Any],
     tokenizer: Tokenizer,
     training_stats: dict[str, Any],
@@ -126,7 +128,7 @@ def save(
     check_weights(state, "The model to export")
     content = {
         "model_state_dict": state,
-        "embedding_matrix": state["embedding.weight"],
+        "embedding_matrix": state.get("embedding.weight"),
         "word_to_index": dict(tokenizer.word_to_index),
         "index_to_word": dict(enumerate(tokenizer.index_to_word)),
         "model_config": model_config,
@@ -193,14 +195,30 @@ def check_resume(path: Path, config: dict[str, Any]) -> None:
         UserError: as `read_training_state`, or naming the first setting that differs.
     """
     earlier = read_training_state(path).get("hyper_parameters", {}).get("config", {})
+    was, will = canonical(earlier), canonical(config)
     for group in ("model", "embedding", "text", "loss", "optimizer"):
-        before, now = earlier.get(group) or {}, masked(config[group])
+        before, now = was.get(group) or {}, masked(will[group])
         for key in (*before, *now):
             if before.get(key) != now.get(key):
                 raise UserError(
                     f"ckpt_path={path} was trained with {group}.{key}={before.get(key)}, not {now.get(key)}; "
                     f"a run goes on with the settings it began with (`twotower rerun` starts a variation)."
                 )
+
+
+def _model(path: Path, settings: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+    """Builds the model of an exported file; a LightningModule of somebody's own is built as for training."""
+    admit(settings, source=path, place="model")
+    rest = {key: value for key, value in settings.items() if key != "_target_"}
+    if settings.get("_target_", MODULE) == MODULE:
+        return TwoTower(**rest)
+    from twotower.model.build import build_module
+    from twotower.model.encoder import encoder_of
+
+    for group in ("loss", "optimizer", "scheduler"):
+        admit(config[group], source=path, place=group)
+    sizes = {key: rest.pop(key) for key in ("vocabulary_size", "embedding_dim")}
+    return encoder_of(build_module({**config, "model": {"_target_": settings["_target_"], **rest}}, **sizes))
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -213,7 +231,7 @@ def load(path: str | Path) -> Checkpoint:
     content = read(path)
     try:
         config = content["training_stats"]["config"]["resolved"]
-        model = TwoTower(**content["model_config"])
+        model = _model(path, content["model_config"], config)
         model.load_state_dict(content["model_state_dict"])
         check_weights(content["model_state_dict"], str(path))
         tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])

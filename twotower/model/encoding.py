@@ -6,18 +6,17 @@ Shapes: N rows asked for, B rows of a batch, D dimension.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from twotower.core.finite import check_vectors
 from twotower.core.validators import check_choice, check_count
-from twotower.model.mlp import MlpTower
+from twotower.model.encoder import width_of
 from twotower.model.rnn import RecurrentTower
 
 if TYPE_CHECKING:
-    from twotower.model.two_tower import TwoTower
     from twotower.text.tokens import Tokens
 
 SIDES = ("query", "document")
@@ -29,7 +28,7 @@ AS_THEY_COME = 256
 
 
 def encode(
-    model: TwoTower,
+    model: Any,
     tokens: Tokens,
     *,
     side: str,
@@ -40,7 +39,7 @@ def encode(
     """Encodes texts without gradients, on the model's device, in evaluation mode.
 
     Args:
-        model: its training mode is restored afterwards.
+        model: a `TwoTower` or another `twotower.config.protocols.Encoder`; its training mode is restored afterwards.
         tokens: ragged token rows.
         side: query or document.
         batch_size: most rows of a batch; None lets the number of tokens decide.
@@ -54,18 +53,20 @@ def encode(
         UserError: for an unknown side, a batch size below 1, or a model whose vectors are not finite.
     """
     check_choice("side", side, SIDES)
-    tower = getattr(model, f"{side}_tower")
+    tower = getattr(model, f"{side}_tower", model)
     most = MOST_ROWS if batch_size is None else check_count("batch_size", batch_size)
     wanted_N = np.arange(len(tokens)) if rows is None else np.asarray(rows, dtype=np.int64)
-    vectors_ND = np.empty((len(wanted_N), model.output_dim), dtype=np.float32)
-    device = model.embedding.weight.device
+    vectors_ND = np.empty((len(wanted_N), width_of(model)), dtype=np.float32)
+    device = next(iter(model.parameters())).device
     encode_batch = model.encode_queries if side == "query" else model.encode_documents
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             lengths_N = tokens.lengths[wanted_N]
-            parts = length_batches(lengths_N, most_rows=most, most_cells=CELLS[isinstance(tower, MlpTower)])
+            parts = length_batches(
+                lengths_N, most_rows=most, most_cells=CELLS[not getattr(tower, "pads_batches", True)]
+            )
             if reads_padding(tower):
                 count = max(1, -(-len(wanted_N) // min(most, AS_THEY_COME)))
                 parts = iter(np.array_split(np.arange(len(wanted_N)), count))

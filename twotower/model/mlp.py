@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twotower.core.validators import check_choice, check_count, check_flag, check_number
 from twotower.kernels.bag import Dropout, distinct_words, kept, weighted_bag
 from twotower.kernels.linear import Linear
 from twotower.model.pooling import row_lengths
@@ -117,23 +118,36 @@ class MlpTower(nn.Module):
         count_power: how much repeated words count, see `WordPooling`.
         word_dropout: chance that a word is left out in training.
         residual: see above.
+
+    Raises:
+        UserError: for a value out of range.
     """
+
+    pads_batches = False
 
     def __init__(
         self,
         *,
         vocabulary_size: int,
         embedding_dim: int,
-        hidden_dim: int,
-        output_dim: int,
-        num_layers: int,
-        dropout: float,
-        word_pooling: str,
-        count_power: float,
-        word_dropout: float,
-        residual: bool,
+        hidden_dim: int = 256,
+        output_dim: int = 256,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        word_pooling: str = "weighted",
+        count_power: float = 0.5,
+        word_dropout: float = 0.0,
+        residual: bool = True,
     ) -> None:
         super().__init__()
+        check_count("model.hidden_dim", hidden_dim)
+        self.output_dim = check_count("model.output_dim", output_dim)
+        check_count("model.num_layers", num_layers, at_least=0)
+        check_number("model.dropout", dropout, at_least=0, below=1)
+        check_number("model.word_dropout", word_dropout, at_least=0, below=1)
+        check_choice("model.word_pooling", word_pooling, WORD_POOLINGS)
+        check_number("model.count_power", count_power, at_least=0, at_most=1)
+        check_flag("model.residual", residual)
         pooling = WordPooling(
             vocabulary_size=vocabulary_size, kind=word_pooling, count_power=count_power, word_dropout=word_dropout
         )

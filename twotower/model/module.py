@@ -1,4 +1,4 @@
-"""The LightningModule that holds two towers, a loss and an optimizer, all built from the plain resolved config.
+"""The LightningModule that trains two towers with a loss and an optimizer that it is given.
 
 Shapes: B batch, N documents of a batch (B positives, then explicit negatives), D dimension.
 """
@@ -6,48 +6,58 @@ Shapes: B batch, N documents of a batch (B positives, then explicit negatives), 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from twotower.config.instantiate import instantiate
-from twotower.core.finite import broken_tensors
-from twotower.core.secrets import masked
 from twotower.kernels.distributed import gather_documents, gather_rows
+from twotower.loss.output import as_output
 from twotower.model.gradcache import encode_in_chunks
 from twotower.model.two_tower import TwoTower
-from twotower.optimizer.build import build_optimizer, parameter_groups
 from twotower.optimizer.sparse_adam import coalesced
-from twotower.scheduler.build import build_scheduler
 
 
 class TwoTowerModule(pl.LightningModule):
     """Trains a `TwoTower` on batches of queries and documents.
 
     Args:
-        config: the full resolved config of the run, plain data; `model`, `embedding`, `loss`, `optimizer`,
-            `scheduler` are read here. It is kept in every Lightning checkpoint, without its secrets.
         vocabulary_size: rows of the embedding table.
         embedding_dim: columns of the embedding table.
+        loss: called with query_BD, document_ND and mask_BN; see `twotower.config.protocols.Loss`.
+        optimizer: builds the optimizer for this module.
+        scheduler: builds the schedule from (optimizer, steps of the whole run, steps of an epoch); None for none.
+        sparse_gradients: gradients of the word vectors hold the batch's words only.
+        freeze_embedding: leaves the word vectors as they are.
+        cache_chunk: texts encoded at a time (gradient caching); None for the whole batch.
+        **towers: the settings of `TwoTower`.
     """
 
-    def __init__(self, *, config: dict[str, Any], vocabulary_size: int, embedding_dim: int) -> None:
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        embedding_dim: int,
+        loss: Callable[[Tensor, Tensor, Tensor], Any],
+        optimizer: Callable[[nn.Module], Optimizer],
+        scheduler: Callable[[Optimizer, int, int], dict[str, Any] | None],
+        sparse_gradients: bool = False,
+        freeze_embedding: bool = False,
+        cache_chunk: int | None = None,
+        **towers: Any,
+    ) -> None:
         super().__init__()
-        self.save_hyperparameters(
-            {"config": masked(config), "vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim}, logger=False
-        )
-        self.config = config
         self.model = TwoTower(
-            vocabulary_size=vocabulary_size,
-            embedding_dim=embedding_dim,
-            sparse_gradients=bool(config["optimizer"].get("sparse", False)),
-            **config["model"],
+            vocabulary_size=vocabulary_size, embedding_dim=embedding_dim, sparse_gradients=sparse_gradients, **towers
         )
-        if config["embedding"]["freeze"]:
+        if freeze_embedding:
             self.model.embedding.weight.requires_grad_(False)
-        self.loss = instantiate(config["loss"])
+        self.loss = loss
+        self.cache_chunk = cache_chunk
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
         self.epoch_sums: dict[str, Tensor] = {}
         self.steps_in_epoch = 0
         self.epoch_rate = 0.0
@@ -56,12 +66,12 @@ class TwoTowerModule(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Returns the loss of one `TrainBatch`; sums are kept on the device and read once an epoch."""
-        chunk = self.config["trainer"].get("cache_chunk")
+        chunk = self.cache_chunk
         query_BD = encode_in_chunks(self.model.encode_queries, batch.query, chunk)
         document_ND = encode_in_chunks(self.model.encode_documents, batch.document, chunk)
         own = len(query_BD)
         query_BD, document_ND = gather_rows(query_BD), gather_documents(document_ND, own)
-        output = self.loss(query_BD, document_ND, batch.mask_BN)
+        output = as_output(self.loss(query_BD, document_ND, batch.mask_BN), query_BD, document_ND, batch.mask_BN)
         self.last_loss = output.loss.detach()
         self.last_batch = (query_BD.shape[0], document_ND.shape[0])
         for name, value in (("loss", self.last_loss), ("accuracy", output.accuracy.detach())):
@@ -81,28 +91,14 @@ class TwoTowerModule(pl.LightningModule):
         means["learning_rate"] = self.epoch_rate
         return means
 
-    def diverged(self) -> str | None:
-        """Says which weights are no numbers any more, or None; such weights are neither evaluated nor kept."""
-        broken = broken_tensors(dict(self.model.named_parameters()))
-        return f"weights became NaN or infinite in training: {', '.join(broken[:3])}" if broken else None
-
     def configure_optimizers(self) -> Any:
         """Builds the optimizer, with a group of its own for the embedding table, and the schedule."""
-        groups = parameter_groups(
-            self, lr=self.config["optimizer"]["lr"], embedding_lr=self.config["embedding"].get("learning_rate")
-        )
-        optimizer = build_optimizer(self.config["optimizer"], groups)
+        optimizer = self.make_optimizer(self)
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             return optimizer
         epochs = max(self.trainer.max_epochs or 1, 1)
-        schedule = build_scheduler(
-            self.config["scheduler"],
-            optimizer,
-            total_steps=int(steps),
-            steps_per_epoch=max(int(steps) // epochs, 1),
-            monitor=f"eval_{self.config['evaluation']['objective']}",
-        )
+        schedule = self.make_scheduler(optimizer, int(steps), max(int(steps) // epochs, 1))
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def configure_gradient_clipping(

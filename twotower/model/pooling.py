@@ -9,8 +9,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from twotower.core.errors import UserError
+from twotower.core.validators import check_choice, check_flag
+
 POOLINGS = ("last", "mean", "max", "attention", "pad_step")
 """Ways to read a recurrent network's outputs; `pad_step` is a known mistake, kept to be measured."""
+
+
+def check_pooling(pooling: str, allow_pad_step: bool) -> str:
+    """Returns the name of a pooling; `pad_step` only where it is asked for twice.
+
+    Raises:
+        UserError: for another name.
+    """
+    allowed = [name for name in POOLINGS if name != "pad_step" or check_flag("model.allow_pad_step", allow_pad_step)]
+    if pooling == "pad_step" and not allow_pad_step:
+        raise UserError(
+            "model.pooling=pad_step reads a padding step and makes a text's vector depend on its batch; "
+            f"it exists to reproduce that mistake (model.allow_pad_step=true). Choose one of: {', '.join(allowed)}."
+        )
+    return check_choice("model.pooling", pooling, allowed)
 
 
 def row_lengths(offsets_B1: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twotower.core.validators import check_choice, check_count, check_flag, check_number
 from twotower.kernels.bag import distinct_words, weighted_bag
 from twotower.kernels.gru import gru_steps
 from twotower.kernels.linear import Linear, dense
-from twotower.model.pooling import Pooling, pad_positions, reverse, reverse_positions
+from twotower.model.pooling import Pooling, check_pooling, pad_positions, reverse, reverse_positions
 
 RECURRENT: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
@@ -32,7 +33,6 @@ class RecurrentTower(nn.Module):
     then the projection.
 
     Args:
-        kind: gru, lstm or rnn.
         embedding_dim: size of a word vector.
         hidden_dim: size of the state, per direction.
         output_dim: size of the text's vector.
@@ -41,22 +41,39 @@ class RecurrentTower(nn.Module):
         word_dropout: chance that a word's vector is zeroed in training.
         pooling: one of `twotower.model.pooling.POOLINGS`.
         bidirectional: whether each layer reads the text backwards too.
+        allow_pad_step: permits pooling=pad_step, a known mistake.
+        kind: gru, lstm or rnn; None for the class's own.
+
+    Raises:
+        UserError: for a value out of range.
     """
+
+    pads_batches = True
+    kind = "gru"
 
     def __init__(
         self,
         *,
-        kind: str,
         embedding_dim: int,
-        hidden_dim: int,
-        output_dim: int,
-        num_layers: int,
-        dropout: float,
-        word_dropout: float,
-        pooling: str,
-        bidirectional: bool,
+        hidden_dim: int = 256,
+        output_dim: int = 256,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        pooling: str = "last",
+        bidirectional: bool = True,
+        allow_pad_step: bool = False,
+        kind: str | None = None,
     ) -> None:
         super().__init__()
+        kind = check_choice("kind", kind or self.kind, RECURRENT)
+        check_count("model.hidden_dim", hidden_dim)
+        self.output_dim = check_count("model.output_dim", output_dim)
+        check_count("model.num_layers", num_layers)
+        check_number("model.dropout", dropout, at_least=0, below=1)
+        check_number("model.word_dropout", word_dropout, at_least=0, below=1)
+        check_flag("model.bidirectional", bidirectional)
+        check_pooling(pooling, allow_pad_step)
         self.directions = 2 if bidirectional else 1
         self.num_layers = num_layers
         self.dropout = dropout
@@ -123,6 +140,24 @@ class RecurrentTower(nn.Module):
             return vectors_LBE
         keep_LB1 = torch.rand(vectors_LBE.shape[:2], device=vectors_LBE.device)[..., None] >= self.word_dropout
         return vectors_LBE * keep_LB1
+
+
+class GruTower(RecurrentTower):
+    """A gated recurrent network."""
+
+    kind = "gru"
+
+
+class LstmTower(RecurrentTower):
+    """A network of long short-term memory cells."""
+
+    kind = "lstm"
+
+
+class RnnTower(RecurrentTower):
+    """A plain recurrent network."""
+
+    kind = "rnn"
 
 
 def _rows(table_UG: Tensor, place_LB: Tensor) -> Tensor:

@@ -5,42 +5,27 @@ Shapes: B batch, V vocabulary, E embedding, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from twotower.config.instantiate import build_part, locate, parameters
+from twotower.config.names import TOWERS, tower_settings
 from twotower.core.errors import UserError
 from twotower.core.finite import check_weights
-from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
-from twotower.model.mlp import WORD_POOLINGS, MlpTower
-from twotower.model.pooling import POOLINGS, normalise
-from twotower.model.rnn import RECURRENT, RecurrentTower
+from twotower.core.validators import check_count, check_flag, check_keys
+from twotower.model.encoder import check_tower, try_tower
+from twotower.model.pooling import normalise
 
 if TYPE_CHECKING:
     from twotower.text.tokens import TokenBatch
 
-TOWERS = ("mlp", *RECURRENT)
-
-DEFAULTS: dict[str, Any] = {
-    "query_tower": "mlp",
-    "document_tower": "mlp",
-    "shared": True,
-    "hidden_dim": 256,
-    "output_dim": 256,
-    "num_layers": 1,
-    "dropout": 0.0,
-    "word_dropout": 0.0,
-    "word_pooling": "weighted",
-    "count_power": 0.5,
-    "residual": True,
-    "pooling": "last",
-    "bidirectional": True,
-    "allow_pad_step": False,
-}
-"""Every key of the `model` config group, with the value it has where a config leaves it out."""
+OFFERED = ("vocabulary_size", "embedding_dim")
+"""What every tower may take beside its settings."""
 
 
 class TwoTower(nn.Module):
@@ -53,28 +38,59 @@ class TwoTower(nn.Module):
         vocabulary_size: number of words V; word 0 is padding.
         embedding_dim: size of a word vector E.
         sparse_gradients: gradients of the word vectors hold the batch's words only (for an optimizer that takes them).
-        **model_config: the keys of `DEFAULTS`.
+        query_tower: a short name (mlp, gru, lstm, rnn) or a mapping with `_target_` and settings of its own.
+        document_tower: the same; with `shared` it must be equal.
+        shared: one tower reads both.
+        **settings: goes to every tower whose constructor names it; its own settings win.
 
     Raises:
         UserError: for a key or a value that does not exist or is out of range.
     """
 
     def __init__(
-        self, *, vocabulary_size: int, embedding_dim: int, sparse_gradients: bool = False, **model_config: Any
+        self,
+        *,
+        vocabulary_size: int,
+        embedding_dim: int,
+        sparse_gradients: bool = False,
+        query_tower: Any = "mlp",
+        document_tower: Any = "mlp",
+        shared: bool = True,
+        **settings: Any,
     ) -> None:
         super().__init__()
         check_count("embedding.dim", embedding_dim)
-        config = check_model(model_config)
-        self.output_dim: int = config["output_dim"]
+        parts = [
+            tower_settings(f"model.{side}_tower", tower)
+            for side, tower in (("query", query_tower), ("document", document_tower))
+        ]
+        if check_flag("model.shared", shared) and parts[0] != parts[1]:
+            raise UserError(
+                f"model.shared=true needs equal towers, but model.query_tower={told(query_tower)} and "
+                f"model.document_tower={told(document_tower)}; set model.shared=false."
+            )
+        check_keys("model", settings, settings_of(parts))
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim, sparse=sparse_gradients)
         nn.init.normal_(self.embedding.weight, std=embedding_dim**-0.5)
         with torch.no_grad():
             self.embedding.weight[0] = 0.0
         sizes = {"vocabulary_size": vocabulary_size, "embedding_dim": embedding_dim}
-        self.query_tower = build_tower(config["query_tower"], config, **sizes)
-        self.document_tower = (
-            self.query_tower if config["shared"] else build_tower(config["document_tower"], config, **sizes)
-        )
+        self.query_tower = build_tower("query", parts[0], settings, sizes)
+        self.document_tower = self.query_tower if shared else build_tower("document", parts[1], settings, sizes)
+        self.output_dim = self._output_dim()
+
+    def _output_dim(self) -> int:
+        """Returns D, of which both towers must give vectors: what they say it is, or else the width of a vector."""
+        sizes = {}
+        for side, tower in (("query", self.query_tower), ("document", self.document_tower)):
+            size = getattr(tower, "output_dim", None)
+            sizes[side] = int(size) if size is not None else try_tower(f"model.{side}_tower", tower, self.embedding)
+        if sizes["query"] != sizes["document"]:
+            raise UserError(
+                f"model.query_tower gives vectors of {sizes['query']} numbers, model.document_tower of "
+                f"{sizes['document']}: both need one size (model.output_dim)."
+            )
+        return sizes["query"]
 
     def load_embedding(self, matrix: np.ndarray | Tensor) -> None:
         """Copies word vectors [V, E] into the table.
@@ -93,11 +109,12 @@ class TwoTower(nn.Module):
             self.embedding.weight.copy_(vectors_VE)
 
     def set_word_weights(self, weight_V: np.ndarray | Tensor) -> None:
-        """Starts the pooling weights of every mlp tower with weighted pooling at the given values (idf), one a word."""
+        """Starts the word weights of every tower that has some (`set_word_weights`) at the given values, idf."""
         weights = torch.as_tensor(weight_V, dtype=self.embedding.weight.dtype)
         for tower in (self.query_tower, self.document_tower):
-            if isinstance(tower, MlpTower):
-                tower.set_word_weights(weights)
+            start: Any = getattr(tower, "set_word_weights", None)
+            if start is not None:
+                start(weights)
 
     def encode_queries(self, batch: TokenBatch) -> Tensor:
         """Returns the queries' unit vectors [B, D]; finite for every text, empty ones too, if the weights are."""
@@ -113,55 +130,33 @@ def _full(vectors_BD: Tensor) -> Tensor:
     return vectors_BD.to(torch.promote_types(vectors_BD.dtype, torch.float32))
 
 
-def build_tower(kind: str, config: Mapping[str, Any], *, vocabulary_size: int, embedding_dim: int) -> nn.Module:
-    """Builds one tower of a kind from a checked config."""
-    common = {key: config[key] for key in ("hidden_dim", "output_dim", "num_layers", "dropout", "word_dropout")}
-    if kind == "mlp":
-        return MlpTower(
-            vocabulary_size=vocabulary_size,
-            embedding_dim=embedding_dim,
-            word_pooling=config["word_pooling"],
-            count_power=config["count_power"],
-            residual=config["residual"],
-            **common,
-        )
-    return RecurrentTower(
-        kind=kind,
-        embedding_dim=embedding_dim,
-        pooling=config["pooling"],
-        bidirectional=config["bidirectional"],
-        **common,
-    )
+def build_tower(side: str, part: Mapping[str, Any], settings: Mapping[str, Any], sizes: Mapping[str, Any]) -> nn.Module:
+    """Builds one tower: its own settings, those of the model that its constructor names, and the table's sizes."""
+    key = f"model.{side}_tower"
+    names, _ = parameters(locate(part["_target_"], key))
+    shared = {name: value for name, value in settings.items() if name in names and name not in part}
+    tower = build_part({**shared, **part}, key, sizes)
+    check_tower(key, tower)
+    return tower
 
 
-def check_model(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the `model` config with defaults filled in.
+def settings_of(parts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the settings that stand in `model` beside its towers: those of these towers, and of all of ours.
 
-    Raises:
-        UserError: for an unknown key, a value out of range, or keys that contradict each other.
+    So that `model.query_tower=gru` is enough to change a tower, whatever settings of the one before stand there.
     """
-    check_keys("model", given, DEFAULTS)
-    config = {**DEFAULTS, **given}
-    towers = [check_choice(f"model.{side}_tower", config[f"{side}_tower"], TOWERS) for side in ("query", "document")]
-    for key in ("shared", "residual", "bidirectional", "allow_pad_step"):
-        check_flag(f"model.{key}", config[key])
-    for key in ("hidden_dim", "output_dim"):
-        check_count(f"model.{key}", config[key])
-    for key in ("dropout", "word_dropout"):
-        check_number(f"model.{key}", config[key], at_least=0, below=1)
-    check_number("model.count_power", config["count_power"], at_least=0, at_most=1)
-    check_count("model.num_layers", config["num_layers"], at_least=0 if set(towers) == {"mlp"} else 1)
-    check_choice("model.word_pooling", config["word_pooling"], WORD_POOLINGS)
-    allowed = [name for name in POOLINGS if name != "pad_step" or config["allow_pad_step"]]
-    if config["pooling"] == "pad_step" and not config["allow_pad_step"]:
-        raise UserError(
-            "model.pooling=pad_step reads a padding step and makes a text's vector depend on its batch; "
-            f"it exists to reproduce that mistake (model.allow_pad_step=true). Choose one of: {', '.join(allowed)}."
-        )
-    check_choice("model.pooling", config["pooling"], allowed)
-    if config["shared"] and towers[0] != towers[1]:
-        raise UserError(
-            f"model.shared=true needs equal towers, but model.query_tower={towers[0]} and "
-            f"model.document_tower={towers[1]}; set model.shared=false."
-        )
-    return config
+    targets = [*(part["_target_"] for part in parts), *TOWERS.values()]
+    names = [name for target in targets for name in parameters(locate(target, "model"))[0]]
+    return [name for name in dict.fromkeys(names) if name not in OFFERED]
+
+
+def unread_settings(model: Mapping[str, Any]) -> list[str]:
+    """Returns the settings of a `model` group that neither of its towers reads."""
+    parts = [tower_settings(f"model.{side}", model.get(side, "mlp")) for side in ("query_tower", "document_tower")]
+    read = {name for part in parts for name in parameters(locate(part["_target_"], "model"))[0]}
+    return [name for name in model if name not in (*read, *inspect.signature(TwoTower).parameters, "_target_")]
+
+
+def told(tower: Any) -> str:
+    """Returns a tower as one writes it: its short name, or its class."""
+    return str(tower["_target_"]) if isinstance(tower, Mapping) and "_target_" in tower else str(tower)

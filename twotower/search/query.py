@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twotower.config.names import MODULE, TOWERS, tower_settings
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file
 from twotower.core.finite import check_weights
@@ -135,10 +136,13 @@ def open_query_model(path: Path) -> QueryModel:
 def _open_mlp(path: Path, content: Mapping[str, Any]) -> QueryModel | None:
     try:
         model, config = content["model_config"], content["training_stats"]["config"]["resolved"]
-        if model.get("query_tower", "mlp") != "mlp":
+        tower = tower_settings("model.query_tower", model.get("query_tower", "mlp"))
+        if tower["_target_"] != TOWERS["mlp"] or model.get("_target_", MODULE) != MODULE:
             return None
         check_weights(content["model_state_dict"], str(path))
-        encode = MlpQuery(content["model_state_dict"], count_power=float(model.get("count_power", 0.5)))
+        encode = MlpQuery(
+            content["model_state_dict"], count_power=float(tower.get("count_power", model.get("count_power", 0.5)))
+        )
         tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
         longest = int(config["data"]["max_query_length"])
         if tokenizer.size != len(content["model_state_dict"]["embedding.weight"]):

@@ -27,14 +27,15 @@ from twotower.embedding.build import build as build_embedding
 from twotower.index.export import check as check_indexes
 from twotower.kernels.cpu import faster_precision, prepare_process
 from twotower.kernels.distributed import SilentRecord, check_launch, rank
+from twotower.model.build import build_module
 from twotower.model.checkpoint import check_resume
-from twotower.model.module import TwoTowerModule
+from twotower.model.encoder import encoder_of
 from twotower.runs.record import RunRecord
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens, concatenate, idf
 from twotower.training.finish import finish
 from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
-from twotower.training.validate import check_settings
+from twotower.training.validate import Checked, check_settings
 
 logger = logging.getLogger(__name__)
 
@@ -78,16 +79,16 @@ def train(
             )
         identity = wandb_identity()
         record.update(wandb=identity)
-        check_settings(config)
+        checked = check_settings(config)
         if resume is not None:
             check_resume(resume, config)
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         prepare_process(config)
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
-        check_indexes(config.get("index") or {}, dim=config["model"]["output_dim"])
-        context = prepare(config, run_dir=run_dir, choices=choices, record=record)
+        check_indexes(config.get("index") or {}, dim=checked.width)
+        context = prepare(config, checked, run_dir=run_dir, choices=choices, record=record)
         context.wandb_run_id = identity["run_id"]
-        fit(context, loggers, resume)
+        fit(context, checked.callbacks, loggers, resume)
         return finish(context, loggers) if rank() == 0 else float("nan")
     except KeyboardInterrupt:
         _end(record, loggers, "interrupted", "stopped by the user")
@@ -135,7 +136,9 @@ def _end(record: RunRecord, loggers: list[Any], status: str, error: BaseExceptio
     close_loggers(loggers, failed=True)
 
 
-def prepare(config: dict[str, Any], *, run_dir: Path, choices: dict[str, Any], record: RunRecord) -> RunContext:
+def prepare(
+    config: dict[str, Any], checked: Checked, *, run_dir: Path, choices: dict[str, Any], record: RunRecord
+) -> RunContext:
     """Loads the collection, makes tokens, and reports on both before any training."""
     started = time.perf_counter()
     console = Console()
@@ -154,7 +157,7 @@ def prepare(config: dict[str, Any], *, run_dir: Path, choices: dict[str, Any], r
             tokenizer=tokenizer,
             config=config["data"],
             seed=config["seed"],
-            recurrent={config["model"]["query_tower"], config["model"]["document_tower"]} != {"mlp"},
+            pads_batches=checked.pads_batches,
         )
     report = remember("report", [source, text, config["data"]], lambda: make_report(data))
     console.print(report_table(report))
@@ -174,7 +177,7 @@ def prepare(config: dict[str, Any], *, run_dir: Path, choices: dict[str, Any], r
     )
 
 
-def build_module(context: RunContext) -> TwoTowerModule:
+def start_module(context: RunContext) -> pl.LightningModule:
     """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
     config, tokenizer = context.config, context.tokenizer
     words = tokenizer.index_to_word
@@ -185,9 +188,12 @@ def build_module(context: RunContext) -> TwoTowerModule:
         [*weights_of, config["embedding"], stamp(config["embedding"].get("path")), config["seed"]],
         lambda: build_embedding(config["embedding"], words, tokens, seed=config["seed"]),
     )
-    module = TwoTowerModule(config=config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
-    module.model.load_embedding(matrix_VD)
-    module.model.set_word_weights(remember("word_weights", weights_of, lambda: idf(tokens, tokenizer.size)))
+    module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
+    encoder: Any = encoder_of(module)
+    if hasattr(encoder, "load_embedding"):
+        encoder.load_embedding(matrix_VD)
+    if hasattr(encoder, "set_word_weights"):
+        encoder.set_word_weights(remember("word_weights", weights_of, lambda: idf(tokens, tokenizer.size)))
     return module
 
 
@@ -199,11 +205,11 @@ def training_tokens(data: RetrievalData) -> Tokens:
     return concatenate([data.document_tokens, queries])
 
 
-def fit(context: RunContext, loggers: list[Any], resume: Path | None) -> pl.Trainer:
+def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], resume: Path | None) -> pl.Trainer:
     """Trains with the callbacks of the config; they evaluate, record and export."""
     config = context.config
-    module = build_module(context)
-    callbacks = [instantiate(settings) for settings in config["callbacks"].values() if settings]
+    module = start_module(context)
+    callbacks = list(callbacks)
     for callback in callbacks:
         if isinstance(callback, RunCallback):
             callback.context = context
@@ -242,7 +248,7 @@ def earlier_precision(record: dict[str, Any]) -> str | None:
 
 
 def choose_precision(
-    config: dict[str, Any], module: TwoTowerModule, data: RetrievalData, before: str | None = None
+    config: dict[str, Any], module: pl.LightningModule, data: RetrievalData, before: str | None = None
 ) -> str:
     """Returns what `trainer.precision` says, or for `auto` the quicker of float32 and bf16 on this processor.
 
@@ -259,10 +265,10 @@ def choose_precision(
     def step() -> None:
         loader = data.train_dataloader()
         batch = loader.assemble(np.arange(min(loader.batch_size, loader.pairs)), np.random.default_rng(0))
-        query_BD, document_ND = module.model.encode_queries(batch.query), module.model.encode_documents(batch.document)
-        module.loss(query_BD, document_ND, batch.mask_BN).loss.backward()
+        output: Any = module.training_step(batch, 0)
+        (output["loss"] if isinstance(output, dict) else output).backward()
         module.zero_grad(set_to_none=True)
 
     sizes = {key: config["data"][key] for key in ("batch_size", "max_query_length", "max_document_length", "negatives")}
     with torch.random.fork_rng(devices=[]):
-        return faster_precision(step, config["model"], config["loss"], module.model.embedding.embedding_dim, sizes)
+        return faster_precision(step, config["model"], config["loss"], module.hparams["embedding_dim"], sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from twotower.core.errors import UserError, nearest
@@ -23,11 +24,29 @@ NEEDED_CALLBACKS = ("evaluate", "record", "checkpoint", "export")
 """A run without one of these would leave no result; the others may be taken out."""
 
 
-def check_settings(config: Mapping[str, Any]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was built to check a config, and what was learnt of it.
+
+    Attributes:
+        callbacks: the run's callbacks; a user's own are built once.
+        width: size of the model's vectors.
+        pads_batches: whether the model gains from batches of like lengths.
+    """
+
+    callbacks: list[Any]
+    width: int
+    pads_batches: bool
+
+
+def check_settings(config: Mapping[str, Any]) -> Checked:
     """Checks every group but `index` and `logger`, which are checked where they are opened.
 
     Args:
         config: the full resolved config, plain data.
+
+    Returns:
+        What the run goes on with.
 
     Raises:
         UserError: for an unknown key, a value out of range, or a callback that can't be done without.
@@ -39,17 +58,20 @@ def check_settings(config: Mapping[str, Any]) -> None:
         raise UserError(f"seed={config['seed']} must be below 2 ** 32.")
     check_trainer(config["trainer"])
     check_evaluation(config["evaluation"])
-    check_callbacks(config["callbacks"])
+    callbacks = check_callbacks(config["callbacks"])
     check_data(config)
-    check_learning(config)
+    width, pads = check_learning(config)
+    return Checked(callbacks=callbacks, width=width, pads_batches=pads)
 
 
-def check_callbacks(callbacks: Mapping[str, Any]) -> None:
-    """Checks the `callbacks` group by building each once, and what Lightning's own would take without a word.
+def check_callbacks(callbacks: Mapping[str, Any]) -> list[Any]:
+    """Builds the `callbacks` group, and checks what Lightning's own would take without a word.
 
     Raises:
         UserError: as `check_settings`.
     """
+    import pytorch_lightning as pl
+
     from twotower.config.instantiate import instantiate
 
     for name in NEEDED_CALLBACKS:
@@ -61,9 +83,11 @@ def check_callbacks(callbacks: Mapping[str, Any]) -> None:
         check_number("callbacks.early_stopping.min_delta", stopping.get("min_delta", 0.0), at_least=0)
         check_choice("callbacks.early_stopping.mode", stopping["mode"], ("max", "min"))
         check_monitor("callbacks.early_stopping.monitor", stopping["monitor"])
-    for settings in callbacks.values():
-        if settings:
-            instantiate(settings)
+    built = {name: instantiate(settings, f"callbacks.{name}") for name, settings in callbacks.items() if settings}
+    for name, callback in built.items():
+        if not isinstance(callback, pl.Callback):
+            raise UserError(f"callbacks.{name} is a {type(callback).__name__}, not a callback of pytorch_lightning.")
+    return list(built.values())
 
 
 def check_monitor(key: str, name: Any) -> None:
@@ -98,27 +122,31 @@ def check_data(config: Mapping[str, Any]) -> None:
     check_text(config["text"])
 
 
-def check_learning(config: Mapping[str, Any]) -> None:
+def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     """Checks embedding, model, loss, optimizer and scheduler by building them for a vocabulary of two words.
+
+    Returns:
+        The size of the model's vectors, and whether it gains from batches of like lengths.
 
     Raises:
         UserError: as `check_settings`.
     """
     from twotower.embedding.build import check_embedding, check_source
-    from twotower.model.module import TwoTowerModule
-    from twotower.model.two_tower import check_model
+    from twotower.model.build import build_module
+    from twotower.model.encoder import encoder_of, pads_batches, width_of
     from twotower.optimizer.build import build_optimizer, parameter_groups
     from twotower.scheduler.build import check_scheduler
 
     embedding = check_embedding(config["embedding"])
     check_source(embedding)
-    check_model(config["model"])
-    module = TwoTowerModule(config=dict(config), vocabulary_size=2, embedding_dim=embedding["dim"])
+    module = build_module(config, vocabulary_size=2, embedding_dim=embedding["dim"])
     rate = check_number("optimizer.lr", config["optimizer"].get("lr"), above=0)
     build_optimizer(config["optimizer"], parameter_groups(module, lr=rate, embedding_lr=embedding["learning_rate"]))
     schedule = check_scheduler(config["scheduler"])
     if schedule.get("monitor"):
         check_monitor("scheduler.monitor", schedule["monitor"])
+    encoder = encoder_of(module)
+    return width_of(encoder), pads_batches(encoder)
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:

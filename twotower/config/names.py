@@ -1,0 +1,40 @@
+"""The short names of our towers, and what a config says of a tower. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twotower.core.errors import UserError, nearest
+
+MODULE = "twotower.model.module.TwoTowerModule"
+"""The LightningModule of a config that names none."""
+
+TOWERS = {
+    "mlp": "twotower.model.mlp.MlpTower",
+    "gru": "twotower.model.rnn.GruTower",
+    "lstm": "twotower.model.rnn.LstmTower",
+    "rnn": "twotower.model.rnn.RnnTower",
+}
+"""Short name -> `_target_`: `model.query_tower=gru` is `model.query_tower._target_=twotower.model.rnn.GruTower`."""
+
+
+def tower_settings(key: str, tower: Any) -> dict[str, Any]:
+    """Returns what a config says of a tower as a part: `_target_` and its own settings.
+
+    Args:
+        key: where it stands, such as model.query_tower.
+        tower: a short name, or a mapping with `_target_`.
+
+    Raises:
+        UserError: for a name that is none of ours.
+    """
+    if isinstance(tower, Mapping) and "_target_" in tower:
+        return dict(tower)
+    if not isinstance(tower, str) or tower not in TOWERS:
+        names = ", ".join(TOWERS)
+        raise UserError(
+            f"{key}={tower} is unknown; choose one of: {names}; an own tower is {key}._target_=mypackage.Tower."
+            f"{nearest(str(tower), TOWERS)}"
+        )
+    return {"_target_": TOWERS[tower]}
