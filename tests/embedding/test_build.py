@@ -156,4 +156,4 @@ def test_bad_values_are_named(config: dict, message: str) -> None:
 
 
 def test_every_kind_is_listed() -> None:
-    assert set(KINDS) == {"random", "cbow", "skipgram", "glove", "file"}
+    assert set(KINDS) == {"random", "cbow", "skipgram", "lsa", "glove", "file"}

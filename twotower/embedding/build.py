@@ -28,6 +28,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "random": {"distribution": "normal"},
     "cbow": {**TRAINED_KEYS, **SHAPING_KEYS},
     "skipgram": {**TRAINED_KEYS, **SHAPING_KEYS},
+    "lsa": {"k1": 1.5, "b": 0.75, "passes": 4, "max_documents": 200_000, "mix": None, "mix_weight": 0.5},
     "glove": SHAPING_KEYS,
     "file": {"path": None, "format": None, **SHAPING_KEYS},
 }
@@ -36,7 +37,14 @@ FEW = 0.5
 """A smaller share of the corpus with vectors that were read is warned of."""
 
 
-def build(config: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None, seed: int) -> np.ndarray:
+def build(
+    config: Mapping[str, Any],
+    words: Sequence[str],
+    tokens: Tokens | None,
+    seed: int,
+    *,
+    documents: Tokens | None = None,
+) -> np.ndarray:
     """Returns the word vectors a config asks for.
 
     Every kind gives vectors of length about 1. Read and trained vectors are shaped first (see `shape_vectors`); words a
@@ -45,8 +53,9 @@ def build(config: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None
     Args:
         config: the `embedding` group: kind, dim, and the kind's keys.
         words: the vocabulary, in index order.
-        tokens: the corpus as token ids; needed by cbow and skipgram only.
+        tokens: the corpus as token ids, queries too; needed by cbow and skipgram only.
         seed: of everything random.
+        documents: the documents alone; needed by lsa only (None: all of `tokens`).
 
     Returns:
         float32 [V, D]; row 0 is zeros.
@@ -55,11 +64,16 @@ def build(config: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None
         UserError: for an unknown kind or key, a value out of range, or a file that can't be read.
     """
     settings = check_embedding(config)
+    lsa = settings["kind"] == "lsa"
     matrix_VD = random_vectors(
         len(words), settings["dim"], distribution=settings.get("distribution", "normal"), seed=seed
     )
-    known_V, found_KD = _known(settings, words, tokens, seed)
-    if len(known_V):
+    known_V, found_KD = _known(settings, words, tokens if documents is None or not lsa else documents, seed)
+    if lsa:  # a word's length says how much it tells, so these are not brought to length 1
+        matrix_VD[known_V] = found_KD
+        if settings["mix"] is not None:
+            matrix_VD += _mixed(settings, matrix_VD, words, tokens, seed)
+    elif len(known_V):
         matrix_VD[known_V] = shape_vectors(
             found_KD, matrix_VD[known_V], top=settings["remove_top"], own=settings["own"]
         )
@@ -184,6 +198,8 @@ def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
         check_number("embedding.own", settings["own"], at_least=0)
     if settings["learning_rate"] is not None:
         check_number("embedding.learning_rate", settings["learning_rate"], above=0)
+    if kind == "lsa":
+        _check_lsa(settings)
     if kind == "random":
         check_choice("embedding.distribution", settings["distribution"], ("normal", "uniform"))
     if kind in ("cbow", "skipgram"):
@@ -191,6 +207,34 @@ def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
             check_count(f"embedding.{key}", settings[key])
         check_number("embedding.learn_from", settings["learn_from"], above=0, at_most=1)
     return settings
+
+
+def _check_lsa(settings: Mapping[str, Any]) -> None:
+    check_number("embedding.k1", settings["k1"], at_least=0)
+    check_number("embedding.b", settings["b"], at_least=0, at_most=1)
+    check_count("embedding.passes", settings["passes"], at_least=2)
+    check_count("embedding.max_documents", settings["max_documents"])
+    check_number("embedding.mix_weight", settings["mix_weight"], at_least=0)
+    if settings["mix"] is not None:
+        if not isinstance(settings["mix"], Mapping) or settings["mix"].get("kind") == "lsa":
+            raise UserError("embedding.mix is null or the keys of another choice, such as {kind: cbow}.")
+        mixed = check_embedding(settings["mix"])
+        if mixed["dim"] > settings["dim"]:
+            raise UserError(f"embedding.mix.dim={mixed['dim']} is more than embedding.dim={settings['dim']}.")
+
+
+def _mixed(
+    settings: Mapping[str, Any], lsa_VD: np.ndarray, words: Sequence[str], tokens: Tokens | None, seed: int
+) -> np.ndarray:
+    """Returns the vectors of `mix` [V, D], each `mix_weight` times as long as the word's own.
+
+    Fewer dimensions are turned into D by orthonormal directions drawn at random, which keep all angles.
+    """
+    other_VM = build(settings["mix"], words, tokens, seed)
+    width, dim = other_VM.shape[1], settings["dim"]
+    turn_DM, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, width)))
+    length_V1 = np.linalg.norm(lsa_VD, axis=1, keepdims=True)
+    return (settings["mix_weight"] * length_V1 * (_unit(other_VM) @ turn_DM.T)).astype(np.float32)
 
 
 def check_source(settings: Mapping[str, Any]) -> None:
@@ -203,6 +247,8 @@ def check_source(settings: Mapping[str, Any]) -> None:
         from twotower.embedding.glove import check_glove
 
         check_glove(settings["dim"])
+    if settings.get("mix") is not None:
+        check_source(check_embedding(settings["mix"]))
     if settings["kind"] == "file":
         from twotower.embedding.files import open_file
 
@@ -214,11 +260,17 @@ def _known(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns which words (indices) a source covers, and their vectors."""
     kind = settings["kind"]
+    if kind in ("cbow", "skipgram", "lsa") and tokens is None:
+        raise UserError(f"embedding={kind} is trained on the corpus, but there are no tokens.")
+    if kind == "lsa":
+        from twotower.embedding.lsa import lsa_vectors
+
+        assert tokens is not None
+        return lsa_vectors(settings, tokens, size=len(words), seed=seed)
     if kind in ("cbow", "skipgram"):
         from twotower.embedding.word2vec import trained_vectors
 
-        if tokens is None:
-            raise UserError(f"embedding={kind} is trained on the corpus, but there are no tokens.")
+        assert tokens is not None
         return trained_vectors(settings, tokens, size=len(words), seed=seed)
     if kind == "glove":
         from twotower.embedding.glove import glove_vectors

@@ -186,7 +186,9 @@ def start_module(context: RunContext) -> pl.LightningModule:
     matrix_VD = remember(
         "word_vectors",
         [*weights_of, config["embedding"], stamp(config["embedding"].get("path")), config["seed"]],
-        lambda: build_embedding(config["embedding"], words, tokens, seed=config["seed"]),
+        lambda: build_embedding(
+            config["embedding"], words, tokens, seed=config["seed"], documents=context.data.document_tokens
+        ),
     )
     module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
     encoder: Any = encoder_of(module)
