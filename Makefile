@@ -95,8 +95,8 @@ $(BENCH_STAMP): $(DEV_STAMP)
 bench: $(BENCH_STAMP) ## speed against other libraries (an hour); ARGS="training --threads 1" for a part
 	$(BENCH)/bin/python experiments/benchmarks/run_all.py $(ARGS)
 
-lint: $(DEV_STAMP) ## ruff and mypy
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: $(DEV_STAMP) ## ruff, mypy and the order of the rooms
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
 clean: ## remove .venv, .venv-bench and caches of tools; runs are kept (see `twotower clean`)
 	rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -1,5 +1,5 @@
 # ruff: noqa: NPY002 - the global generator is what is tested
-import gc
+import contextlib
 import logging
 import os
 import random
@@ -9,8 +9,7 @@ import weakref
 import numpy as np
 import torch
 
-from twotower.core.memo import keeping, remember
-from twotower.sweep.isolation import isolated, look_again, output_to, share_threads
+from twotower.sweep.isolation import isolated, output_to, share_threads
 
 
 def test_a_job_leaves_the_process_as_it_found_it(monkeypatch):
@@ -99,57 +98,12 @@ class Node:
         self.itself = self
 
 
-def test_what_a_job_leaves_is_freed_also_after_the_collector_was_told_to_skip_what_was_there():
-    look_again()
-    try:
-        for _ in range(3):
-            with isolated():
-                left = weakref.ref(Node())
-            assert left() is None
-        assert gc.get_freeze_count() > 0
-    finally:
-        look_again()
-
-
-def is_set_aside(node):
-    return not any(item is node for item in gc.get_objects())
-
-
-def test_what_a_job_keeps_is_set_aside_once_also_where_the_libraries_were():
-    look_again()
-    gc.freeze()  # as `importing.set_aside` does
-    try:
-        first = Node()
+def test_what_a_job_leaves_is_freed_whether_it_ended_well_or_failed():
+    for _ in range(3):
         with isolated():
-            pass
-        assert is_set_aside(first)
-        second = Node()
-        with isolated():
-            pass
-        assert not is_set_aside(second)
-        with keeping():
-            for number in range(3):  # makes room for another collection, which is set aside in its turn
-                remember("held", number, list)
-        assert not is_set_aside(first)
-        with isolated():
-            pass
-        assert is_set_aside(first)
-        assert is_set_aside(second)
-    finally:
-        look_again()
-
-
-def test_after_a_failure_nothing_is_set_aside():
-    look_again()
-    try:
-        with isolated():
-            node = Node()
-            raise ZeroDivisionError
-    except ZeroDivisionError:
-        assert gc.get_freeze_count() == 0
-    left = weakref.ref(node)
-    del node
-    with isolated():
-        pass
+            left = weakref.ref(Node())
+        assert left() is None
+    with contextlib.suppress(ZeroDivisionError), isolated():
+        left = weakref.ref(Node())
+        raise ZeroDivisionError
     assert left() is None
-    look_again()

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from twotower.config.hydra_job import choices, overrides
 from twotower.config.instantiate import config_hash, plain
 from twotower.core.files import write_text
 from twotower.core.memo import keeping
@@ -46,8 +47,6 @@ def launched_job(config: DictConfig) -> float | None:
 
 
 def _train(settings: dict[str, Any], run_dir: Path, resume: Path | None) -> float:
-    from twotower.cli.train import choices, overrides
-
     with set_aside("twotower.training.train"):
         from twotower.training.train import train
 

@@ -14,14 +14,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from twotower.config.hydra_job import choices, overrides
 from twotower.core.errors import RefusedError, UserError, nearest
 from twotower.core.files import CLOSED_TO_US, NO_ROOM
 from twotower.core.secrets import mask_text, refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
 from twotower.sweep.names import job_folder, with_added
-
-ADDED = ("sweep.session=", "sweep.fixed=")
-"""What `run` adds to the command line of a sweep and no record should show."""
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -173,22 +171,6 @@ def _single(config: DictConfig) -> float:
         from twotower.training.train import train
 
     return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
-
-
-def overrides() -> list[str]:
-    """Returns what the user typed for the job at hand, without what `run` added."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return [str(item) for item in HydraConfig.get().overrides.task if not str(item).startswith(ADDED)]
-
-
-def choices() -> dict[str, Any]:
-    """Returns the chosen option of every config group of the job at hand."""
-    from hydra.core.hydra_config import HydraConfig
-
-    chosen = OmegaConf.to_container(HydraConfig.get().runtime.choices)
-    assert isinstance(chosen, dict)
-    return {str(key): value for key, value in chosen.items() if "hydra/" not in str(key)}
 
 
 def _move(config: DictConfig, new_dir: Path, run_dir: Path) -> None:

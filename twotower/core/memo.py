@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twotower.core.cache import content_key
-from twotower.sweep.isolation import look_again
 
 Value = TypeVar("Value")
 
@@ -44,8 +43,7 @@ def remember(kind: str, depends_on: Any, build: Callable[[], Value]) -> Value:
     if kind in _kept and _kept[kind][0] == key:
         value: Value = _kept[kind][1]
         return value
-    if _kept.pop(kind, None) is not None:  # two large collections are never held at once
-        look_again()  # the collector may have been told to leave it alone
+    _kept.pop(kind, None)  # two large collections are never held at once
     value = build()
     _kept[kind] = (key, value)
     return value

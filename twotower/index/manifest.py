@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
     from twotower.data.documents import DocumentStore
-    from twotower.model.checkpoint import Checkpoint
-    from twotower.search.query import QueryModel
+    from twotower.text.tokenizer import Tokenizer
 
 FILE = "manifest.json"
 SCHEMA = 1
@@ -49,7 +48,23 @@ def identity_of(
     }
 
 
-def run_identity(checkpoint: Checkpoint | QueryModel, documents: DocumentStore) -> dict[str, Any]:
+class ExportedModel(Protocol):
+    """What of an exported model an index is tied to; the whole model has it, and so has the part that reads queries."""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+
+    @property
+    def sha256(self) -> str:
+        """The file's hash."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What it reads text with."""
+
+
+def run_identity(checkpoint: ExportedModel, documents: DocumentStore) -> dict[str, Any]:
     """Returns what an index of this model over these documents must carry in its manifest."""
     return identity_of(
         checkpoint=checkpoint.path.name,

@@ -5,7 +5,6 @@ Shapes: B rows of this process, W processes, D dimension, N rows in all.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,6 @@ import torch.distributed as dist
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-from twotower.core.errors import UserError
-from twotower.runs.record import RunRecord
 
 
 def rank() -> int:
@@ -86,35 +82,3 @@ def merge_rows(share_BD: np.ndarray, count: int) -> np.ndarray:
     whole_ND[torch.as_tensor(own_share(count), device=device)] = torch.as_tensor(share_BD, device=device)
     dist.all_reduce(whole_ND)  # every row is zero everywhere but in the process that made it
     return whole_ND.cpu().numpy()
-
-
-def check_launch(trainer_config: dict[str, Any], *, sweep: bool) -> None:
-    """Refuses what cannot work with several processes.
-
-    Raises:
-        UserError: for a sweep whose jobs would each start processes of their own.
-    """
-    if sweep and str(trainer_config.get("strategy", "auto")).startswith("ddp"):
-        raise UserError(
-            "trainer=ddp starts processes by repeating the command line, which a sweep's cannot: "
-            "run its jobs one at a time (without -m), or give each job one process (trainer=cpu, trainer=gpu)."
-        )
-
-
-class SilentRecord(RunRecord):
-    """The record as processes other than the first see it: kept in memory, never written.
-
-    Args:
-        run_dir: the run folder.
-        **fields: what a record starts with.
-    """
-
-    def __init__(self, run_dir: Path, **fields: Any) -> None:
-        empty: dict[str, Any] = {"history": [], "timings": {}, "artefacts": [], "wandb": {"run_id": None}}
-        super().__init__(run_dir / "run.json", {**empty, **fields})
-
-    def add_artefact(self, path: str | Path, kind: str) -> None:
-        """Does nothing."""
-
-    def _write(self) -> None:
-        """Does nothing."""

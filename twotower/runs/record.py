@@ -255,3 +255,22 @@ def _error(error: BaseException | Mapping[str, str] | str | None) -> dict[str, s
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class SilentRecord(RunRecord):
+    """The record as processes other than the first see it: kept in memory, never written.
+
+    Args:
+        run_dir: the run folder.
+        **fields: what a record starts with.
+    """
+
+    def __init__(self, run_dir: Path, **fields: Any) -> None:
+        empty: dict[str, Any] = {"history": [], "timings": {}, "artefacts": [], "wandb": {"run_id": None}}
+        super().__init__(run_dir / "run.json", {**empty, **fields})
+
+    def add_artefact(self, path: str | Path, kind: str) -> None:
+        """Does nothing."""
+
+    def _write(self) -> None:
+        """Does nothing."""

@@ -15,9 +15,6 @@ from typing import Any, TextIO
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
-_set_aside: list[bool] = []
-"""Holds a value once `collect_garbage` has set aside what was alive; libraries set aside as they load don't count."""
-
 
 @contextmanager
 def isolated() -> Iterator[None]:
@@ -25,10 +22,8 @@ def isolated() -> Iterator[None]:
     environment = dict(os.environ)
     loggers = {name: _logger_state(name) for name in ("", "pytorch_lightning", "lightning", "twotower", "wandb")}
     states = (random.getstate(), _numpy_state(), _torch_state())
-    ended_well = False
     try:
         yield
-        ended_well = True
     finally:
         _end_wandb()
         random.setstate(states[0])
@@ -39,27 +34,7 @@ def isolated() -> Iterator[None]:
         for name in set(os.environ) - set(environment):
             del os.environ[name]
         os.environ.update(environment)
-        collect_garbage(set_aside=ended_well)
-
-
-def collect_garbage(*, set_aside: bool) -> None:
-    """Frees what a job left: modules and trainers point at each other, so their memory is only free after this.
-
-    Args:
-        set_aside: keep the collector from ever looking again at what is alive now (libraries, the collection): that
-            takes it a third of a second after each job. Once until `look_again`, and not after a failure, whose
-            traceback may still hold a model. Libraries are set aside as they load already, the collection only here.
-    """
-    gc.collect()
-    if set_aside and not _set_aside:
-        gc.freeze()
-        _set_aside.append(True)
-
-
-def look_again() -> None:
-    """Lets the collector look again at all that is alive, until the next job that ends well."""
-    gc.unfreeze()
-    _set_aside.clear()
+        gc.collect()  # modules and trainers point at each other: only this frees a job's memory
 
 
 class Outlet(io.TextIOBase):

@@ -26,16 +26,16 @@ from twotower.data.summary import make_report, report_table
 from twotower.embedding.build import build as build_embedding
 from twotower.index.export import check as check_indexes
 from twotower.kernels.cpu import faster_precision, prepare_process
-from twotower.kernels.distributed import SilentRecord, check_launch, rank
+from twotower.kernels.distributed import rank
 from twotower.model.build import build_module
 from twotower.model.checkpoint import check_resume
 from twotower.model.encoder import encoder_of
-from twotower.runs.record import RunRecord
+from twotower.runs.record import RunRecord, SilentRecord
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens, concatenate, idf
 from twotower.training.finish import finish
 from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
-from twotower.training.validate import Checked, check_settings
+from twotower.training.validate import Checked, check_launch, check_settings
 
 logger = logging.getLogger(__name__)
 

@@ -218,3 +218,16 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
     check_number("evaluation.confidence", evaluation["confidence"], above=0, below=1)
     check_flag("evaluation.bm25", evaluation["bm25"])
     parse_size(evaluation["max_memory"])
+
+
+def check_launch(trainer_config: dict[str, Any], *, sweep: bool) -> None:
+    """Refuses what cannot work with several processes.
+
+    Raises:
+        UserError: for a sweep whose jobs would each start processes of their own.
+    """
+    if sweep and str(trainer_config.get("strategy", "auto")).startswith("ddp"):
+        raise UserError(
+            "trainer=ddp starts processes by repeating the command line, which a sweep's cannot: "
+            "run its jobs one at a time (without -m), or give each job one process (trainer=cpu, trainer=gpu)."
+        )
