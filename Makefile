@@ -16,7 +16,7 @@ NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow bench lint clean
+.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow bench docs lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,8 +95,18 @@ $(BENCH_STAMP): $(DEV_STAMP)
 bench: $(BENCH_STAMP) ## speed against other libraries (an hour); ARGS="training --threads 1" for a part
 	$(BENCH)/bin/python experiments/benchmarks/run_all.py $(ARGS)
 
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.installed
+$(DOCS_STAMP):
+	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install -q --disable-pip-version-check 'mkdocs-material==9.*' 'mkdocstrings[python]==1.*'
+	@touch $(DOCS_STAMP)
+
+docs: $(DOCS_STAMP) ## the documentation as a site, in build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build -q
+
 lint: $(DEV_STAMP) ## ruff, mypy and the order of the rooms
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
-clean: ## remove .venv, .venv-bench and caches of tools; runs are kept (see `twotower clean`)
-	rm -rf $(VENV) $(BENCH) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+clean: ## remove .venv, .venv-bench, .venv-docs, the site and caches of tools; runs are kept (see `twotower clean`)
+	rm -rf $(VENV) $(BENCH) $(DOCS) build .pytest_cache .ruff_cache .mypy_cache *.egg-info
