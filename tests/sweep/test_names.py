@@ -108,6 +108,8 @@ def test_a_single_run_gets_nothing():
     [
         (["sweep.dry_run=true"], "add -m"),
         (["sweep.seeds=3"], "add -m"),
+        (["sweep.show_jobs=true"], "add -m"),
+        (["sweep.name=mine"], "add -m"),
         (["-m", "run_name=a,b"], "run_name changes nothing that a job computes"),
         (["-m", "tags=[a],[b]"], "tags changes nothing"),
         (["-m", "++tags=[a],[b]"], "tags changes nothing"),

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from twotower.core.files import CLOSED_TO_US, NO_ROOM
 from twotower.core.secrets import mask_text, refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
 from twotower.sweep.names import job_folder, with_added
+
+LEFT_BY_A_REFUSED_RUN = {".hydra", "train.log", "run.json", ".run.lock", "metrics"}
+"""All that a run's folder can hold before its training begins."""
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -170,7 +174,30 @@ def _single(config: DictConfig) -> float:
     with set_aside("twotower.training.train"):
         from twotower.training.train import train
 
-    return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
+    try:
+        return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
+    except UserError:
+        _leave_nothing(run_dir)
+        raise
+
+
+def _leave_nothing(run_dir: Path) -> None:
+    """Removes the folder of a run that was refused before its training began, unless W&B shows it or it was resumed."""
+    from twotower.core.files import read_json
+
+    try:
+        record = read_json(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
+        if record.get("precision") or record.get("history") or (record.get("wandb") or {}).get("run_id"):
+            return
+    except (UserError, AttributeError):
+        return
+    if not run_dir.is_dir() or {item.name for item in run_dir.iterdir()} - LEFT_BY_A_REFUSED_RUN:
+        return  # somebody's own folder, given as hydra.run.dir
+    shutil.rmtree(run_dir, ignore_errors=True)
+    for parent in run_dir.absolute().parents[:2]:  # outputs/<date> and outputs, where this was their only run
+        if parent.is_relative_to(Path.cwd() / "outputs"):
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def _move(config: DictConfig, new_dir: Path, run_dir: Path) -> None:

@@ -80,7 +80,7 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
     """
     values = {key_of(item): item.partition("=")[2] for item in arguments if "=" in item}
     if not is_multirun(arguments):
-        for key in ("sweep.seeds", "sweep.dry_run", "sweep.retry_failed", "sweep.fail_fast"):
+        for key in sorted(key for key in values if key.startswith("sweep.")):
             if values.get(key, "null") not in ("null", "false"):
                 raise UserError(f"{key}={values[key]} is about a sweep: add -m to the command line.")
         return []

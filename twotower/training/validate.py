@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twotower.config.unread import refuse_unread
 from twotower.core.errors import UserError, nearest
 from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
 
@@ -61,6 +62,7 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
     callbacks = check_callbacks(config["callbacks"])
     check_data(config)
     width, pads = check_learning(config)
+    refuse_unread(config)
     return Checked(callbacks=callbacks, width=width, pads_batches=pads)
 
 
