@@ -164,20 +164,21 @@ def _single(config: DictConfig) -> float:
 
     from twotower.config.instantiate import config_hash, plain
 
-    run_dir, resume = Path(HydraConfig.get().runtime.output_dir), None
-    if config.ckpt_path is not None:
-        from twotower.runs.resume import find_resume
-
-        new_dir = run_dir
-        run_dir, resume = find_resume(config.ckpt_path, new_dir, config_hash(plain(config)))
-        _move(config, new_dir, run_dir)
-    with set_aside("twotower.training.train"):
-        from twotower.training.train import train
-
+    run_dir = new_dir = Path(HydraConfig.get().runtime.output_dir)
+    resume = None
     try:
+        if config.ckpt_path is not None:
+            from twotower.runs.resume import find_resume
+
+            run_dir, resume = find_resume(config.ckpt_path, new_dir, config_hash(plain(config)))
+            _move(config, new_dir, run_dir)
+        with set_aside("twotower.training.train"):
+            from twotower.training.train import train
+
         return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
     except UserError:
-        _leave_nothing(run_dir)
+        if run_dir == new_dir:
+            _leave_nothing(run_dir)
         raise
 
 
