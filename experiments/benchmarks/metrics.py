@@ -19,7 +19,7 @@ import numpy as np
 import pytrec_eval
 import torch
 
-from twotower.evaluation.metrics import query_metrics
+from twotower.evaluation.formulas import query_metrics
 from twotower.evaluation.names import METRICS, NDCG_CUTS, RECALL_CUTS
 from twotower.evaluation.relevance import Relevance
 

@@ -23,7 +23,7 @@ import faiss
 import numpy as np
 import torch
 
-from twotower.evaluation.metrics import query_metrics
+from twotower.evaluation.formulas import query_metrics
 from twotower.evaluation.ranking import rank_full
 from twotower.evaluation.relevance import Relevance
 

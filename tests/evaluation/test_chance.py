@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.evaluation.chance import expected_metrics
-from twotower.evaluation.metrics import query_metrics
+from twotower.evaluation.chance import RandomOrder
+from twotower.evaluation.formulas import expected_metrics, query_metrics
 from twotower.evaluation.names import METRICS
 
 
 def expect(pool, grades_in_pool, missing=(), depth=100):
     ideal = np.sort(np.array([*grades_in_pool, *missing], dtype=float))[::-1][None, :20]
     found, total = len(grades_in_pool), len(grades_in_pool) + len(missing)
-    row = expected_metrics(
+    order = RandomOrder(
         np.array([pool]), np.array([found]), np.array([sum(grades_in_pool)]), ideal, np.array([total]), depth=depth
-    )[0]
+    )
+    row = expected_metrics(order)[0]
     return dict(zip(METRICS, row, strict=True))
 
 
@@ -61,11 +62,11 @@ def test_equal_to_the_mean_over_shuffles(pool, grades, missing, depth):
 
 def test_queries_do_not_influence_each_other():
     pool, found = np.array([8, 100, 8, 0]), np.array([1, 5, 2, 0])
-    together = expected_metrics(pool, found, found.astype(float), np.ones((4, 1)), np.array([1, 5, 2, 1]))
+    total = np.array([1, 5, 2, 1])
+    together = expected_metrics(RandomOrder(pool, found, found.astype(float), np.ones((4, 1)), total))
     for at in range(4):
         part = slice(at, at + 1)
-        alone = expected_metrics(
-            pool[part], found[part], found[part].astype(float), np.ones((1, 1)), np.array([1, 5, 2, 1])[part]
-        )
+        one = RandomOrder(pool[part], found[part], found[part].astype(float), np.ones((1, 1)), total[part])
+        alone = expected_metrics(one)
         np.testing.assert_allclose(together[at], alone[0])
     assert (together[3] == 0).all()

@@ -10,7 +10,8 @@ import torch.multiprocessing as mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twotower.evaluation.metrics import RetrievalMetrics, query_metrics
+from twotower.evaluation.formulas import query_metrics
+from twotower.evaluation.metrics import RetrievalMetrics
 from twotower.evaluation.names import METRICS, NDCG_CUTS, RECALL_CUTS
 from twotower.evaluation.relevance import Relevance
 

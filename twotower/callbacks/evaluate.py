@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torchmetrics import Metric
 
 from twotower.callbacks.base import RunCallback
 from twotower.core.errors import UserError, nearest
@@ -19,6 +21,7 @@ from twotower.core.files import atomic_path
 from twotower.core.timer import Stopwatch
 from twotower.core.validators import check_count
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
+from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.ranking import Ranking
 from twotower.model.encoder import diverged, encoder_of
 from twotower.model.encoding import encode
@@ -28,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 class Evaluate(RunCallback):
     """Encodes the evaluation queries and all documents, ranks, and logs `eval_<protocol>/<metric>`.
+
+    Several processes share the encoding and the ranking; each ends up with the whole ranking, and with the same figures
+    as one process alone.
 
     Args:
         every_n_epochs: evaluate after every n-th epoch; the last epoch is always evaluated.
@@ -44,6 +50,7 @@ class Evaluate(RunCallback):
         self.sample_ND: np.ndarray | None = None
         self.watch, self.watch_in_epochs = Stopwatch(), Stopwatch()
         self.documents_per_second: float | None = None
+        self._metrics: dict[str, Metric] | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Measures the model before its first step, the third figure beside chance and BM25."""
@@ -83,19 +90,25 @@ class Evaluate(RunCallback):
 
     def _vectors(self, pl_module: pl.LightningModule, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         data, encoder = self.context.data, encoder_of(pl_module)
-        query_QD = encode(encoder, data.query_tokens, side="query", rows=rows)
+        query_QD = encode(encoder, data.query_tokens, side="query", rows=rows, shared=True)
         started = time.perf_counter()
-        document_ND = encode(encoder, data.document_tokens, side="document")
+        document_ND = encode(encoder, data.document_tokens, side="document", shared=True)
         self.documents_per_second = len(document_ND) / max(time.perf_counter() - started, 1e-9)
         return query_QD, document_ND
 
+    def _ranking_options(self) -> dict[str, Any]:
+        settings = self.context.config["evaluation"]
+        if self._metrics is None:
+            self._metrics = build_metrics(settings.get("metrics"), k=settings["k"])
+        options = {key: settings[key] for key in ("protocols", "k", "max_memory")}
+        return {**options, "metrics": self._metrics, "shared": True}
+
     def _means(self, pl_module: pl.LightningModule, rows: np.ndarray) -> dict[str, dict[str, float]]:
         data, config = self.context.data, self.context.config
-        options = {key: config["evaluation"][key] for key in ("protocols", "k", "max_memory")}
         with self.watch:
             query_QD, document_ND = self._vectors(pl_module, rows)
             means, self.rankings = evaluate_means(
-                query_QD, document_ND, data.collection, rows, config["data"]["eval_split"], **options
+                query_QD, document_ND, data.collection, rows, config["data"]["eval_split"], **self._ranking_options()
             )
             self.sample_ND = document_ND[np.linspace(0, len(document_ND) - 1, min(len(document_ND), 500)).astype(int)]
         return means
@@ -110,19 +123,16 @@ class Evaluate(RunCallback):
         data, config = self.context.data, self.context.config
         rows = data.eval_queries(None)
         query_QD, self.context.document_vectors = self._vectors(pl_module, rows)
+        given = (query_QD, self.context.document_vectors, data.collection, rows, config["data"]["eval_split"])
         if not trainer.is_global_zero:
-            return  # the others have only helped to encode
+            evaluate_means(*given, **self._ranking_options())  # ranks its share; the first process does the rest
+            return
         self.context.query_vectors = query_QD
         self.context.evaluation = evaluate_vectors(
-            query_QD,
-            self.context.document_vectors,
-            data.collection,
-            rows,
-            config["data"]["eval_split"],
+            *given,
             untrained=self.context.untrained,
-            objective=self.context.objective,
             seed=config["seed"],
-            **{key: value for key, value in config["evaluation"].items() if key != "objective"},
+            **{**config["evaluation"], **self._ranking_options()},
         )
         import pyarrow.parquet as parquet
 

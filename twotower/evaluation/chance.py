@@ -11,26 +11,18 @@ may have more relevant documents than its pool holds (T in all); recall, MAP and
 
 For one relevant of eight: MRR .3397, recall@5 .625, nDCG@10 .4942.
 
-Shapes: Q queries, K ranks, G best grades, M metrics, U distinct (N, R) pairs.
+Shapes: Q queries, K ranks, G best grades, U distinct (N, R) pairs.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
-from twotower.evaluation.names import METRICS, NDCG_CUTS, RECALL_CUTS
 
-
-def expected_metrics(
-    pool_Q: np.ndarray,
-    found_Q: np.ndarray,
-    gain_Q: np.ndarray,
-    ideal_QG: np.ndarray,
-    relevant_Q: np.ndarray,
-    *,
-    depth: int = 100,
-) -> np.ndarray:
-    """Returns the expectation of every metric under a random order, float64 [Q, M] in the order of `METRICS`.
+class RandomOrder:
+    """Each query's pool, to be put in a random order.
 
     Args:
         pool_Q: number of documents in each query's pool.
@@ -40,48 +32,76 @@ def expected_metrics(
         relevant_Q: number of relevant documents over the collection.
         depth: ranks kept.
     """
-    pool = np.asarray(pool_Q, dtype=np.float64)
-    found = np.asarray(found_Q, dtype=np.float64)
-    total = np.maximum(np.asarray(relevant_Q, dtype=np.float64), 1)
-    size = np.maximum(pool, 1)
-    values = np.zeros((len(pool), len(METRICS)))
-    values[:, 0] = _first_hit(pool, found, depth)
-    values[:, 1] = _first_hit(pool, found, min(depth, 10))
-    values[:, 2] = _average_precision(pool, found, depth) / total
-    for column, k in enumerate(RECALL_CUTS, start=3):
-        values[:, column] = found / size * np.minimum(min(k, depth), pool) / total
-    mean_gain = np.asarray(gain_Q, dtype=np.float64) / size
-    discounts = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, max(NDCG_CUTS) + 2)))])
-    ideal = np.maximum(np.asarray(ideal_QG, dtype=np.float64)[:, : max(NDCG_CUTS)], 0)
-    for column, k in enumerate(NDCG_CUTS, start=3 + len(RECALL_CUTS)):
-        ranks = np.minimum(min(k, depth), pool).astype(np.int64)
-        best = ideal[:, :k] @ (1 / np.log2(np.arange(2, min(k, ideal.shape[1]) + 2)))
-        values[:, column] = np.where(best > 0, mean_gain * discounts[ranks] / np.where(best > 0, best, 1), 0)
-    return values
+
+    def __init__(
+        self,
+        pool_Q: np.ndarray,
+        found_Q: np.ndarray,
+        gain_Q: np.ndarray,
+        ideal_QG: np.ndarray,
+        relevant_Q: np.ndarray,
+        *,
+        depth: int = 100,
+    ) -> None:
+        self.pool_Q = np.asarray(pool_Q, dtype=np.float64)
+        self.found_Q = np.asarray(found_Q, dtype=np.float64)
+        self.gain_Q = np.asarray(gain_Q, dtype=np.float64)
+        self.ideal_QG = np.maximum(np.asarray(ideal_QG, dtype=np.float64), 0)
+        self.total_Q = np.maximum(np.asarray(relevant_Q, dtype=np.float64), 1)
+        self.size_Q = np.maximum(self.pool_Q, 1)
+        self.depth = depth
+
+    @cached_property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distinct (N, R), each [U, 1], and where each query's is [Q]: a full ranking has one N and few R."""
+        pairs, inverse = np.unique(np.stack([self.pool_Q, self.found_Q], axis=1), axis=0, return_inverse=True)
+        return pairs[:, :1], pairs[:, 1:], inverse.reshape(-1)
 
 
-def _pairs(pool_Q: np.ndarray, found_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct (N, R) pairs and where each query's is: a full ranking has one N and few R for all queries."""
-    pairs, inverse = np.unique(np.stack([pool_Q, found_Q], axis=1), axis=0, return_inverse=True)
-    return pairs[:, :1], pairs[:, 1:], inverse.reshape(-1)
-
-
-def _first_hit(pool_Q: np.ndarray, found_Q: np.ndarray, depth: int) -> np.ndarray:
-    """Expected 1 / rank of the first relevant document, 0 beyond `depth`; each [Q]."""
-    size_U1, found_U1, inverse = _pairs(pool_Q, found_Q)
+def first_hit(order: RandomOrder, k: int | None = None) -> np.ndarray:
+    """Returns the expected 1 / rank of the first relevant document, 0 beyond rank k [Q]."""
+    depth = min(k or order.depth, order.depth)
+    size_U1, found_U1, inverse = order.pairs
     rank = np.arange(1, depth, dtype=np.float64)
     # P(first at r + 1) / P(first at r) = (N - r - R + 1) / (N - r), from the quotient of the binomials
     left = np.maximum(size_U1 - rank, 1)
     ratio = np.clip(size_U1 - rank - found_U1 + 1, 0, None) / left
     start = found_U1 / np.maximum(size_U1, 1)
     chance_UK = np.cumprod(np.concatenate([start, ratio], axis=1), axis=1)
-    return (chance_UK / np.arange(1, depth + 1)).sum(axis=1)[inverse]
+    return np.asarray((chance_UK / np.arange(1, depth + 1)).sum(axis=1)[inverse])
 
 
-def _average_precision(pool_Q: np.ndarray, found_Q: np.ndarray, depth: int) -> np.ndarray:
-    """Expected sum of precisions at relevant ranks within `depth` [Q]."""
-    size_U1, found_U1, inverse = _pairs(pool_Q, found_Q)
-    rank = np.arange(1, depth + 1, dtype=np.float64)
+def average_precision(order: RandomOrder) -> np.ndarray:
+    """Returns the expected average precision within the ranking's depth [Q]."""
+    size_U1, found_U1, inverse = order.pairs
+    rank = np.arange(1, order.depth + 1, dtype=np.float64)
     others = np.clip(found_U1 - 1, 0, None) / np.maximum(size_U1 - 1, 1)
     terms = found_U1 / np.maximum(size_U1, 1) * (1 + (rank - 1) * others) / rank
-    return np.where(rank <= size_U1, terms, 0).sum(axis=1)[inverse]
+    return np.asarray(np.where(rank <= size_U1, terms, 0).sum(axis=1)[inverse] / order.total_Q)
+
+
+def recall(order: RandomOrder, k: int) -> np.ndarray:
+    """Returns the expected recall at k [Q]."""
+    return np.asarray(order.found_Q / order.size_Q * np.minimum(min(k, order.depth), order.pool_Q) / order.total_Q)
+
+
+def discounted_gain(order: RandomOrder, k: int) -> np.ndarray:
+    """Returns the expected nDCG at k [Q]."""
+    discounts = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
+    ranks = np.minimum(min(k, order.depth), order.pool_Q).astype(np.int64)
+    ideal_QG = order.ideal_QG[:, :k]
+    best = ideal_QG @ (1 / np.log2(np.arange(2, ideal_QG.shape[1] + 2)))
+    return np.where(best > 0, order.gain_Q / order.size_Q * discounts[ranks] / np.where(best > 0, best, 1), 0)
+
+
+def precision(order: RandomOrder, k: int) -> np.ndarray:
+    """Returns the expected precision at k, over k ranks even where the pool is smaller [Q]."""
+    return np.asarray(order.found_Q / order.size_Q * np.minimum(min(k, order.depth), order.pool_Q) / k)
+
+
+def hit_rate(order: RandomOrder, k: int) -> np.ndarray:
+    """Returns the probability of a relevant document among the first k: 1 - C(N-R, k) / C(N, k) [Q]."""
+    size_U1, found_U1, inverse = order.pairs
+    rank = np.arange(min(k, order.depth))
+    missed = np.clip(size_U1 - found_U1 - rank, 0, None) / np.maximum(size_U1 - rank, 1)
+    return np.asarray(1 - np.where(rank < size_U1, missed, 1.0).prod(axis=1)[inverse])

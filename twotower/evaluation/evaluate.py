@@ -13,32 +13,33 @@ from typing import Any
 
 import numpy as np
 import torch
+from torchmetrics import Metric
 
 from twotower.core.errors import UserError, nearest
 from twotower.data.collection import Collection
 from twotower.evaluation.bm25 import bm25_rankings
 from twotower.evaluation.budget import parse_size
-from twotower.evaluation.chance import expected_metrics
-from twotower.evaluation.metrics import query_metrics
+from twotower.evaluation.chance import RandomOrder
+from twotower.evaluation.formulas import expected_metrics
+from twotower.evaluation.measures import Measures, MetricSet
 from twotower.evaluation.names import METRICS
+from twotower.evaluation.own_metrics import build_metrics, chance_of, check_direction
 from twotower.evaluation.pair_scores import random_scores, relevant_scores
-from twotower.evaluation.pools import Pool, build_pools
+from twotower.evaluation.pools import PROTOCOLS, Pool, build_pools
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
 from twotower.evaluation.results import Evaluation, ProtocolResult
 from twotower.evaluation.statistics import bootstrap_interval
-from twotower.evaluation.verdict import judge, pool_words
+from twotower.evaluation.verdict import Verdict, judge, pool_words
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """One protocol's ranking and the figures of its queries [P]."""
+class _Ranked:
+    """One protocol's ranking."""
 
     pool: Pool
     relevance: Relevance
     ranking: Ranking
-    values: np.ndarray
-    first_rank: np.ndarray
 
     @property
     def judged(self) -> np.ndarray:
@@ -58,6 +59,8 @@ def evaluate_means(
     max_memory: str | int = "2GiB",
     chunk: int | None = None,
     device: str | torch.device | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    shared: bool = False,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Ranking]]:
     """Returns each protocol's means over queries with relevant documents, and its ranking.
 
@@ -72,18 +75,20 @@ def evaluate_means(
         max_memory: memory for ranking above the vectors, such as "2GiB".
         chunk: documents in one block; None chooses. It never changes a figure.
         device: where to rank; None is the CPU.
+        metrics: a user's own by name: settings with `_target_`, or built, see `own_metrics`.
+        shared: every process of the group calls this with the same arguments and ranks its share of the queries; all
+            return the same.
 
     Raises:
         UserError: for a bad setting, or a split in which none of the queries has a relevant document.
     """
-    measured = _measure(
-        query_QD, document_ND, collection, query_rows, split, protocols, k, parse_size(max_memory), chunk, device
-    )
+    options = {"k": k, "max_memory": parse_size(max_memory), "chunk": chunk, "device": device, "shared": shared}
+    ranked = _rank(query_QD, document_ND, collection, query_rows, split, protocols, options)
+    metric_set = MetricSet(build_metrics(metrics, k=k), k=k)
     means = {
-        item.pool.protocol: dict(zip(METRICS, item.values[item.judged].mean(axis=0).tolist(), strict=True))
-        for item in measured
+        item.pool.protocol: metric_set.measure(item.ranking, item.relevance, each_query=False).means for item in ranked
     }
-    return means, {item.pool.protocol: item.ranking for item in measured}
+    return means, {item.pool.protocol: item.ranking for item in ranked}
 
 
 def evaluate_vectors(
@@ -98,6 +103,8 @@ def evaluate_vectors(
     max_memory: str | int = "2GiB",
     chunk: int | None = None,
     device: str | torch.device | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    shared: bool = False,
     objective: str = "full/mrr_10",
     untrained: Mapping[str, Mapping[str, float]] | None = None,
     bm25: bool = True,
@@ -108,7 +115,7 @@ def evaluate_vectors(
     """Evaluates in full: means with intervals, chance, BM25, the untrained model's figures, a verdict, per query.
 
     Args:
-        query_QD: as in `evaluate_means`, and so are all arguments up to `device`.
+        query_QD: as in `evaluate_means`, and so are all arguments up to `shared`.
         document_ND: see there.
         collection: see there.
         query_rows: see there.
@@ -118,6 +125,8 @@ def evaluate_vectors(
         max_memory: see there.
         chunk: see there.
         device: see there.
+        metrics: see there.
+        shared: see there; the other processes may call `evaluate_means`, which ranks the same.
         objective: "<protocol>/<metric>"; its metric is the one each protocol's verdict is about.
         untrained: means of the untrained model by protocol and metric, from `evaluate_means`.
         bm25: compute the lexical baseline.
@@ -128,51 +137,63 @@ def evaluate_vectors(
     Raises:
         UserError: as `evaluate_means`, or for an unknown objective.
     """
-    metric = _objective_metric(objective)
+    own = build_metrics(metrics, k=k)
+    metric = _objective_metric(objective, own)
     memory = parse_size(max_memory)
     rows = np.asarray(query_rows, dtype=np.int64)
-    measured = _measure(query_QD, document_ND, collection, rows, split, protocols, k, memory, chunk, device)
-    pools = [item.pool for item in measured]
+    options = {"k": k, "max_memory": memory, "chunk": chunk, "device": device, "shared": shared}
+    ranked = _rank(query_QD, document_ND, collection, rows, split, protocols, options)
+    pools = [item.pool for item in ranked]
     lexical = bm25_rankings(collection, rows, pools, k=k, max_memory=memory) if bm25 else [None] * len(pools)
-    options = {"level": confidence, "resamples": resamples, "seed": seed}
+    statistics = {"level": confidence, "resamples": resamples, "seed": seed}
     results = {}
-    for item, ranking in zip(measured, lexical, strict=True):
+    for item, ranking in zip(ranked, lexical, strict=True):
         name = item.pool.protocol
-        earlier = (untrained or {}).get(name)
         own_PD = query_QD[item.pool.positions]
-        results[name] = replace(
-            _result(item, ranking, rows[item.pool.positions], metric, k, earlier, options),
+        figures = _figures(item, ranking, MetricSet(own, k=k), (untrained or {}).get(name) or {}, statistics)
+        results[name] = ProtocolResult(
+            protocol=name,
+            mean_size=item.pool.mean_size,
+            metrics=figures.metrics,
+            num_queries_evaluated=len(item.judged),
+            num_queries_with_relevance=int(item.judged.sum()),
+            verdict=_verdict(item, figures, metric, statistics),
+            ranking=item.ranking,
+            query_rows=rows[item.pool.positions],
+            num_relevant=item.relevance.num_relevant,
+            first_rank=figures.model.first_rank,
+            values=figures.model.values,
+            bm25_values=None if figures.bm25 is None else figures.bm25.values,
             relevant_scores=relevant_scores(own_PD, document_ND, item.relevance),
             random_scores=random_scores(own_PD, document_ND, item.relevance, item.pool, seed=seed),
         )
     return Evaluation(split=split, collection=collection, protocols=results, objective=objective, confidence=confidence)
 
 
-def _objective_metric(objective: str) -> str:
+def _objective_metric(objective: str, own: Mapping[str, Metric]) -> str:
+    names = (*METRICS, *own)
     protocol, _, metric = str(objective).rpartition("/")
-    if metric not in METRICS or protocol not in ("", "full", "rerank"):
-        known = [f"{name}/{item}" for name in ("full", "rerank") for item in METRICS]
+    if metric not in names or protocol not in ("", *PROTOCOLS):
+        known = [f"{name}/{item}" for name in PROTOCOLS for item in names]
         raise UserError(
             f"evaluation.objective={objective} is not a metric; give full/ or rerank/ and one of: "
-            f"{', '.join(METRICS)}.{nearest(objective, known)}"
+            f"{', '.join(names)}.{nearest(objective, known)}"
         )
+    check_direction(objective, own.get(metric))
     return metric
 
 
-def _measure(
+def _rank(
     query_QD: np.ndarray,
     document_ND: np.ndarray,
     collection: Collection,
     query_rows: np.ndarray,
     split: str,
     protocols: str | Sequence[str],
-    k: int,
-    max_memory: int,
-    chunk: int | None,
-    device: str | torch.device | None,
-) -> list[_Measured]:
-    if k < 1:
-        raise UserError(f"evaluation.k={k}: a ranking needs at least one rank; 100 serves every metric.")
+    options: dict[str, Any],
+) -> list[_Ranked]:
+    if options["k"] < 1:
+        raise UserError(f"evaluation.k={options['k']}: a ranking needs at least one rank; 100 serves every metric.")
     if len(query_QD) != len(query_rows) or len(document_ND) != len(collection.document_ids):
         raise ValueError(
             f"{len(query_QD)} query vectors for {len(query_rows)} queries, "
@@ -181,7 +202,7 @@ def _measure(
     if len(np.unique(query_rows)) != len(query_rows):
         raise ValueError("A query occurs more than once among query_rows; it would count more than once.")
     relevance = Relevance.of(collection.split(split), query_rows)
-    measured = []
+    ranked = []
     for pool in build_pools(collection, query_rows, protocols):
         part = relevance if len(pool.positions) == len(query_rows) else relevance.take(pool.positions)
         if not (part.num_relevant > 0).any():
@@ -189,65 +210,74 @@ def _measure(
                 f"None of the {len(pool.positions)} queries of {collection.name} (split '{split}', {pool.protocol}) "
                 "has a relevant document: nothing can be measured."
             )
-        ranking = pool.rank(query_QD, document_ND, k=k, max_memory=max_memory, chunk=chunk, device=device)
-        values, first = _values(ranking, part)
-        measured.append(_Measured(pool=pool, relevance=part, ranking=ranking, values=values, first_rank=first))
-    return measured
+        ranked.append(_Ranked(pool=pool, relevance=part, ranking=pool.rank(query_QD, document_ND, **options)))
+    return ranked
 
 
-def _values(ranking: Ranking, relevance: Relevance) -> tuple[np.ndarray, np.ndarray]:
-    grades = relevance.grades_at(ranking.rows)
-    tensors = (torch.from_numpy(part) for part in (grades, relevance.ideal, relevance.num_relevant))
-    hits = grades > 0
-    first = np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0) if hits.shape[1] else np.zeros(len(hits), np.int64)
-    return query_metrics(*tensors).numpy(), first
+@dataclass(frozen=True, kw_only=True)
+class _Figures:
+    """What the table of a protocol shows, and the values of each query [P] that it is made of."""
+
+    model: Measures
+    bm25: Measures | None
+    chance: dict[str, np.ndarray]
+    metrics: dict[str, dict[str, float | None]]
 
 
-def _result(
-    item: _Measured,
+def _figures(
+    item: _Ranked,
     lexical: Ranking | None,
-    query_rows: np.ndarray,
-    metric: str,
-    k: int,
-    untrained: Mapping[str, float] | None,
-    options: dict[str, Any],
-) -> ProtocolResult:
-    pool, relevance, judged = item.pool, item.relevance, item.judged
-    found, gain = pool.within(relevance)
-    chance = expected_metrics(pool.sizes, found, gain, relevance.ideal, relevance.num_relevant, depth=k)
-    bm25 = None if lexical is None else _values(lexical, relevance)[0]
-    interval = bootstrap_interval(item.values[judged], **options)
-    metrics: dict[str, dict[str, float | None]] = {}
-    for at, name in enumerate(METRICS):
+    metric_set: MetricSet,
+    untrained: Mapping[str, float],
+    statistics: dict[str, Any],
+) -> _Figures:
+    relevance, judged = item.relevance, item.judged
+    model = metric_set.measure(item.ranking, relevance, each_query=True)
+    bm25 = None if lexical is None else metric_set.measure(lexical, relevance, each_query=True)
+    chance = _chance(item, metric_set)
+    names = list(model.values)
+    interval = bootstrap_interval(np.stack([model.values[name][judged] for name in names], axis=1), **statistics)
+    ends = {name: (float(interval.low[at]), float(interval.high[at])) for at, name in enumerate(names)}
+    metrics = {}
+    for name, value in model.means.items():
+        low, high = ends.get(name, (None, None))
         metrics[name] = {
-            "value": float(interval.mean[at]),
-            "low": float(interval.low[at]),
-            "high": float(interval.high[at]),
-            "chance": float(chance[judged, at].mean()),
-            "bm25": None if bm25 is None else float(bm25[judged, at].mean()),
-            "untrained": None if untrained is None else untrained.get(name),
+            "value": value,
+            "low": low,
+            "high": high,
+            "chance": float(chance[name][judged].mean()) if name in chance else None,
+            "bm25": None if bm25 is None else bm25.means[name],
+            "untrained": untrained.get(name),
         }
-    column = METRICS.index(metric)
-    verdict = judge(
-        item.values[judged, column],
-        chance[judged, column],
-        None if bm25 is None else bm25[judged, column],
-        metric=metric,
-        protocol=pool.protocol,
-        pool=pool_words(pool.protocol, pool.mean_size),
-        **options,
+    return _Figures(model=model, bm25=bm25, chance=chance, metrics=metrics)
+
+
+def _chance(item: _Ranked, metric_set: MetricSet) -> dict[str, np.ndarray]:
+    """Returns the expectation under a random order of each metric that has one, by query [P]."""
+    relevance = item.relevance
+    found, gain = item.pool.within(relevance)
+    order = RandomOrder(item.pool.sizes, found, gain, relevance.ideal, relevance.num_relevant, depth=metric_set.k)
+    chance = dict(zip(METRICS, expected_metrics(order).T, strict=True))
+    for name, metric in metric_set.own.items():
+        values = chance_of(name, metric, order)
+        if values is not None:
+            chance[name] = values
+    return chance
+
+
+def _verdict(item: _Ranked, figures: _Figures, metric: str, statistics: dict[str, Any]) -> Verdict:
+    """Judges the objective's metric, or MRR@10 where that has no values by query that could be compared."""
+    judged, values = item.judged, figures.model.values
+    name = metric if metric in values else "mrr_10"
+    result = judge(
+        values[name][judged],
+        figures.chance[name][judged] if name in figures.chance else None,
+        None if figures.bm25 is None else figures.bm25.values[name][judged],
+        metric=name,
+        protocol=item.pool.protocol,
+        pool=pool_words(item.pool.protocol, item.pool.mean_size),
+        **statistics,
     )
-    return ProtocolResult(
-        protocol=pool.protocol,
-        mean_size=pool.mean_size,
-        metrics=metrics,
-        num_queries_evaluated=len(judged),
-        num_queries_with_relevance=int(judged.sum()),
-        verdict=verdict,
-        ranking=item.ranking,
-        query_rows=query_rows,
-        num_relevant=relevance.num_relevant,
-        first_rank=item.first_rank,
-        values=item.values,
-        bm25_values=bm25,
-    )
+    if name == metric:
+        return result
+    return replace(result, line=f"{result.line}; {metric} has no values by query to judge")

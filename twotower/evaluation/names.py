@@ -18,3 +18,15 @@ LABELS = {
     **{f"ndcg_{k}": f"nDCG@{k}" for k in NDCG_CUTS},
 }
 """How a metric is written for people."""
+
+
+TABLE_COLUMNS = (
+    *("protocol", "query_id", "query", "pool_size", "num_relevant", "first_relevant_rank"),
+    *("relevant_score", "random_score", "top_ids", "top_scores"),
+)
+"""What the per-query table holds beside metrics."""
+
+
+def label(name: str) -> str:
+    """Returns how a metric is written for people; a user's own goes by its name."""
+    return LABELS.get(name, name)

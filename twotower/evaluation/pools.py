@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from twotower.data.collection import Collection
 from twotower.evaluation.keys import id_order
 from twotower.evaluation.ranking import Ranking, order_candidates, rank_candidates, rank_full
 from twotower.evaluation.relevance import Relevance, slices
+from twotower.kernels.distributed import group_rank, merge_rows, split_rows, world_size
 
 PROTOCOLS = ("full", "rerank")
 
@@ -72,8 +74,14 @@ class Pool:
         max_memory: int,
         chunk: int | None = None,
         device: str | torch.device | None = None,
+        shared: bool = False,
     ) -> Ranking:
-        """Ranks the pool of each of its queries [P, k]; `query_QD` holds all queries under evaluation."""
+        """Ranks the pool of each of its queries [P, k]; `query_QD` holds all queries under evaluation.
+
+        With `shared` every process of the group ranks its share of the queries and gets the whole ranking.
+        """
+        if shared and world_size() > 1:
+            return self._rank_shared(query_QD, document_ND, k=k, max_memory=max_memory, chunk=chunk, device=device)
         chosen = query_QD if len(self.positions) == len(query_QD) else query_QD[self.positions]
         if self.offsets is None or self.candidates is None:
             return rank_full(
@@ -88,6 +96,24 @@ class Pool:
             k=k,
             max_memory=max_memory,
         )
+
+    def _rank_shared(self, query_QD: np.ndarray, document_ND: np.ndarray, *, k: int, **options: Any) -> Ranking:
+        shares = split_rows(len(self.positions))
+        part = self.take(shares[group_rank()]).rank(query_QD, document_ND, k=k, **options)
+        depth = min(k, int(self.sizes.max(initial=0)))
+        lacking = ((0, 0), (0, depth - part.rows.shape[1]))
+        rows = np.pad(part.rows, lacking, constant_values=-1)
+        scores = np.pad(part.scores, lacking, constant_values=-np.inf)
+        return Ranking(rows=merge_rows(rows, shares), scores=merge_rows(scores, shares), pool_size=self.sizes)
+
+    def take(self, chosen: np.ndarray) -> Pool:
+        """Returns the pool of some of its queries only."""
+        if self.offsets is None or self.candidates is None:
+            return replace(self, positions=self.positions[chosen])
+        counts = self.sizes[chosen]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        index = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][chosen] - offsets[:-1], counts)
+        return replace(self, positions=self.positions[chosen], offsets=offsets, candidates=self.candidates[index])
 
     def sort(self, scores: np.ndarray, *, k: int) -> Ranking:
         """Sorts scores of the candidates [C] into a ranking."""

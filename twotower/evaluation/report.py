@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from twotower.evaluation.names import LABELS
+from twotower.evaluation.names import label
 from twotower.evaluation.results import Evaluation, ProtocolResult
-from twotower.evaluation.verdict import ABOVE_CHANCE, AT_CHANCE, BELOW_BM25, BETTER, UNDECIDED
+from twotower.evaluation.verdict import ABOVE_CHANCE, AT_CHANCE, BELOW_BM25, BETTER, NOT_JUDGED, UNDECIDED
 
 STYLES = {
     BETTER: "bold green",
@@ -16,6 +16,7 @@ STYLES = {
     UNDECIDED: "bold yellow",
     BELOW_BM25: "bold red",
     AT_CHANCE: "bold white on red",
+    NOT_JUDGED: "bold",
 }
 """How each verdict is coloured."""
 
@@ -44,7 +45,7 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
     for name, figures in part.metrics.items():
         chosen = name == part.verdict.metric
         table.add_row(
-            f"{LABELS[name]}{' ◂' if chosen else ''}",
+            f"{label(name)}{' ◂' if chosen else ''}",
             Text(_number(figures["value"]), style=_style(figures)),
             f"{_number(figures['low'])} – {_number(figures['high'])}",
             *(_number(figures[key]) for key in ("chance", "bm25", "untrained")),

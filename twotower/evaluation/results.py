@@ -1,6 +1,6 @@
 """What an evaluation found, as numbers for the record, the table and the per-query file.
 
-Shapes: P queries of a protocol, K ranks, M metrics.
+Shapes: P queries of a protocol, K ranks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from twotower.data.collection import Collection
-from twotower.evaluation.names import METRICS
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.verdict import Verdict, pool_words
 
@@ -30,8 +29,8 @@ class ProtocolResult:
     Attributes:
         protocol: "full" or "rerank".
         mean_size: mean number of documents a query was ranked against.
-        metrics: for every metric value, low, high, chance, bm25, untrained (None where not computed). Means are over
-            queries with a relevant document.
+        metrics: for every metric value, low, high, chance, bm25, untrained (None where not computed or not known).
+            Means are over queries with a relevant document.
         num_queries_evaluated: all queries of the protocol.
         num_queries_with_relevance: those of them with a relevant document in the collection.
         verdict: what the objective is worth.
@@ -39,7 +38,7 @@ class ProtocolResult:
         query_rows: rows of the queries in the collection [P].
         num_relevant: relevant documents of each query [P].
         first_rank: rank of the first relevant document, 0 for none within K [P].
-        values: every query's metrics [P, M]; 0 for queries without relevance.
+        values: each query's value [P] of every metric that has such; 0 for queries without relevance.
         bm25_values: the same of BM25, or None.
         relevant_scores: similarity to the best relevant document, NaN for none [P], or None where not asked for.
         random_scores: similarity to one random document of the pool that isn't relevant, NaN for none [P], or None.
@@ -55,8 +54,8 @@ class ProtocolResult:
     query_rows: np.ndarray = field(repr=False)
     num_relevant: np.ndarray = field(repr=False)
     first_rank: np.ndarray = field(repr=False)
-    values: np.ndarray = field(repr=False)
-    bm25_values: np.ndarray | None = field(repr=False, default=None)
+    values: dict[str, np.ndarray] = field(repr=False)
+    bm25_values: dict[str, np.ndarray] | None = field(repr=False, default=None)
     relevant_scores: np.ndarray | None = field(repr=False, default=None)
     random_scores: np.ndarray | None = field(repr=False, default=None)
 
@@ -86,11 +85,10 @@ class ProtocolResult:
             "num_relevant": pa.array(self.num_relevant, pa.int64()),
             "first_relevant_rank": pa.array(self.first_rank, pa.int64(), mask=self.first_rank == 0),
         }
-        columns |= {name: pa.array(self.values[:, at], pa.float64()) for at, name in enumerate(METRICS)}
+        columns |= {name: pa.array(values, pa.float64()) for name, values in self.values.items()}
         for name in ("mrr_10", "ndcg_10"):
             lacking = pa.nulls(len(self.query_rows), pa.float64())
-            at = METRICS.index(name)
-            columns[f"bm25_{name}"] = lacking if self.bm25_values is None else pa.array(self.bm25_values[:, at])
+            columns[f"bm25_{name}"] = lacking if self.bm25_values is None else pa.array(self.bm25_values[name])
         for name, pairs in (("relevant_score", self.relevant_scores), ("random_score", self.random_scores)):
             lacking = pa.nulls(len(self.query_rows), pa.float32())
             columns[name] = lacking if pairs is None else pa.array(pairs, pa.float32(), mask=np.isnan(pairs))
@@ -141,7 +139,8 @@ class Evaluation:
         """Returns one row per (protocol, query) as a pyarrow Table.
 
         Columns: protocol, query_id, query, pool_size, num_relevant, first_relevant_rank (null when none within the
-        ranking's depth), every metric, bm25_mrr_10, bm25_ndcg_10, relevant_score and random_score (similarity to the
-        best relevant document, and to one random other of the pool), top_ids and top_scores (the ten best).
+        ranking's depth), every metric that has values by query, bm25_mrr_10, bm25_ndcg_10, relevant_score and
+        random_score (similarity to the best relevant document, and to one random other of the pool), top_ids and
+        top_scores (the ten best).
         """
         return pa.concat_tables([part.table(self.collection) for part in self])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from twotower.evaluation.names import LABELS
+from twotower.evaluation.names import label as written
 from twotower.evaluation.statistics import Interval, paired_bootstrap
 
 AT_CHANCE = "AT CHANCE"
@@ -19,6 +19,7 @@ BELOW_BM25 = "BELOW BM25"
 BETTER = "BETTER THAN BM25"
 UNDECIDED = "NOT DISTINGUISHABLE FROM BM25"
 ABOVE_CHANCE = "ABOVE CHANCE"
+NOT_JUDGED = "NOT JUDGED"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Verdict:
 
     Attributes:
         label: AT CHANCE, BELOW BM25, NOT DISTINGUISHABLE FROM BM25, BETTER THAN BM25, or, where BM25 was not
-            computed, ABOVE CHANCE.
+            computed, ABOVE CHANCE. NOT JUDGED for a user's own metric without known chance where BM25 was not computed.
         metric: canonical name of the metric.
         protocol: "full" or "rerank".
         difference: mean difference to chance (AT CHANCE, ABOVE CHANCE) or to BM25 (the others).
@@ -51,7 +52,7 @@ class Verdict:
 
 def judge(
     model_Q: np.ndarray,
-    chance_Q: np.ndarray,
+    chance_Q: np.ndarray | None,
     bm25_Q: np.ndarray | None,
     *,
     metric: str,
@@ -65,7 +66,7 @@ def judge(
 
     Args:
         model_Q: the model's values [Q].
-        chance_Q: their expectations under a random order [Q].
+        chance_Q: their expectations under a random order [Q], or None for a metric that doesn't know them.
         bm25_Q: BM25's values [Q], or None where not computed.
         metric: canonical name of the metric.
         protocol: "full" or "rerank".
@@ -75,8 +76,9 @@ def judge(
         seed: seed of the draws.
     """
     options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
-    over = paired_bootstrap(model_Q, chance_Q, **options)
-    start = f"{protocol} {LABELS[metric]} {np.mean(model_Q):.3f}"
+    start = f"{protocol} {written(metric)} {np.mean(model_Q):.3f}"
+    if chance_Q is None:
+        pool = f"{pool}; chance not known"
 
     def verdict(label: str, words: str, interval: Interval) -> Verdict:
         return Verdict(
@@ -89,10 +91,14 @@ def judge(
             line=f"{start}: {words} ({pool})",
         )
 
-    if not over.low > 0:
-        return verdict(AT_CHANCE, f"{AT_CHANCE}, {_signed(over)} from a random order", over)
+    if chance_Q is not None:
+        over = paired_bootstrap(model_Q, chance_Q, **options)
+        if not over.low > 0:
+            return verdict(AT_CHANCE, f"{AT_CHANCE}, {_signed(over)} from a random order", over)
+        if bm25_Q is None:
+            return verdict(ABOVE_CHANCE, f"{ABOVE_CHANCE} by {_signed(over)}; BM25 not computed", over)
     if bm25_Q is None:
-        return verdict(ABOVE_CHANCE, f"{ABOVE_CHANCE} by {_signed(over)}; BM25 not computed", over)
+        return verdict(NOT_JUDGED, f"{NOT_JUDGED}, BM25 not computed", Interval(0.0, 0.0, 0.0))
     gap = paired_bootstrap(model_Q, bm25_Q, **options)
     if gap.high < 0:
         return verdict(BELOW_BM25, f"{BELOW_BM25}, {_signed(gap)}", gap)

@@ -68,17 +68,34 @@ def gather_documents(own_ND: Tensor, batch: int) -> Tensor:
     return torch.cat([gather_rows(own_ND[:batch]), gather_rows(own_ND[batch:])])
 
 
-def own_share(count: int) -> np.ndarray:
-    """Returns the numbers below `count` that fall to this process; together the processes cover each exactly once."""
-    return np.arange(dist.get_rank() if world_size() > 1 else 0, count, world_size())
+def group_rank() -> int:
+    """This process's number within the group of connected processes, 0 outside of a group."""
+    return dist.get_rank() if world_size() > 1 else 0
 
 
-def merge_rows(share_BD: np.ndarray, count: int) -> np.ndarray:
-    """Returns all rows [N, D] from the shares that `own_share` gave the processes."""
+def split_rows(count: int) -> list[np.ndarray]:
+    """Returns the numbers below `count` that fall to each process; together they cover each exactly once."""
+    return [np.arange(number, count, world_size()) for number in range(world_size())]
+
+
+def merge_rows(own_BD: np.ndarray, shares: list[np.ndarray]) -> np.ndarray:
+    """Returns all rows [N, D], bit for bit as their process made them; every process of the group calls it.
+
+    Args:
+        own_BD: the rows of this process, of any number type.
+        shares: the numbers of each process's rows, by rank; together 0 to N - 1.
+    """
     if world_size() == 1:
-        return share_BD
+        whole_ND = np.empty_like(own_BD)
+        whole_ND[shares[0]] = own_BD
+        return whole_ND
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    whole_ND = torch.zeros((count, share_BD.shape[1]), dtype=torch.float32, device=device)
-    whole_ND[torch.as_tensor(own_share(count), device=device)] = torch.as_tensor(share_BD, device=device)
-    dist.all_reduce(whole_ND)  # every row is zero everywhere but in the process that made it
-    return whole_ND.cpu().numpy()
+    size = max(map(len, shares))  # all give equally many, the last of them perhaps not used
+    padded_SD = torch.zeros((size, own_BD.shape[1]), dtype=torch.from_numpy(own_BD).dtype, device=device)
+    padded_SD[: len(own_BD)] = torch.from_numpy(own_BD).to(device)
+    parts = [torch.empty_like(padded_SD) for _ in shares]
+    dist.all_gather(parts, padded_SD)
+    whole_ND = np.empty((sum(map(len, shares)), own_BD.shape[1]), dtype=own_BD.dtype)
+    for share, part in zip(shares, parts, strict=True):
+        whole_ND[share] = part[: len(share)].cpu().numpy()
+    return whole_ND

@@ -13,6 +13,7 @@ import torch
 
 from twotower.core.finite import check_vectors
 from twotower.core.validators import check_choice, check_count
+from twotower.kernels.distributed import group_rank, merge_rows, world_size
 from twotower.model.encoder import width_of
 from twotower.model.rnn import RecurrentTower
 
@@ -35,6 +36,7 @@ def encode(
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,
     rows: np.ndarray | None = None,
+    shared: bool = False,
 ) -> np.ndarray:
     """Encodes texts without gradients, on the model's device, in evaluation mode.
 
@@ -45,6 +47,8 @@ def encode(
         batch_size: most rows of a batch; None lets the number of tokens decide.
         progress: called after every batch with the number of rows it held.
         rows: row numbers to encode, in this order; None for all.
+        shared: every process of the group calls this, encodes its share of the batches, and gets all vectors. The
+            batches are those of one process, so the vectors are the same to the last bit.
 
     Returns:
         Unit vectors float32 [N, D] in the order of `rows`.
@@ -70,13 +74,19 @@ def encode(
             if reads_padding(tower):
                 count = max(1, -(-len(wanted_N) // min(most, AS_THEY_COME)))
                 parts = iter(np.array_split(np.arange(len(wanted_N)), count))
-            for part_B in parts:
+            batches = list(parts)
+            own = batches[group_rank() :: world_size()] if shared else batches
+            for part_B in own:
                 batch = tokens.take(wanted_N[part_B]).to(device)
                 vectors_ND[part_B] = encode_batch(batch).float().cpu().numpy()
                 if progress is not None:
                     progress(len(part_B))
     finally:
         model.train(training)
+    if shared and world_size() > 1:
+        empty = np.zeros(0, dtype=np.int64)
+        shares = [np.concatenate([empty, *batches[number :: world_size()]]) for number in range(world_size())]
+        vectors_ND = merge_rows(vectors_ND[shares[group_rank()]], shares)
     check_vectors(vectors_ND, side)
     return vectors_ND
 
