@@ -71,6 +71,10 @@ LISTED: dict[str, tuple[str, ...]] = {
         for package in _LIGHTNING
         for name in ("CSVLogger", "TensorBoardLogger", "WandbLogger")
     ),
+    "evaluation.metrics.*": tuple(
+        f"torchmetrics.retrieval.Retrieval{name}"
+        for name in ("AUROC", "FallOut", "HitRate", "MAP", "MRR", "NormalizedDCG", "Precision", "RPrecision", "Recall")
+    ),
     "trainer": tuple(f"{package}.Trainer" for package in _LIGHTNING),
 }
 """Place in a config (a dotted key, `*` for any name) -> what a config from a file may build there. No prefixes."""

@@ -76,7 +76,7 @@ def build_metrics(settings: Mapping[str, Any] | None, *, k: int) -> dict[str, Me
             )
         if not isinstance(item, (Mapping, Metric)):
             raise UserError(f"{key}={item} must be a mapping with _target_, the class of a torchmetrics.Metric.")
-        metric = item if isinstance(item, Metric) else instantiate(item)
+        metric = item if isinstance(item, Metric) else instantiate(item, key)
         if not isinstance(metric, Metric):
             raise UserError(f"{key}: {type(metric).__name__} is not a torchmetrics.Metric.")
         if isinstance(metric, RetrievalMetric) and hasattr(metric, "top_k"):
@@ -165,7 +165,7 @@ def value_of(name: str, metric: Metric, lists: Lists) -> float:
         metric.reset()
         metric.update(**lists.of(metric))
         number = float(metric.compute())
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"evaluation.metrics.{name} can't be computed: {' '.join(str(error).split())}") from error
     if not np.isfinite(number):
         raise UserError(f"evaluation.metrics.{name} computed {number}; a metric is a finite number.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twotower.config.trust import admit
 from twotower.data.collection import Collection
 from twotower.evaluation.evaluate import evaluate_vectors
 from twotower.evaluation.results import Evaluation
@@ -15,7 +16,7 @@ from twotower.model.encoding import encode
 if TYPE_CHECKING:
     from twotower.model.checkpoint import Checkpoint
 
-OPTIONS = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples")
+OPTIONS = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics")
 """The keys of the config group `evaluation` that `evaluate_vectors` takes."""
 
 
@@ -39,11 +40,13 @@ def evaluate_checkpoint(
         **options: settings of the config group `evaluation`, which win over the model's own.
 
     Raises:
-        UserError: for an unknown or empty split, or a bad setting.
+        UserError: for an unknown or empty split, a bad setting, or a metric of a package that is not trusted.
     """
     rows = np.unique(collection.split(split).query).astype(np.int64)
     settings = {key: value for key, value in checkpoint.config.get("evaluation", {}).items() if key in OPTIONS}
     settings |= options
+    if settings.get("metrics") and "metrics" not in options:
+        admit(settings["metrics"], source=checkpoint.path, place="evaluation.metrics")
     if "protocols" not in options:
         settings["protocols"] = "auto"  # what the training data offered says nothing about this collection
     texts = [collection.query_texts[row] for row in rows]

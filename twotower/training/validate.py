@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ TOP_LEVEL = (
 )
 """Every key at the top of a config."""
 
-EVALUATION = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples")
+EVALUATION = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics")
 OWN_TRAINER = ("_target_", "threads", "cache_chunk")
 ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true", "bf16", "32", "16", "64")
@@ -59,15 +59,19 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
         raise UserError(f"seed={config['seed']} must be below 2 ** 32.")
     check_trainer(config["trainer"])
     check_evaluation(config["evaluation"])
-    callbacks = check_callbacks(config["callbacks"])
+    callbacks = check_callbacks(config["callbacks"], own=tuple(config["evaluation"].get("metrics") or ()))
     check_data(config)
     width, pads = check_learning(config)
     refuse_unread(config)
     return Checked(callbacks=callbacks, width=width, pads_batches=pads)
 
 
-def check_callbacks(callbacks: Mapping[str, Any]) -> list[Any]:
+def check_callbacks(callbacks: Mapping[str, Any], own: Sequence[str] = ()) -> list[Any]:
     """Builds the `callbacks` group, and checks what Lightning's own would take without a word.
+
+    Args:
+        callbacks: the group.
+        own: names of the user's own metrics, which may be monitored too.
 
     Raises:
         UserError: as `check_settings`.
@@ -84,7 +88,7 @@ def check_callbacks(callbacks: Mapping[str, Any]) -> list[Any]:
         check_count("callbacks.early_stopping.patience", stopping["patience"])
         check_number("callbacks.early_stopping.min_delta", stopping.get("min_delta", 0.0), at_least=0)
         check_choice("callbacks.early_stopping.mode", stopping["mode"], ("max", "min"))
-        check_monitor("callbacks.early_stopping.monitor", stopping["monitor"])
+        check_monitor("callbacks.early_stopping.monitor", stopping["monitor"], own)
     built = {name: instantiate(settings, f"callbacks.{name}") for name, settings in callbacks.items() if settings}
     for name, callback in built.items():
         if not isinstance(callback, pl.Callback):
@@ -92,15 +96,20 @@ def check_callbacks(callbacks: Mapping[str, Any]) -> list[Any]:
     return list(built.values())
 
 
-def check_monitor(key: str, name: Any) -> None:
+def check_monitor(key: str, name: Any, own: Sequence[str] = ()) -> None:
     """Checks the name of a logged metric: Lightning waits for one that never comes without a word.
+
+    Args:
+        key: the config key.
+        name: its value.
+        own: names of the user's own metrics.
 
     Raises:
         UserError: for a name that no run logs.
     """
     from twotower.evaluation.names import METRICS
 
-    logged = [f"eval_{protocol}/{item}" for protocol in ("full", "rerank") for item in METRICS]
+    logged = [f"eval_{protocol}/{item}" for protocol in ("full", "rerank") for item in (*METRICS, *own)]
     check_choice(key, name, [*logged, "train_loss", "train_accuracy"])
 
 
@@ -146,7 +155,7 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     build_optimizer(config["optimizer"], parameter_groups(module, lr=rate, embedding_lr=embedding["learning_rate"]))
     schedule = check_scheduler(config["scheduler"])
     if schedule.get("monitor"):
-        check_monitor("scheduler.monitor", schedule["monitor"])
+        check_monitor("scheduler.monitor", schedule["monitor"], tuple(config["evaluation"].get("metrics") or ()))
     encoder = encoder_of(module)
     return width_of(encoder), pads_batches(encoder)
 
@@ -200,13 +209,16 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
     """
     from twotower.evaluation.budget import parse_size
     from twotower.evaluation.names import METRICS
+    from twotower.evaluation.own_metrics import build_metrics, check_direction
 
     check_keys("evaluation", evaluation, EVALUATION)
     protocol, _, metric = str(evaluation["objective"]).partition("/")
-    known = [f"{name}/{item}" for name in ("full", "rerank") for item in METRICS]
+    own = build_metrics(evaluation.get("metrics"), k=check_count("evaluation.k", evaluation["k"]))
+    known = [f"{name}/{item}" for name in ("full", "rerank") for item in (*METRICS, *own)]
     if f"{protocol}/{metric}" not in known:
         hint = nearest(str(evaluation["objective"]), known)
         raise UserError(f"evaluation.objective={evaluation['objective']} is none of {', '.join(known)}.{hint}")
+    check_direction(str(evaluation["objective"]), own.get(metric))
     wanted = evaluation["protocols"]
     for name in [wanted] if isinstance(wanted, str) else wanted:
         check_choice("evaluation.protocols", name, ("auto", "full", "rerank"))
@@ -215,7 +227,6 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
             f"evaluation.objective={protocol}/{metric} is of a protocol that evaluation.protocols={wanted} leaves out; "
             f"add evaluation.objective={wanted if isinstance(wanted, str) else wanted[0]}/{metric}."
         )
-    check_count("evaluation.k", evaluation["k"])
     check_count("evaluation.resamples", evaluation["resamples"], at_least=10)
     check_number("evaluation.confidence", evaluation["confidence"], above=0, below=1)
     check_flag("evaluation.bm25", evaluation["bm25"])
