@@ -56,9 +56,9 @@ class MetricSet:
         """
         grades = relevance.grades_at(ranking.rows)
         count = len(grades)
-        tensors = (torch.from_numpy(part) for part in (grades, relevance.ideal, relevance.num_relevant))
+        found, ideal, relevant = map(torch.from_numpy, (grades, relevance.ideal, relevance.num_relevant))
         self.ours.reset()
-        self.ours.update(*tensors, torch.arange(count))
+        self.ours.update(found, ideal, relevant, torch.arange(count))
         computed = self.ours.compute()
         means = {name: computed[name] for name in METRICS}
         values = dict(zip(METRICS, self.ours.per_query()[1].numpy().T, strict=True))

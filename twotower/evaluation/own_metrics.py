@@ -163,7 +163,8 @@ def value_of(name: str, metric: Metric, lists: Lists) -> float:
     """
     try:
         metric.reset()
-        metric.update(**lists.of(metric))
+        feed: Callable[..., None] = metric.update
+        feed(**lists.of(metric))
         number = float(metric.compute())
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"evaluation.metrics.{name} can't be computed: {' '.join(str(error).split())}") from error
@@ -174,8 +175,9 @@ def value_of(name: str, metric: Metric, lists: Lists) -> float:
 
 def values_per_query(name: str, metric: Metric, lists: Lists) -> np.ndarray | None:
     """Returns the values of a metric that `value_of` has just fed, query by query [Q], or None where it has none."""
-    if callable(getattr(metric, "per_query", None)):
-        values = np.asarray(metric.per_query()[1], dtype=np.float64)
+    per_query: Any = getattr(metric, "per_query", None)
+    if callable(per_query):
+        values = np.asarray(per_query()[1], dtype=np.float64)
         if values.shape != (len(lists.judged),):
             raise UserError(
                 f"evaluation.metrics.{name}: per_query() gives values of shape {values.shape} for "

@@ -49,7 +49,7 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
             Text(_number(figures["value"]), style=_style(figures)),
             f"{_number(figures['low'])} – {_number(figures['high'])}",
             *(_number(figures[key]) for key in ("chance", "bm25", "untrained")),
-            end_section=name in ("map", "recall_100"),
+            end_section=name in ("map", "recall_100", "ndcg_20"),
         )
     return table
 
