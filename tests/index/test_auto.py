@@ -122,6 +122,6 @@ def test_lists_and_codes_fit_the_vectors():
 def test_damaged_note_is_named(vectors, tmp_path):
     build(vectors, tmp_path, latency_ms=1000)
     (tmp_path / "auto.json").write_text("[]")
-    with pytest.raises(UserError, match="does not say which index"):
+    with pytest.raises(UserError, match="it is a list, not a dict"):
         AutoIndex().load(tmp_path)
     np.load(tmp_path / "vectors.npy")

@@ -127,7 +127,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_bytes().decode("utf-8"))
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); it may be cut short.") from error
 
 

@@ -38,6 +38,7 @@ WITH wanted(wish) AS ({})
 SELECT row, doc_id, title, text, metadata FROM wanted CROSS JOIN documents ON row = wish
 """
 """Looks the rows up one after the other as they come; `row IN (...)` would first sort them into a table of its own."""
+COLUMN_TYPES = [int, str, str, str, str]
 FEW = 256
 """Rows up to which each is a parameter of its own: quicker than a JSON list, and few statements to remember."""
 BY_ID = "SELECT row, doc_id, title, text, metadata FROM documents WHERE doc_id IN (SELECT value FROM json_each(?))"
@@ -54,8 +55,12 @@ class Document(NamedTuple):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Further fields of the document."""
-        return json.loads(self.metadata_json)  # type: ignore[no-any-return]
+        """Further fields of the document; none where they can't be read."""
+        try:
+            value = json.loads(self.metadata_json)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
 
 class DocumentStore:
@@ -80,6 +85,8 @@ class DocumentStore:
             self._meta = dict(self._connection.execute("SELECT key, value FROM meta"))
         except sqlite3.Error as error:
             raise UserError(f"{self.path} is not a document store, or is damaged ({error}).") from error
+        except UnicodeError as error:
+            raise UserError(f"{self.path} is not a document store, or is damaged ({error}).") from error
         if self._meta.get("schema") != str(SCHEMA):
             raise UserError(f"{self.path} has schema {self._meta.get('schema')}; this version reads schema {SCHEMA}.")
 
@@ -100,12 +107,18 @@ class DocumentStore:
     @cached_property
     def count(self) -> int:
         """Number of documents."""
-        return int(self._meta["count"])
+        try:
+            return int(self._meta["count"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{self.path} does not say how many documents it holds; write it again.") from error
 
     @property
     def hash(self) -> str:
         """Hex sha256 of ids, titles and texts in order; equals `documents_hash` of the collection it was made from."""
-        return self._meta["hash"]
+        try:
+            return str(self._meta["hash"])
+        except KeyError as error:
+            raise UserError(f"{self.path} does not say which documents it holds; write it again.") from error
 
     @property
     def indexed_as(self) -> str:
@@ -122,7 +135,7 @@ class DocumentStore:
         if not wanted:
             return []
         parameters = wanted if len(wanted) <= FEW else (json.dumps(wanted),)
-        documents = list(map(Document._make, self._execute(_by_row(min(len(wanted), FEW + 1)), parameters)))
+        documents = self._documents(self._execute(_by_row(min(len(wanted), FEW + 1)), parameters))
         if [document.row for document in documents] == wanted:  # SQLite promises no order, though it keeps this one
             return documents
         found = {document.row: document for document in documents}
@@ -134,15 +147,19 @@ class DocumentStore:
         Raises:
             UserError: for an id that the store does not have.
         """
-        found = {row[1]: Document._make(row) for row in self._execute(BY_ID, (json.dumps(list(doc_ids)),))}
+        rows = self._execute(BY_ID, (json.dumps(list(doc_ids)),))
+        found = {document.doc_id: document for document in self._documents(rows)}
         return _in_order(list(doc_ids), found, f"{self.path} has no document", "ids are those of the collection")
 
     def ids(self) -> list[str]:
         """Returns every document id in row order."""
-        return [row[0] for row in self._stream("SELECT doc_id FROM documents ORDER BY row")]
+        ids = [row[0] for row in self._stream("SELECT doc_id FROM documents ORDER BY row")]
+        if len(ids) != self.count or any(type(item) is not str for item in ids):
+            raise UserError(f"{self.path} holds {len(ids)} documents instead of {self.count}; write it again.")
+        return ids
 
     def __iter__(self) -> Iterator[Document]:
-        return map(Document._make, self._stream(ALL))
+        return (self._documents([row])[0] for row in self._stream(ALL))
 
     def __len__(self) -> int:
         return self.count
@@ -157,20 +174,30 @@ class DocumentStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _documents(self, rows: list[tuple[Any, ...]]) -> list[Document]:
+        """Makes documents of rows, whose columns SQLite lets hold anything."""
+        for row in rows:
+            if list(map(type, row)) != COLUMN_TYPES:
+                raise UserError(
+                    f"{self.path} is damaged: row {row[0]!r} holds something that is no text; write it again."
+                )
+        return list(map(Document._make, rows))
+
     def _execute(self, query: str, parameters: Sequence[str | int]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, parameters).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError, OverflowError) as error:
             raise self._unreadable(error) from error
 
     def _stream(self, query: str) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._connection.execute(query)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             raise self._unreadable(error) from error
 
-    def _unreadable(self, error: sqlite3.Error) -> UserError:
-        return UserError(f"{self.path} cannot be read ({error}); write it again.")
+    def _unreadable(self, error: Exception) -> UserError:
+        reason = repr(str(error)[:100])[1:-1]  # SQLite quotes what it could not decode
+        return UserError(f"{self.path} cannot be read ({reason}); write it again.")
 
 
 def documents_hash(collection: Collection) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError, nearest
+from twotower.core.reading import read_array
 from twotower.data.batches import Negatives, Relevance
 from twotower.data.collection import Collection
 from twotower.text.tokens import to_offsets
@@ -158,7 +159,7 @@ def bm25_pool(collection: Collection, split: str, *, depth: int, skip: int = 0) 
         query_QK = np.broadcast_to(queries[:, None], rows_QK.shape)
         np.save(folder / "pairs.npy", np.stack([query_QK[scores_QK > 0], rows_QK[scores_QK > 0]]).astype(np.int32))
 
-    pairs = np.load(cached_folder("negatives", key, fill) / "pairs.npy")
+    pairs = read_array(cached_folder("negatives", key, fill) / "pairs.npy", dtype="int32", shape=(2, None))
     return pairs[0], pairs[1]
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from twotower.core.files import read_json, write_json
+from twotower.core.files import write_json
+from twotower.core.reading import read_typed_json
 from twotower.data.collection import Candidates, Collection, Judgements
 
 LISTS = ("document_ids", "titles", "texts", "query_ids", "query_texts", "metadata", "indexed_texts", "indexed_as")
@@ -26,7 +27,7 @@ def save(folder: Path, collection: Collection) -> None:
 
 def load(folder: Path) -> Collection:
     """Reads what `save` wrote."""
-    lists = read_json(folder / "lists.json")
+    lists = read_typed_json(folder / "lists.json", {"name": str, "splits": [str]})
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         judgements = {
             split: Judgements(**{field: arrays[f"{number}_{field}"] for field in ("query", "document", "grade")})

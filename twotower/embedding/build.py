@@ -14,6 +14,7 @@ import numpy as np
 
 from twotower.core.cache import NUMPY_THREADS, CacheClosedError, cached_folder, content_key
 from twotower.core.errors import UserError
+from twotower.core.reading import read_array
 from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
 
 if TYPE_CHECKING:
@@ -141,8 +142,7 @@ def _strongest(found_KD: np.ndarray, count: int) -> np.ndarray:
     except CacheClosedError as error:
         log.info("The principal components of the word vectors are not kept. %s", error)
         return found()
-    directions_DT: np.ndarray = np.load(folder / "directions.npy")
-    return directions_DT
+    return read_array(folder / "directions.npy", dtype="float64", shape=(None, None), finite=True)
 
 
 def _unit(vectors_KD: np.ndarray) -> np.ndarray:

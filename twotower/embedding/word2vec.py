@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twotower.core.cache import cached_folder, content_key
+from twotower.core.reading import read_array
 
 if TYPE_CHECKING:
     from twotower.text.tokens import Tokens
@@ -59,7 +60,8 @@ def trained_vectors(
     chosen = {key: settings[key] for key in KEYS}
     key = content_key("word2vec-1", chosen, seed, np.asarray(tokens.ids_T), tokens.offsets)
     folder = cached_folder("word_vectors", key, lambda path: _train(path, chosen, tokens, size=size, seed=seed))
-    return np.load(folder / "indices.npy"), np.load(folder / "vectors.npy")
+    indices_K = read_array(folder / "indices.npy", dtype="int64", shape=(None,))
+    return indices_K, read_array(folder / "vectors.npy", dtype="float32", shape=(len(indices_K), None), finite=True)
 
 
 def _train(folder: Path, settings: Mapping[str, Any], tokens: Tokens, *, size: int, seed: int) -> None:

@@ -20,6 +20,7 @@ import torch
 from scipy import sparse
 
 from twotower.core.cache import cached_folder, content_key
+from twotower.core.reading import read_array
 from twotower.data.collection import Collection
 from twotower.evaluation.keys import pack, unpack
 from twotower.evaluation.pools import Pool
@@ -58,8 +59,10 @@ def bm25_rankings(
         rows = np.asarray(query_rows, dtype=np.int64)
         key = content_key("bm25", _VERSION, bm25s.__version__, collection.fingerprint, rows, pool.protocol, k)
         folder = cached_folder("bm25", key, build)
-        rows_QK = np.load(folder / "rows.npy").astype(np.int64)
-        return Ranking(rows=rows_QK, scores=np.load(folder / "scores.npy"), pool_size=pool.sizes)
+        shape = (len(query_rows[pool.positions]), None)
+        rows_QK = read_array(folder / "rows.npy", dtype="int32", shape=shape).astype(np.int64)
+        scores_QK = read_array(folder / "scores.npy", dtype="float32", shape=rows_QK.shape)
+        return Ranking(rows=rows_QK, scores=scores_QK, pool_size=pool.sizes)
 
     return [ranking(pool) for pool in pools]
 

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from twotower.core.errors import UserError
-from twotower.core.files import read_json, write_json
+from twotower.core.files import write_json
+from twotower.core.reading import Each, read_typed_json
 from twotower.index.base import Index, Probe, need
 from twotower.index.exact.index import ExactIndex
 from twotower.index.faiss.index import FaissIndex
@@ -34,6 +35,7 @@ from twotower.index.vectors import Progress, Vectors, sample_rows, take
 log = logging.getLogger(__name__)
 
 FILE = "auto.json"
+NOTE = {"chosen": str, "why": [str], "settings?": Each(object)}
 TIMED_QUERIES = 50
 LARGE = 200_000
 """Vectors above which a graph gets 32 links each: with 16, HNSW at 758,553 needs seven times the time of 100,000."""
@@ -157,8 +159,11 @@ class AutoIndex(Index):
         """Chooses on a sample, builds the choice on all vectors, and measures what became of it."""
         self._start(vectors, document_ids)
         if (folder / FILE).is_file():  # an interrupted build has already chosen
-            note = read_json(folder / FILE)
-            choice = next(item for item in candidates(self.count, self.dim) if item.name == note["chosen"])
+            note = read_typed_json(folder / FILE, NOTE)
+            there = {item.name: item for item in candidates(self.count, self.dim)}
+            if note["chosen"] not in there:
+                raise UserError(f"{folder / FILE}: {note['chosen']} is no index to choose here. Remove {folder}.")
+            choice = there[note["chosen"]]
             self.why = note["why"]
         else:
             choice, self.why = self._choose(vectors, progress)
@@ -213,12 +218,12 @@ class AutoIndex(Index):
 
     def load(self, folder: Path) -> None:
         """Opens whatever was chosen."""
-        note = read_json(folder / FILE)
+        note = read_typed_json(folder / FILE, NOTE)
+        self.chosen, self.why, settings = note["chosen"], note["why"], note.get("settings")
         try:
-            self.chosen, self.why, settings = note["chosen"], note["why"], note["settings"]
-        except (KeyError, TypeError):
-            raise UserError(f"{folder / FILE} does not say which index this is. Build it again.") from None
-        self.inner = FaissIndex(name=self.name, **settings) if settings else ExactIndex(name=self.name)
+            self.inner = FaissIndex(name=self.name, **settings) if settings else ExactIndex(name=self.name)
+        except TypeError as error:
+            raise UserError(f"{folder / FILE}: {error}; it is damaged. Build the index again.") from error
         self.inner.load(folder)
         self.count, self.dim = self.inner.count, self.inner.dim
 

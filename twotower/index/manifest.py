@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, sha256_file, write_json
+from twotower.core.reading import Each, conform
 
 if TYPE_CHECKING:
     from twotower.data.documents import DocumentStore
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
 
 FILE = "manifest.json"
 SCHEMA = 1
+SHAPE: dict[str, Any] = {
+    "schema": int,
+    "name": str,
+    "kind": str,
+    "config": Each(object),
+    "model": {"checkpoint": str, "sha256": str},
+    "vocabulary": {"hash": str},
+    "documents": {"hash": str, "count": int},
+    "files": Each({"bytes": int, "modified_ns": int, "sha256": str}),
+    "count": int,
+    "dim": int,
+    "recall_at_10?": float,
+    "recall_measured_on?": {"source": str, "queries": int, "depth": int},
+    "build_seconds?": float,
+    "bytes?": int,
+    "settings?": Each(object),
+    "notes?": [str],
+}
 
 
 def identity_of(
@@ -113,12 +132,15 @@ def read(folder: Path) -> dict[str, Any]:
     if not (folder / FILE).is_file():
         raise UserError(f"{folder} holds no index (no {FILE}). Build one with `twotower index --run RUN --index NAME`.")
     manifest = read_json(folder / FILE)
-    needed = ("schema", "name", "config", "model", "vocabulary", "documents", "files", "count", "dim")
+    needed = [key for key in SHAPE if not key.endswith("?")]
     missing = [key for key in needed if not isinstance(manifest, dict) or key not in manifest]
     if missing:
         raise UserError(
             f"{folder / FILE} lacks {', '.join(missing)}: not one of our manifests, or damaged. Build it again."
         )
+    conform(manifest, SHAPE, str(folder / FILE))
+    if any(Path(name).name != name for name in manifest["files"]):
+        raise UserError(f"{folder / FILE} names a file outside its folder: not one of our manifests. Build it again.")
     if manifest["schema"] > SCHEMA:
         raise UserError(
             f"{folder / FILE} has schema {manifest['schema']}, newer than this program's {SCHEMA}: update it."

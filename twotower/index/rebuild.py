@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from twotower.core.reading import read_array, read_table
 from twotower.data.documents import DocumentStore
 from twotower.index.export import check, export
 from twotower.index.manifest import run_identity
@@ -63,6 +64,8 @@ def encode_documents(
     """
     shape = (documents.count, checkpoint.model.output_dim)
     done = rows_done(path)
+    if done:
+        read_array(path, dtype="float32", shape=shape, mapped=True)  # so that it may be gone on with
     out_ND = np.lib.format.open_memmap(path, mode="r+") if done else new_npy(path, "float32", shape)
     for start in range(done, documents.count, CHUNK):
         chunk = documents.fetch(range(start, min(start + CHUNK, documents.count)))
@@ -79,9 +82,8 @@ def encode_documents(
 
 def encode_queries(checkpoint: Checkpoint, per_query: Path) -> np.ndarray | None:
     """Encodes the queries a run was evaluated on, which recall is measured with; None where there are none."""
-    import pyarrow.parquet as parquet
-
     if not per_query.is_file():
         return None
-    texts = parquet.read_table(per_query, columns=["query"])["query"].unique().to_pylist()[:MOST_QUERIES]
+    table = read_table(per_query, {"query": "string"}, only=True)
+    texts = [text for text in table["query"].unique().to_pylist() if text is not None][:MOST_QUERIES]
     return encode(checkpoint.model, checkpoint.tokenizer.encode(texts, checkpoint.max_query_length), side="query")

@@ -20,6 +20,7 @@ import numpy as np
 from twotower.core.cache import content_key
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json, write_text
+from twotower.core.reading import read_array, read_typed_json
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def finish(part: Path) -> None:
 def rows_done(path: Path) -> int:
     """Returns how many rows of a file were safely written, 0 where no count stands beside it."""
     note = path.with_name(f"{path.name}.rows")
-    return int(read_json(note)) if path.is_file() and note.is_file() else 0
+    return int(read_typed_json(note, int)) if path.is_file() and note.is_file() else 0
 
 
 def note_rows(path: Path, rows: int | None) -> None:
@@ -105,9 +106,9 @@ def _same(part: Path, key: str, sample_SD: np.ndarray | None) -> bool:
     try:
         same = read_json(part / FILE)["key"] == key
         if same and sample_SD is not None:
-            before_SD = np.load(part / SAMPLE_FILE)
+            before_SD = read_array(part / SAMPLE_FILE, dtype="float32", shape=(None, None))
             same = before_SD.shape == sample_SD.shape and bool(np.allclose(before_SD, sample_SD, rtol=0, atol=SAME))
-    except (UserError, KeyError, TypeError, OSError, ValueError):
+    except (UserError, KeyError, TypeError):
         same = False
     return same
 

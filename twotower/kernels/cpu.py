@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from twotower.core.cache import cached_folder, content_key
-from twotower.core.files import read_json, write_json
+from twotower.core.files import write_json
+from twotower.core.reading import read_typed_json
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ def faster_precision(step: Callable[[], None], *described: Any, rounds: int = 3)
                     seconds[low].append(time.process_time() - started)
         write_json(folder / "seconds.json", {"32-true": min(seconds[False]), "bf16-mixed": min(seconds[True])})
 
-    found = read_json(cached_folder("precision", key, measure) / "seconds.json")
+    path = cached_folder("precision", key, measure) / "seconds.json"
+    found = read_typed_json(path, {"bf16-mixed": float, "32-true": float})
     chosen = "bf16-mixed" if found["bf16-mixed"] < WORTH_IT * found["32-true"] else "32-true"
     times = {name: f"{1000 * value:.1f} ms" for name, value in found.items()}
     logger.info("trainer.precision=auto: %s (a step takes %s)", chosen, times)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,25 +13,50 @@ import torch
 from twotower.config.canonical import canonical
 from twotower.config.names import MODULE
 from twotower.config.trust import admit
+from twotower.core.archive import read_archive
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file, write_bytes
 from twotower.core.finite import check_weights
+from twotower.core.reading import Each, conform
 from twotower.core.secrets import masked
 from twotower.model.plain import find_checkpoint as find_checkpoint
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer
 
-KEYS = (
-    "model_state_dict",
-    "embedding_matrix",
-    "word_to_index",
-    "index_to_word",
-    "model_config",
-    "training_stats",
-    "epoch",
-    "eval_results",
-    "wandb_run_id",
-)
+RESOLVED = {
+    "text": dict,
+    "data": {"max_query_length": int, "max_document_length": int, "source?": dict, "eval_split?": str},
+    "evaluation?": dict,
+    "seed?": int,
+}
+"""What is read of the config that an exported model carries."""
+SHAPE: dict[str, Any] = {
+    "model_state_dict": Each(torch.Tensor),
+    "embedding_matrix": torch.Tensor,
+    "word_to_index": Each(int),
+    "index_to_word": dict,
+    "model_config": Each(object),
+    "training_stats": {"config": {"resolved": RESOLVED, "choices?": Each(object), "provenance?": dict}},
+    "epoch": int,
+    "eval_results": dict,
+    "wandb_run_id?": str,
+}
+KEYS = tuple(key.removesuffix("?") for key in SHAPE)
+COMPARED = ("model", "embedding", "text", "loss", "optimizer")
+"""The groups in which a run that goes on must not differ from the one it goes on from."""
+TRAINING_STATE = {
+    "pytorch-lightning_version": str,
+    "state_dict": Each(torch.Tensor),
+    "optimizer_states": [{"state": dict, "param_groups": [Each(object)]}],
+    "lr_schedulers": [dict],
+    "callbacks": dict,
+    "loops": dict,
+    "epoch": int,
+    "global_step": int,
+    "hyper_parameters": {"config": {f"{group}?": Each(object) for group in COMPARED}},
+    "random_state?": torch.Tensor,
+}
+"""What a run needs of a Lightning checkpoint to go on from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,28 +169,14 @@ def read(path: Path) -> dict[str, Any]:
     """Reads the plain content of an exported model without running any code in it.
 
     Raises:
-        UserError: when the file is missing, cut short, holds anything but plain data and tensors, or isn't ours.
+        UserError: when the file is missing, cut short, holds anything but plain data and tensors, or isn't ours in
+            every part that is read.
     """
-    content = _load(path)
+    content = read_archive(path)
     lacking = [key for key in KEYS if not isinstance(content, dict) or key not in content]
     if lacking:
         raise UserError(f"{path} is not a checkpoint exported by twotower: it lacks {', '.join(lacking)}.")
-    return content
-
-
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"No checkpoint at {path}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remark on a foreign pickle; the refusal says what matters
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is refused: it holds more than plain data and tensors, so loading it could run code."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        raise UserError(f"{path} can't be read as a checkpoint; it may be cut short, or of another kind.") from error
+    return conform(content, SHAPE, str(path))  # type: ignore[no-any-return]
 
 
 def read_training_state(path: Path) -> dict[str, Any]:
@@ -176,12 +185,23 @@ def read_training_state(path: Path) -> dict[str, Any]:
     Raises:
         UserError: when it is missing, cut short, holds more than plain data, is no training state, or is not finite.
     """
-    content = _load(path)
-    for key in ("pytorch-lightning_version", "state_dict", "optimizer_states", "epoch"):
-        if not isinstance(content, dict) or key not in content:
+    content = read_archive(path, contents=True)
+    for key in TRAINING_STATE:
+        if not isinstance(content, dict) or (not key.endswith("?") and key not in content):
             raise UserError(f"ckpt_path={path} holds no training state to go on from (it lacks {key}).")
+    conform(content, TRAINING_STATE, f"ckpt_path={path}")
     check_weights(content["state_dict"], f"ckpt_path={path}")
+    moments = {f"{key}": value for key, value in _tensors(content["optimizer_states"], "optimizer")}
+    check_weights(moments, f"ckpt_path={path}")
     return content
+
+
+def _tensors(value: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        yield key, value
+    elif isinstance(value, (dict, list)):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(item, f"{key}.{name}")
 
 
 def check_resume(path: Path, config: dict[str, Any]) -> None:
@@ -194,9 +214,9 @@ def check_resume(path: Path, config: dict[str, Any]) -> None:
     Raises:
         UserError: as `read_training_state`, or naming the first setting that differs.
     """
-    earlier = read_training_state(path).get("hyper_parameters", {}).get("config", {})
+    earlier = read_training_state(path)["hyper_parameters"]["config"]
     was, will = canonical(earlier), canonical(config)
-    for group in ("model", "embedding", "text", "loss", "optimizer"):
+    for group in COMPARED:
         before, now = was.get(group) or {}, masked(will[group])
         for key in (*before, *now):
             if before.get(key) != now.get(key):
@@ -206,11 +226,33 @@ def check_resume(path: Path, config: dict[str, Any]) -> None:
                 )
 
 
-def _model(path: Path, settings: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
+def _check_sizes(model_config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
+    """Holds the sizes in a model's config, worked out without any memory, against those of its weights.
+
+    Raises:
+        ValueError: when they differ.
+    """
+    given = [model_config.get(f"{side}_tower") for side in ("query", "document")]
+    towers: list[Mapping[str, Any]] = [tower for tower in given if isinstance(tower, Mapping)]
+    for settings in (model_config, *towers):
+        if (layers := settings.get("num_layers")) is not None and (type(layers) is not int or layers > len(state)):
+            raise ValueError(f"num_layers={layers} of {len(state)} weights")
+    if any(not str(tower.get("_target_", "twotower.")).startswith("twotower.") for tower in towers):
+        return  # somebody's own, who trusts it: it may not be made to be built without memory
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in TwoTower(**model_config).state_dict().items()}
+    differ = [name for name in {**wanted, **state} if name not in state or wanted.get(name) != tuple(state[name].shape)]
+    if differ:
+        have = tuple(state[differ[0]].shape) if differ[0] in state else "missing"
+        raise ValueError(f"{differ[0]} is {have}, not {wanted.get(differ[0], 'of this model')}")
+
+
+def _model(path: Path, settings: Mapping[str, Any], config: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
     """Builds the model of an exported file; a LightningModule of somebody's own is built as for training."""
     admit(settings, source=path, place="model")
     rest = {key: value for key, value in settings.items() if key != "_target_"}
     if settings.get("_target_", MODULE) == MODULE:
+        _check_sizes(rest, state)
         return TwoTower(**rest)
     from twotower.model.build import build_module
     from twotower.model.encoder import encoder_of
@@ -231,11 +273,17 @@ def load(path: str | Path) -> Checkpoint:
     content = read(path)
     try:
         config = content["training_stats"]["config"]["resolved"]
-        model = _model(path, content["model_config"], config)
+        model = _model(path, content["model_config"], config, content["model_state_dict"])
         model.load_state_dict(content["model_state_dict"])
         check_weights(content["model_state_dict"], str(path))
         tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
-    except (RuntimeError, KeyError, TypeError) as error:
+        if min(config["data"][f"max_{side}_length"] for side in ("query", "document")) < 1:
+            raise ValueError("the longest text it reads has no words")
+        if isinstance(model, TwoTower) and tokenizer.size != model.embedding.num_embeddings:
+            raise ValueError(f"{tokenizer.size} words, {model.embedding.num_embeddings} word vectors")
+    except UserError:
+        raise
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(
             f"{path}: its weights and its config don't fit together ({' '.join(str(error).split())[:200]})."
         ) from error

@@ -6,19 +6,22 @@ zip archive of a pickle and raw arrays; the pickle is read with nothing allowed 
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from twotower.core.archive import check_opcodes
 from twotower.core.errors import UserError
 
 STORAGES = {"FloatStorage": np.float32, "HalfStorage": np.float16, "LongStorage": np.int64}
-BROKEN = (zipfile.BadZipFile, pickle.UnpicklingError, struct.error, NotImplementedError, RuntimeError)
+BROKEN = (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, struct.error, RuntimeError, MemoryError)
 LOCAL_HEADER = struct.Struct("<26xHH")
 """Of a file in a zip archive: the lengths of its name and of its extra field, after which its bytes begin."""
 
@@ -28,8 +31,9 @@ def read_plain(path: Path) -> dict[str, Any] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            with archive.open(name) as file:
-                content = _Reader(file, path, archive, name.removesuffix("data.pkl")).load()
+            data = archive.read(name)
+            check_opcodes(data, path)
+            content = _Reader(io.BytesIO(data), path, archive, name.removesuffix("data.pkl")).load()
     except (OSError, EOFError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, *BROKEN):
         return None
     return content if isinstance(content, dict) else None

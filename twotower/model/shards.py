@@ -19,6 +19,7 @@ import numpy as np
 
 from twotower.core.errors import UserError
 from twotower.core.files import atomic_path, read_json, write_json, write_text
+from twotower.core.reading import Each, conform, read_array
 from twotower.core.validators import check_choice, check_count
 from twotower.data.lines import read_lines, read_objects
 from twotower.model.checkpoint import Checkpoint
@@ -155,7 +156,7 @@ def claim(checkpoint: Checkpoint, plan: Plan) -> None:
             raise UserError(f"{plan.folder} holds vectors but no manifest.json: choose another --out.")
         write_json(path, {**wanted, "complete": False})
         return
-    found = read_json(path)
+    found = conform(read_json(path), Each(object), str(path))
     differ = [key for key, value in wanted.items() if found.get(key) != value]
     if differ:
         told = ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in differ)
@@ -204,9 +205,24 @@ def open_shards(folder: Path) -> tuple[list[np.ndarray], list[str]]:
         UserError: if the folder is not complete.
     """
     path = folder / "manifest.json"
-    manifest = read_json(path) if path.is_file() else {}
-    if not manifest.get("complete"):
+    manifest = conform(read_json(path) if path.is_file() else {}, Each(object), str(path))
+    if manifest.get("complete") is not True:
         raise UserError(f"{folder} does not hold a complete set of vectors; `twotower encode` writes and completes it.")
-    parts = [np.load(folder / name, mmap_mode="r") for name in manifest["shards"]]
+    conform(manifest, {"shards": [str], "dimensions": int, "dtype": str, "rows": int}, str(path))
+    if any(Path(name).name != name for name in manifest["shards"]):
+        raise UserError(f"{path} names a shard outside its folder; it is damaged or not one of ours.")
+    shape = (None, manifest["dimensions"])
+    parts = [read_array(folder / name, dtype=DTYPES, shape=shape, mapped=True) for name in manifest["shards"]]
     names = [name.replace("vectors", "ids").replace(".npy", ".txt") for name in manifest["shards"]]
-    return parts, [line for name in names for line in (folder / name).read_text(encoding="utf-8").split("\n")[:-1]]
+    ids = [line for name in names for line in _lines(folder / name)]
+    if not len(ids) == sum(map(len, parts)) == manifest["rows"]:
+        told = f"{sum(map(len, parts))} vectors and {len(ids)} ids, not {manifest['rows']}"
+        raise UserError(f"{folder} holds {told}; encode it again into another --out.")
+    return parts, ids
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path}: {error}.") from error

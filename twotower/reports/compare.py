@@ -144,7 +144,7 @@ def document_texts(runs: Sequence[Run], ids: Sequence[str]) -> dict[str, str]:
             continue
         try:
             found |= _fetch(path, wanted)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeError):
             continue  # texts only illustrate; a store of another layout leaves the ids to speak
     return found
 

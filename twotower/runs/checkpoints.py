@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twotower.core.archive import read_archive
 from twotower.core.errors import UserError, nearest
 from twotower.runs.record import FILE_NAME
 from twotower.runs.run import Run, read_run
@@ -176,15 +177,8 @@ def _read_history(path: Path) -> Any:
 
 
 def _read_pt(path: Path) -> Any:
-    """Reads a .pt without running any code in it; torch is imported here and nowhere else in this room."""
-    import importlib
-    import pickle
-
-    torch = importlib.import_module("torch")
+    """Reads a .pt without running any code in it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError("refused: holds more than plain data and tensors, so loading it could run code") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        reason = type(error).__name__ if isinstance(error, RuntimeError) else (str(error).splitlines() or ["empty"])[0]
-        raise UserError(f"can't be read; it may be cut short ({reason})") from error
+        return read_archive(path)
+    except UserError as error:
+        raise UserError(str(error).removeprefix(f"{path} ").removeprefix("is ").rstrip(".")) from error

@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.reading import read_table
 from twotower.runs.run import Run
 
 FILE_NAME = "per_query.parquet"
 """Name of the per-query table in a run folder."""
+
+
+COLUMNS = {"protocol": "string", "query_id": "string", "query": "string", "num_relevant": "number"}
+"""What every such table has beside its metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +45,12 @@ def read_per_query(run: Run, protocol: str) -> Any:
     Raises:
         UserError: when the run has no such table, it can't be read, or it lacks the protocol.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     path = run.path / FILE_NAME
     if not path.is_file():
         raise UserError(f"{run.path} has no {FILE_NAME} (status {run.status}): it was not evaluated to the end.")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} can't be read; it may be cut short ({str(error).splitlines()[0]}).") from error
+    table = read_table(path, COLUMNS)
     chosen = table.filter(pc.equal(table["protocol"], protocol))
     if not chosen.num_rows:
         there = sorted(set(table["protocol"].to_pylist()))
@@ -58,6 +58,12 @@ def read_per_query(run: Run, protocol: str) -> Any:
             f"{run.path} was not evaluated under '{protocol}'; its protocols: {', '.join(there) or 'none'}."
         )
     return chosen.filter(pc.greater(chosen["num_relevant"], 0)).sort_by("query_id")
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def comparable(runs: Sequence[Run], protocol: str) -> None:
@@ -114,6 +120,9 @@ def pair(runs: Sequence[Run], metric: str) -> Paired:
     names = set(tables[0].column_names)
     if any(column not in table.column_names for table in tables):
         raise UserError(f"No column '{column}' in {FILE_NAME}.{nearest(column, names)}")
+    for run, table in zip(runs, tables, strict=True):
+        if not _is_number(table[column].type):
+            raise UserError(f"{run.path / FILE_NAME}: the column {column} holds {table[column].type}, not numbers.")
     values_RQ = np.stack([table[column].to_numpy(zero_copy_only=False).astype(np.float64) for table in tables])
     return Paired(
         metric=metric,

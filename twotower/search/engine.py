@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.reading import read_array
 from twotower.data.documents import DocumentStore
 from twotower.index.base import Index
 from twotower.index.export import open_index
@@ -73,13 +74,18 @@ class SearchEngine:
         folder = run_dir / "index" / choose_index(run_dir, index)
         opened, manifest = open_index(folder, run_identity(model, documents))
         sample, rows = folder / SAMPLE_FILE, folder / SAMPLE_ROWS_FILE
+        sample_SD = sample_rows_S = None
+        if sample.is_file():
+            sample_SD = read_array(sample, dtype="float32", shape=(None, opened.dim), finite=True)
+            if rows.is_file():
+                sample_rows_S = read_array(rows, dtype="int64", shape=(len(sample_SD),))
         return cls(
             model=model,
             index=opened,
             manifest=manifest,
             documents=documents,
-            sample_SD=np.load(sample) if sample.is_file() else None,
-            sample_rows_S=np.load(rows) if rows.is_file() else None,
+            sample_SD=sample_SD,
+            sample_rows_S=sample_rows_S,
         )
 
     def search(self, text: str, k: int = 10) -> Results:

@@ -145,11 +145,14 @@ def _open_mlp(path: Path, content: Mapping[str, Any]) -> QueryModel | None:
         )
         tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
         longest = int(config["data"]["max_query_length"])
-        if tokenizer.size != len(content["model_state_dict"]["embedding.weight"]):
+        words = content["word_to_index"]
+        table_VE = content["model_state_dict"]["embedding.weight"]
+        if len(words) != len(table_VE) or longest < 1:
             return None
+        encode([len(words) - 1])  # arrays that don't fit each other say so here, not at the first query
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None  # torch's way tells what is wrong
     return QueryModel(path=path, sha256=sha256_file(path), tokenizer=tokenizer, max_query_length=longest, encode=encode)
 

@@ -17,7 +17,8 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as RustTokenizer
 
 from twotower.core.cache import cached_folder, content_key
-from twotower.core.files import read_json, write_json
+from twotower.core.files import write_json
+from twotower.core.reading import read_typed_json
 from twotower.text import pipeline
 from twotower.text.memo import WordMemo
 from twotower.text.stem import Stems, count_stems
@@ -86,7 +87,7 @@ class Tokenizer:
         def fill(folder: Path) -> None:
             write_json(folder / "words.json", list(cls._vocabulary(texts, config)))
 
-        words = read_json(cached_folder("vocabularies", key, fill) / "words.json")
+        words = read_typed_json(cached_folder("vocabularies", key, fill) / "words.json", [str])
         return cls(word_to_index=pipeline.with_specials(words), config=config)
 
     @classmethod

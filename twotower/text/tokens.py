@@ -7,13 +7,14 @@ text is a row of length 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from twotower.core.files import read_json, write_json
+from twotower.core.files import write_json
+from twotower.core.reading import read_array, read_typed_json
 
 if TYPE_CHECKING:
     import torch  # a process that only searches does without: importing it takes seconds
@@ -145,9 +146,11 @@ class Tokens:
     @staticmethod
     def load(folder: Path) -> Tokens:
         """Opens what `save` wrote; the ids stay on disk, memory-mapped."""
-        statistics = TokenStatistics(**read_json(folder / "statistics.json"))
-        ids_T = np.load(folder / "ids.npy", mmap_mode="r")
-        return Tokens(ids_T=ids_T, offsets=np.load(folder / "offsets.npy"), statistics=statistics)
+        numbers = {field.name: (int, float) for field in fields(TokenStatistics)}
+        statistics = TokenStatistics(**read_typed_json(folder / "statistics.json", numbers))
+        ids_T = read_array(folder / "ids.npy", dtype="int32", shape=(None,), mapped=True)
+        offsets = read_array(folder / "offsets.npy", dtype="int64", shape=(None,))
+        return Tokens(ids_T=ids_T, offsets=offsets, statistics=statistics)
 
 
 def to_offsets(lengths: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twotower.core.errors import UserError
+from twotower.core.reading import read_array
 from twotower.index.base import Index, Probe, need
 from twotower.index.exact.on_numpy import search_arrays, threads_for
 from twotower.index.vectors import Progress, Vectors, write_npy
@@ -85,10 +86,7 @@ class ExactIndex(Index):
 
     def load(self, folder: Path) -> None:
         """Memory-maps the vectors, or moves them to the GPU."""
-        try:
-            array = np.load(folder / FILE, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise UserError(f"Cannot read {folder / FILE}: {error}. Build the index again.") from error
+        array = read_array(folder / FILE, dtype=("float32", "float16"), shape=(None, None), mapped=True)
         self.count, self.dim = array.shape
         self._vectors_ND, self._tensor_ND, device = array, None, self._device()
         self._on_cpu = device.startswith("cpu")

@@ -20,7 +20,8 @@ import faiss
 import numpy as np
 
 from twotower.core.errors import UserError
-from twotower.core.files import atomic_path, read_json, write_json
+from twotower.core.files import atomic_path, write_json
+from twotower.core.reading import read_array, read_typed_json
 from twotower.index.base import Index, Probe, need
 from twotower.index.faiss.effort import CANDIDATES, FIRST, Level, read_levels, value_for
 from twotower.index.faiss.factory import fit, largest, list_count, make, most_efforts, prepare, search_parameter
@@ -257,7 +258,7 @@ class FaissIndex(Index):
             self.check()
         self._open(folder)
         parameter = search_parameter(self._cpu_view())
-        self.levels = read_levels(read_json(folder / SETTINGS), folder / SETTINGS)
+        self.levels = read_levels(read_typed_json(folder / SETTINGS, object), folder / SETTINGS)
         if parameter is not None and self.levels:
             self._set(parameter, self.levels[0].value)
 
@@ -270,7 +271,8 @@ class FaissIndex(Index):
         self.count, self.dim = int(index.ntotal), int(index.d)
         self._index = self._to_gpu(index)
         if self.rerank:
-            self._originals_ND = np.load(folder / ORIGINALS, mmap_mode="r")
+            shape = (self.count, self.dim)
+            self._originals_ND = read_array(folder / ORIGINALS, dtype="float32", shape=shape, mapped=True)
 
     def _to_gpu(self, index: faiss.Index) -> faiss.Index:
         if not self.gpu:

@@ -24,7 +24,8 @@ import redis
 
 from twotower.core.addresses import check_address, refuse_password
 from twotower.core.errors import UserError
-from twotower.core.files import read_json, write_json
+from twotower.core.files import write_json
+from twotower.core.reading import read_typed_json
 from twotower.core.validators import check_choice
 from twotower.index.base import Index, Probe, need
 from twotower.index.redis.commands import create_command, search_command
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 FILE = "redis.json"
 UPLOAD = "upload.json"
+POINTER = {"url": str, "alias": str, "version": str, "count": int, "dim": int, "algorithm": str}
 SEARCHES_PER_PIPELINE = 64
 SENDERS = 2
 EFFORT = 4
@@ -138,7 +140,7 @@ class RedisIndex(Index):
 
     def _begin(self, note: Path) -> int:
         """Locks the alias and makes the index, or takes up the interrupted one; returns how many documents it has."""
-        before = read_json(note) if note.is_file() else {}
+        before = read_typed_json(note, {"alias": str, "version": str}) if note.is_file() else {}
         self.alias = self.alias or before.get("alias") or f"twotower-{secrets.token_hex(6)}"
         self.session.lock(self.alias)
         if before.get("alias") == self.alias:
@@ -260,7 +262,7 @@ class RedisIndex(Index):
 
     def load(self, folder: Path) -> None:
         """Connects (REDIS_URL first, then the address written at build) and checks that the same index is there."""
-        pointer = read_json(folder / FILE)
+        pointer = read_typed_json(folder / FILE, POINTER)
         self.alias, self.version = pointer["alias"], pointer["version"]
         self.count, self.dim, self.algorithm = pointer["count"], pointer["dim"], pointer["algorithm"]
         session = self._open(os.environ.get("REDIS_URL") or pointer["url"])
