@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from twotower.cli.main import cli
 from twotower.config.instantiate import config_hash
+from twotower.core.errors import UserError
 from twotower.model.checkpoint import check_resume
 from twotower.sweep.decide import Action, decide
 
@@ -163,6 +164,18 @@ def test_a_sweep_goes_on_from_their_last_checkpoint(spare):
     assert decision.action is Action.RESUME
     assert decision.checkpoint == spare / "checkpoints" / "last.ckpt"
     check_resume(decision.checkpoint, record["config"])
+
+
+def test_a_checkpoint_with_no_epoch_left_makes_no_run_of_its_own(spare, tmp_path):
+    config = record_of(spare)["config"]
+    last = spare / "checkpoints" / "last.ckpt"
+    check_resume(last, config, run_dir=spare)  # its own run may still have to be evaluated
+    done = config["trainer"]["max_epochs"]
+    with pytest.raises(
+        UserError, match=rf"has been trained for {done} epochs, so trainer\.max_epochs={done} leaves none"
+    ):
+        check_resume(last, config, run_dir=tmp_path / "new")
+    check_resume(last, {**config, "trainer": {**config["trainer"], "max_epochs": done + 1}}, run_dir=tmp_path / "new")
 
 
 def test_their_config_file_is_what_their_record_says():

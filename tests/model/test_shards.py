@@ -101,13 +101,51 @@ def test_every_form_of_text_is_read(tmp_path):
     plain.write_text("one\ntwo words\n")
     assert list(read_texts(plain)) == [("0", "one"), ("1", "two words")]
     packed = tmp_path / "b.jsonl.gz"
-    packed.write_bytes(gzip.compress(b'{"id": 7, "title": "T", "text": "body"}\n{"query": "q"}\n'))
+    packed.write_bytes(gzip.compress(b'{"id": 7, "title": "T", "text": "body"}\n{"text": "q"}\n'))
     assert list(read_texts(packed)) == [("7", "T body"), ("1", "q")]
     wrong = tmp_path / "c.jsonl"
     wrong.write_text('{"text": "x"}\n{"body": "y"}\n')
-    with pytest.raises(UserError, match=r"c.jsonl:2: neither"):
+    with pytest.raises(UserError, match=r"c.jsonl:2: no column holds"):
         list(read_texts(wrong))
     with pytest.raises(UserError, match="No file"):
         list(read_texts(tmp_path / "none.txt"))
     with pytest.raises(UserError, match="float16"):
         Plan(source=plain, folder=tmp_path, dtype="int8")
+
+
+def texts_of(tmp_path, name, text, *arguments):
+    (tmp_path / name).write_text(text)
+    return list(read_texts(tmp_path / name, *arguments))
+
+
+def test_columns_are_taken_by_name_and_side(tmp_path):
+    table = "id\ttext\n17\thello world\n"
+    assert texts_of(tmp_path, "a.tsv", table) == [("17", "hello world")]
+    pair = json.dumps({"query": "q", "positive": "p", "negative": "n"}) + "\n"
+    assert texts_of(tmp_path, "pairs.jsonl", pair, "query") == [("0", "q")]
+    assert texts_of(tmp_path, "pairs.jsonl", pair, "document") == [("0", "p")]
+    assert texts_of(tmp_path, "pairs.jsonl", pair, "document", "negative") == [("0", "n")]
+    titled = "_id,title,text\nd1,T,body\n"
+    assert texts_of(tmp_path, "corpus.csv", titled) == [("d1", "T body")]
+    assert texts_of(tmp_path, "corpus.csv", titled, "document", "text") == [("d1", "body")]
+    assert texts_of(tmp_path, "collection.tsv", "7\tone\n8\ttwo\n", "document", "1") == [("7", "one"), ("8", "two")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "arguments", "message"),
+    [
+        (
+            "q.jsonl",
+            '{"_id": "1", "query": "q"}\n',
+            (),
+            r"no column holds a document's text; .*--side query reads what is there",
+        ),
+        ("t.tsv", "7\tone\n8\ttwo\n", (), r"t\.tsv:2: no column holds a document's text; there are: 7, one\."),
+        ("t.csv", "id,body\n1,x\n", ("document", "txt"), r"no column holds .* there are: id, body"),
+        ("p.jsonl", '{"query": "q", "positive": ["p"]}\n', (), "'positive' must be a text"),
+        ("t.txt", "one\n", ("document", "text"), "has no columns"),
+    ],
+)
+def test_a_column_that_is_not_there_is_named(tmp_path, name, text, arguments, message):
+    with pytest.raises(UserError, match=message):
+        texts_of(tmp_path, name, text, *arguments)

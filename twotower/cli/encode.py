@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--run", "run", metavar="RUN", help="Run folder, name, config hash or .pt file (default: newest).")
 @click.option("--out", "out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where shards go.")
 @click.option("--side", default="document", show_default=True, help="document or query: which tower reads.")
+@click.option("--column", "column", metavar="NAME", help="Which column holds the text (default: text, query, ...).")
 @click.option("--dtype", default="float16", show_default=True, help="float16 or float32.")
 @click.option("--shard-rows", default=65_536, show_default=True, help="Texts of a shard.")
 @click.option("--devices", default=1, show_default=True, help="Processes on this machine (GPUs, where there are any).")
@@ -30,13 +31,17 @@ def command(
     run: str | None,
     out: Path,
     side: str,
+    column: str | None,
     dtype: str,
     shard_rows: int,
     devices: int,
     ray: str | None,
     nodes: int,
 ) -> None:
-    """Encode FILE (.jsonl, .txt, gzipped or not, or a folder in BEIR layout) into memory-mapped shards of vectors.
+    """Encode FILE (.jsonl, .csv, .tsv, .parquet, .txt, or a folder in BEIR layout) into mapped shards of vectors.
+
+    With --side document title and text are read, with --side query the query; --column names another column, or says
+    its place (from 0 on) where a table has no header line; ids then stand in column 0.
 
     The same command again goes on where it was stopped. Several processes or machines share the shards; they are
     started by Lightning, by torchrun or SLURM around this command, or as tasks of a Ray cluster.
@@ -50,7 +55,9 @@ def command(
 
     check_count("--devices", devices)
     check_count("--nodes", nodes)
-    plan = Plan(source=source.resolve(), folder=out.resolve(), side=side, dtype=dtype, shard_rows=shard_rows)
+    plan = Plan(
+        source=source.resolve(), folder=out.resolve(), side=side, dtype=dtype, shard_rows=shard_rows, column=column
+    )
     folder, path = _find(run)
     checkpoint = load(path)
     check_unchanged(folder, path, checkpoint.sha256)
@@ -111,7 +118,7 @@ def _finish(checkpoint: Checkpoint, plan: Plan, rows: int, out: Path) -> None:
 
     paths = complete(checkpoint, plan, rows)
     width = checkpoint.model.output_dim
-    print(f"{rows:,} vectors of {width} x {plan.dtype} in {len(paths)} shards under {out}")
+    print(f"{rows:,} {plan.side} vectors of {width} x {plan.dtype} in {len(paths)} shards under {out}")
 
 
 def _bar(console: Any, *, unit: str = "texts") -> Any:

@@ -204,17 +204,21 @@ def _tensors(value: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
             yield from _tensors(item, f"{key}.{name}")
 
 
-def check_resume(path: Path, config: dict[str, Any]) -> None:
+def check_resume(path: Path, config: dict[str, Any], *, run_dir: Path | None = None) -> None:
     """Refuses to go on from a training state that a config would not fit, or would silently not change.
 
     Args:
         path: a Lightning checkpoint.
         config: the full resolved config of the run to come.
+        run_dir: its folder. In a folder of its own, not the checkpoint's, a run must have an epoch left to train.
 
     Raises:
         UserError: as `read_training_state`, or naming the first setting that differs.
     """
-    earlier = read_training_state(path)["hyper_parameters"]["config"]
+    state = read_training_state(path)
+    if run_dir is not None and path.resolve().parent.parent != run_dir.resolve():
+        _check_left(path, state, config["trainer"])
+    earlier = state["hyper_parameters"]["config"]
     was, will = canonical(earlier), canonical(config)
     for group in COMPARED:
         before, now = was.get(group) or {}, masked(will[group])
@@ -261,6 +265,20 @@ def _model(path: Path, settings: Mapping[str, Any], config: Mapping[str, Any], s
         admit(config[group], source=path, place=group)
     sizes = {key: rest.pop(key) for key in ("vocabulary_size", "embedding_dim")}
     return encoder_of(build_module({**config, "model": {"_target_": settings["_target_"], **rest}}, **sizes))
+
+
+def _check_left(path: Path, state: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
+    done, most = state["epoch"] + 1, trainer.get("max_epochs")
+    if isinstance(most, int) and 0 <= most <= done:
+        raise UserError(
+            f"ckpt_path={path} has been trained for {done} epochs, so trainer.max_epochs={most} leaves none to train; "
+            f"it counts from the first epoch on: set it above {done}, or search and evaluate that run as it is."
+        )
+    steps, limit = int(state.get("global_step") or 0), trainer.get("max_steps")
+    if isinstance(limit, int) and 0 <= limit <= steps:
+        raise UserError(
+            f"ckpt_path={path} has been trained for {steps} steps, so trainer.max_steps={limit} leaves none to train."
+        )
 
 
 def load(path: str | Path) -> Checkpoint:

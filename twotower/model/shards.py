@@ -9,7 +9,7 @@ Shapes: C texts of a shard, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,8 @@ from twotower.core.errors import UserError
 from twotower.core.files import atomic_path, read_json, write_json, write_text
 from twotower.core.reading import Each, conform, read_array
 from twotower.core.validators import check_choice, check_count
-from twotower.data.lines import read_lines, read_objects
+from twotower.data.lines import Place, complain, read_lines, shown
+from twotower.data.rows import ENDINGS, find_table, is_saved, read_rows
 from twotower.model.checkpoint import Checkpoint
 from twotower.model.encoding import SIDES, encode
 
@@ -38,12 +39,13 @@ class Plan:
     """What is encoded, how, and into which folder.
 
     Attributes:
-        source: .jsonl (`_id` or `id`; `title` and `text`, or `query`), .txt (a text a line, its id the line's number,
-            counted from 0), either gzipped, or a folder in BEIR layout.
+        source: .txt (a text a line, its id the line's number, counted from 0), a table with named columns (.jsonl,
+            .json, .csv, .tsv, .parquet), either gzipped, or a folder in BEIR layout or of save_to_disk.
         folder: where the shards go.
         side: query or document.
         dtype: float16 or float32.
         shard_rows: texts of a shard.
+        column: the column that holds the text, where it is not called as usual.
     """
 
     source: Path
@@ -51,6 +53,7 @@ class Plan:
     side: str = "document"
     dtype: str = "float16"
     shard_rows: int = SHARD_ROWS
+    column: str | None = None
 
     def __post_init__(self) -> None:
         """Checks the choices.
@@ -65,9 +68,10 @@ class Plan:
     @property
     def file(self) -> Path:
         """The file that is read."""
-        if not self.source.is_dir():
+        if not self.source.is_dir() or is_saved(self.source):
             return self.source
-        return self.source / ("queries.jsonl" if self.side == "query" else "corpus.jsonl")
+        name = "queries" if self.side == "query" else "corpus"
+        return find_table(self.source, name) or self.source / f"{name}.jsonl"
 
     def vectors(self, shard: int) -> Path:
         """The vectors of a shard."""
@@ -78,24 +82,62 @@ class Plan:
         return self.folder / f"ids-{shard:05d}.txt"
 
 
-def read_texts(file: Path) -> Iterator[Text]:
+def read_texts(file: Path, side: str = "document", column: str | None = None) -> Iterator[Text]:
     """Yields every text of a file with its id.
 
+    A .txt file holds a text a line; every other kind (see `twotower.data.rows`) has named columns, of which those of
+    the side are taken: of documents title and text, of queries query or text.
+
+    Args:
+        file: what to read.
+        side: query or document.
+        column: the column that holds the text, where it is called otherwise.
+
     Raises:
-        UserError: for a missing file or a line that is not as expected, naming it.
+        UserError: for a missing file, a line that is not as expected, or columns that don't say what is meant.
     """
-    if not file.is_file():
+    if not file.exists():
         raise UserError(f"No file {file} to encode.")
-    if ".jsonl" not in file.name and ".json" not in file.name:
+    if not _has_columns(file):
+        if column is not None:
+            raise UserError(f"--column {column}: {file} has no columns; it is read as a text a line.")
         for (_, number), line in read_lines(file):
             yield str(number - 1), line
         return
-    for (path, number), item in read_objects(file):
-        parts = [str(item[key]) for key in ("title", "text", "query") if item.get(key)]
-        identity = item.get("_id", item.get("id", number - 1))
-        if not any(key in item for key in ("text", "query")):
-            raise UserError(f"{path}:{number}: neither 'text' nor 'query' is given; there are: {', '.join(item)}.")
-        yield str(identity).replace("\n", " "), " ".join(parts)
+    columns: dict[str, str | int] | None = None
+    if column is not None and column.isdigit():  # a table without a header line
+        columns = {"text": int(column), **({"id": 0} if int(column) else {})}
+        column = "text"
+    for number, (place, item) in enumerate(read_rows(file, columns)):
+        text = _text(item, side, column, place)
+        yield str(next((item[key] for key in ID if item.get(key) not in (None, "")), number)).replace("\n", " "), text
+
+
+ID = ("_id", "id", "doc_id", "docid", "pid", "qid", "query_id")
+COLUMNS = {"document": ("text", "positive", "passage", "document"), "query": ("query", "text", "question", "anchor")}
+"""The columns that hold a side's text, the first that is there."""
+
+
+def _has_columns(file: Path) -> bool:
+    name = file.name.removesuffix(".gz")
+    return file.is_dir() or name.endswith(ENDINGS)
+
+
+def _text(item: Mapping[str, Any], side: str, column: str | None, place: Place) -> str:
+    wanted = (column,) if column is not None else COLUMNS[side]
+    key = next((key for key in wanted if item.get(key) is not None), None)
+    there = ", ".join(str(name) for name in item)
+    if key is None and side == "document" and column is None and isinstance(item.get("title"), str):
+        return str(item["title"])  # a page of a title alone
+    if key is None:
+        other = "query" if side == "document" else "document"
+        hint = f" --side {other} reads what is there;" if any(name in item for name in COLUMNS[other]) else ""
+        raise complain(place, f"no column holds a {side}'s text; there are: {there}.{hint} --column NAME names one.")
+    value = item[key]
+    if not isinstance(value, str):
+        raise complain(place, f"'{key}' must be a text; found {shown(value)}; there are: {there}.")
+    title = item.get("title") if side == "document" and column is None else None
+    return f"{title} {value}" if title else value
 
 
 def encode_shards(
@@ -122,7 +164,7 @@ def encode_shards(
         UserError: as `read_texts`, or if the folder holds shards of something else.
     """
     claim(checkpoint, plan)
-    texts, rows, shard = read_texts(plan.file), 0, 0
+    texts, rows, shard = read_texts(plan.file, plan.side, plan.column), 0, 0
     while part := list(islice(texts, plan.shard_rows)):
         if shard % world_size == rank and not plan.ids(shard).is_file():
             write_shard(checkpoint, plan, shard, part, progress)
@@ -165,7 +207,7 @@ def claim(checkpoint: Checkpoint, plan: Plan) -> None:
 
 def identity(checkpoint: Checkpoint, plan: Plan) -> dict[str, Any]:
     """Returns what decides the content of the shards, plain data."""
-    if not plan.file.is_file():
+    if not plan.file.exists():
         raise UserError(f"No file {plan.file} to encode.")
     state = plan.file.stat()
     return {
@@ -176,6 +218,7 @@ def identity(checkpoint: Checkpoint, plan: Plan) -> dict[str, Any]:
         "source_bytes": state.st_size,
         "source_changed": state.st_mtime_ns,
         "side": plan.side,
+        **({"column": plan.column} if plan.column is not None else {}),
         "dtype": plan.dtype,
         "dimensions": checkpoint.model.output_dim,
         "shard_rows": plan.shard_rows,

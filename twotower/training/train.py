@@ -81,7 +81,7 @@ def train(
         record.update(wandb=identity)
         checked = check_settings(config)
         if resume is not None:
-            check_resume(resume, config)
+            check_resume(resume, config, run_dir=run_dir)
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         prepare_process(config)
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
