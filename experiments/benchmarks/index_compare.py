@@ -183,6 +183,7 @@ def _text_run(base: Path, folder: Path, count: int) -> Path:
     from twotower.index import manifest
     from twotower.model import checkpoint
     from twotower.model.two_tower import TwoTower
+    from twotower.runs.find import find_checkpoint
     from twotower.text.tokenizer import Tokenizer
 
     run_dir = base / f"run-{count}"
@@ -211,7 +212,7 @@ def _text_run(base: Path, folder: Path, count: int) -> Path:
         DocumentStore.write(run_dir / "documents.db", _collection(count)).close()
     (run_dir / "run.json").write_text(json.dumps(_record(run_dir.name)))
     with DocumentStore(run_dir / "documents.db") as documents:
-        loaded = checkpoint.load(checkpoint.find_checkpoint(run_dir))
+        loaded = checkpoint.load(find_checkpoint(run_dir))
         same = manifest.run_identity(loaded, documents)
     for built in (folder / "index").glob("[!.]*"):
         into = run_dir / "index" / built.name

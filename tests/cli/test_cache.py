@@ -22,16 +22,16 @@ def run(*arguments):
 
 def test_shows_kinds_with_counts_and_sizes(filled):
     shown = run().output
-    assert "6.0 KiB" in shown
+    assert "6.1 kB" in shown
     assert "tokens" in shown
-    assert "4.0 KiB" in shown
+    assert "4.1 kB" in shown
     listed = json.loads(run("--json").output)
     assert listed["root"] == str(filled)
     assert sorted(entry["key"] for entry in listed["entries"]) == ["one", "three", "two"]
 
 
 def test_clears_one_kind_or_all(filled):
-    assert "Removed 2 entries, 4.0 KiB" in run("clear", "tokens").output
+    assert "Removed 2 entries, 4.1 kB" in run("clear", "tokens").output
     assert not (filled / "tokens" / "one").exists()
     assert (filled / "vectors" / "three").exists()
     with pytest.raises(UserError, match="Did you mean 'vectors'"):

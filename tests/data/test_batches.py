@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.data.batches import Relevance, TrainLoader
+from twotower.data.batches import RelevantGroups, TrainLoader
 from twotower.data.collection import normalised
 from twotower.data.negatives import PoolNegatives, RandomNegatives
 from twotower.text.tokenizer import Tokenizer
@@ -39,7 +39,7 @@ def test_mask_equals_plain_loops(parts, reference):
         chosen = generator.choice(positive, 9)
         query, document = judgements.query[chosen], judgements.document[chosen]
         document = np.concatenate([document, generator.integers(0, len(texts), 13)])
-        mask = Relevance(collection, ["train"]).mask(query, document)
+        mask = RelevantGroups(collection, ["train"]).mask(query, document)
         expected = [
             [texts[item] in forbidden[row] and column != place for column, item in enumerate(document)]
             for place, row in enumerate(query)
@@ -49,7 +49,7 @@ def test_mask_equals_plain_loops(parts, reference):
 
 def test_dev_judgements_do_not_reach_the_training_mask(parts, reference):
     collection = parts[0]
-    relevance = Relevance(collection, ["train"])
+    relevance = RelevantGroups(collection, ["train"])
     rows = np.arange(len(collection.query_ids))
     documents = np.arange(len(collection.document_ids))
     found = relevance.contains(np.repeat(rows, len(documents)), np.tile(documents, len(rows))).reshape(len(rows), -1)
@@ -108,7 +108,7 @@ def test_bucketing_puts_like_lengths_together(parts):
 
 def test_negatives_follow_the_positives_and_are_never_relevant(parts, reference):
     collection, _, document_tokens = parts
-    relevance = Relevance(collection, ["train"])
+    relevance = RelevantGroups(collection, ["train"])
     negatives = RandomNegatives(relevance=relevance, documents=len(collection.document_ids), count=3)
     words = {tuple(document_tokens.row(row)): normalised(text) for row, text in enumerate(collection.document_texts())}
     forbidden = reference(collection, "train")
@@ -127,7 +127,7 @@ def test_places_without_a_negative_are_masked_for_all(parts):
     nothing = PoolNegatives(
         query=np.array([], dtype=np.int32),
         document=np.array([], dtype=np.int32),
-        relevance=Relevance(collection, ["train"]),
+        relevance=RelevantGroups(collection, ["train"]),
         queries=len(collection.query_ids),
         count=2,
     )
@@ -146,7 +146,7 @@ def test_ranks_share_the_pairs_without_overlap(parts):
 
 
 def test_goes_on_in_the_middle_of_an_epoch(parts):
-    relevance = Relevance(parts[0], ["train"])
+    relevance = RelevantGroups(parts[0], ["train"])
     negatives = RandomNegatives(relevance=relevance, documents=len(parts[0].document_ids), count=2)
     whole = [batch.document.ids_T.tolist() for batch in loader(parts, negatives=negatives)]
     stopped = loader(parts, negatives=negatives)

@@ -7,8 +7,9 @@ import pytest
 
 from twotower.core.cache import cache_root
 from twotower.core.errors import UserError
+from twotower.core.ragged import to_offsets
 from twotower.embedding.build import KINDS, build, coverage, shape_vectors
-from twotower.text.tokens import Tokens, to_offsets
+from twotower.text.tokens import Tokens
 
 
 def corpus(texts: int = 400) -> Tokens:

@@ -3,9 +3,10 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from twotower.core.errors import UserError
+from twotower.core.ragged import to_offsets
 from twotower.embedding.build import build, check_embedding
 from twotower.embedding.lsa import bm25_weights, lsa_vectors, right_directions
-from twotower.text.tokens import Tokens, to_offsets
+from twotower.text.tokens import Tokens
 
 SETTINGS = {"kind": "lsa", "dim": 8, "k1": 1.5, "b": 0.75, "passes": 6, "max_documents": 1000}
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from twotower.core.ragged import runs_of
 from twotower.evaluation import relevance as module
 from twotower.evaluation.pools import build_pools
-from twotower.evaluation.relevance import Relevance, slices
+from twotower.evaluation.relevance import Relevance
 
 
 def test_slices_of_repeated_absent_and_unordered_values():
-    offsets, index = slices(np.array([1, 1, 4, 6, 6, 6]), np.array([6, 5, 1, 6]))
+    offsets, index = runs_of(np.array([1, 1, 4, 6, 6, 6]), np.array([6, 5, 1, 6]))
     assert [index[offsets[at] : offsets[at + 1]].tolist() for at in range(4)] == [[3, 4, 5], [], [0, 1], [3, 4, 5]]
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from twotower.core.errors import UserError
+from twotower.core.ragged import to_offsets
 from twotower.model.encoding import encode, length_batches
 from twotower.model.two_tower import TwoTower
-from twotower.text.tokens import TokenBatch, Tokens, to_offsets
+from twotower.text.tokens import TokenBatch, Tokens
 
 
 def some_tokens(rows: int = 50) -> Tokens:

@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from twotower.config.instantiate import NOT_IN_HASH
+from twotower.config.instantiate import config_hash
+from twotower.config.names import NOT_IN_HASH
 from twotower.core.host import host_facts
-from twotower.runs.run import NOT_COMPARED, read_run
+from twotower.runs.run import read_run
 
 
 def write(folder, record):
@@ -18,8 +19,11 @@ def running(fake, **host):
     return {**fake.record(status="running", minutes_ago=1), "host": {**host_facts(), **host}}
 
 
-def test_not_compared_are_the_keys_left_out_of_the_hash():
-    assert set(NOT_COMPARED) == set(NOT_IN_HASH)
+def test_not_compared_are_the_keys_left_out_of_the_hash(fake, tmp_path):
+    run, config = write(tmp_path, fake.record()), fake.config()
+    assert [key for key in ("optimizer.lr", "seed", *NOT_IN_HASH) if run.counts(key)] == ["optimizer.lr", "seed"]
+    assert config_hash({**config, "tags": ["other"], "run_name": "other"}) == config_hash(config)
+    assert config_hash({**config, "seed": 7}) != config_hash(config)
 
 
 def test_a_running_record_is_running_while_its_process_is(fake, tmp_path):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from twotower.cli.index import command as index_command
 from twotower.cli.search import command as search_command
 from twotower.core.errors import UserError
-from twotower.runs.paths import find_newest_run
+from twotower.runs.find import find_newest_run
 
 
 def run(command, *arguments, **given):

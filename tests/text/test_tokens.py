@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from twotower.text.tokens import TokenBatch, Tokens, TokenStatistics, concatenate, document_frequency, idf, to_offsets
+from twotower.core.ragged import to_offsets
+from twotower.text.tokens import TokenBatch, Tokens, TokenStatistics, concatenate, document_frequency, idf
 
 
 def make(rows):

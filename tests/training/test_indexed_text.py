@@ -13,8 +13,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from twotower.data.documents import DocumentStore
-from twotower.model.checkpoint import find_checkpoint, load
+from twotower.model.checkpoint import load
 from twotower.model.encoding import encode
+from twotower.runs.find import find_checkpoint
 from twotower.search.engine import SearchEngine
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -171,8 +171,9 @@ def test_every_lightning_checkpoint_loads_without_running_code(finished):
 
 
 def test_the_exported_model_gives_the_vectors_of_the_index(finished):
-    from twotower.model.checkpoint import find_checkpoint, load
+    from twotower.model.checkpoint import load
     from twotower.model.encoding import encode
+    from twotower.runs.find import find_checkpoint
 
     _, run = finished
     checkpoint = load(find_checkpoint(run))

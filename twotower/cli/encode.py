@@ -46,19 +46,18 @@ def command(
     The same command again goes on where it was stopped. Several processes or machines share the shards; they are
     started by Lightning, by torchrun or SLURM around this command, or as tasks of a Ray cluster.
     """
-    from twotower.cli.evaluate import _find
     from twotower.core.errors import UserError
     from twotower.core.validators import check_count
     from twotower.model.checkpoint import load
     from twotower.model.shards import Plan, claim
-    from twotower.runs.find import check_unchanged
+    from twotower.runs.find import check_unchanged, resolve_model
 
     check_count("--devices", devices)
     check_count("--nodes", nodes)
     plan = Plan(
         source=source.resolve(), folder=out.resolve(), side=side, dtype=dtype, shard_rows=shard_rows, column=column
     )
-    folder, path = _find(run)
+    folder, path = resolve_model(run)
     checkpoint = load(path)
     check_unchanged(folder, path, checkpoint.sha256)
     claim(checkpoint, plan)

@@ -32,10 +32,11 @@ def command(run: str | None, data: Path | None, split: str | None, as_json: bool
 
     Without --data it is measured on the data of its own run.
     """
-    folder, path = _find(run)
+    from twotower.runs.find import check_unchanged, resolve_model
+
+    folder, path = resolve_model(run)
     from twotower.evaluation.trained import evaluate_checkpoint
     from twotower.model.checkpoint import load
-    from twotower.runs.find import check_unchanged
 
     checkpoint = load(path)
     check_unchanged(folder, path, checkpoint.sha256)
@@ -55,28 +56,6 @@ def command(run: str | None, data: Path | None, split: str | None, as_json: bool
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return
     _show(evaluation, path, trec_run)
-
-
-def _find(run: str | None) -> tuple[Path | None, Path]:
-    """Returns (run folder if there is one, exported model)."""
-    from twotower.core.errors import UserError
-    from twotower.model.checkpoint import find_checkpoint
-    from twotower.runs.find import find_run
-    from twotower.runs.ledger import load
-
-    if run is None:
-        ended = load().ended
-        if not ended:
-            raise UserError(
-                "No finished run under outputs/ or multirun/; train one (python train.py) or give --run RUN."
-            )
-        return ended[0].path, find_checkpoint(ended[0].path)
-    path = Path(run)
-    if path.suffix == ".pt":
-        folder = path.parent.parent
-        return (folder if (folder / "run.json").is_file() else None), path
-    folder = find_run(run).path
-    return folder, find_checkpoint(folder)
 
 
 def _collection(checkpoint: Checkpoint, data: Path | None) -> Collection:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from twotower.cli.options import trust_option
+from twotower.core.format import search_command, size
 
 
 @click.command(name="index")
@@ -26,10 +27,9 @@ def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...],
     from rich.console import Console
 
     from twotower.config.compose import compose
-    from twotower.core.format import search_command
     from twotower.index.bars import bars
     from twotower.index.rebuild import rebuild
-    from twotower.runs.paths import resolve_run
+    from twotower.runs.find import resolve_run
 
     chosen = [name for part in names for name in part.strip("[] ").split(",") if name]
     config = compose(chosen, overrides)
@@ -55,15 +55,7 @@ def _table(manifests: dict[str, dict[str, Any]]) -> Any:
     for name, facts in manifests.items():
         settings = ", ".join(f"{key}={value}" for key, value in facts["settings"].items())
         recall, seconds = f"{facts['recall_at_10']:.3f}", f"{facts['build_seconds']:.1f}"
-        table.add_row(name, f"{facts['count']:,}", recall, seconds, _size(facts["bytes"]), settings)
+        table.add_row(name, f"{facts['count']:,}", recall, seconds, size(facts["bytes"]), settings)
         for note in facts["notes"]:
             table.add_row("", "", "", "", "", f"[yellow]{note}[/]")
     return table
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return ""

@@ -73,7 +73,7 @@ def _one_process(config: dict[str, Any], together: list[str]) -> None:
 
 def _recorded(text: str) -> Recorded:
     from twotower.core.errors import UserError
-    from twotower.runs.find import find_run
+    from twotower.runs.find import exported_models, find_run
     from twotower.runs.rerun import from_export, from_run
 
     path = Path(text)
@@ -84,8 +84,8 @@ def _recorded(text: str) -> Recorded:
     run = find_run(text)
     if not run.record.get("config"):
         raise UserError(f"{run.path} records no config, so it can't be run again.")
-    found = sorted((run.path / "checkpoints").glob("two_tower_best_*.pt"), key=lambda item: item.stat().st_mtime_ns)
-    return from_run(run, path if path.suffix == ".pt" else found[-1] if found else None)
+    models = [path] if path.suffix == ".pt" else exported_models(run.path)
+    return from_run(run, models[-1] if models else None)
 
 
 def _comparable(recorded: Recorded, *, anyway: bool) -> Recorded:
@@ -200,7 +200,7 @@ def _compare(recorded: Recorded, run_dir: Path, *, varied: bool) -> int:
     from rich.text import Text
 
     from twotower.core.format import program
-    from twotower.model.checkpoint import find_checkpoint
+    from twotower.runs.find import find_checkpoint
     from twotower.runs.rerun import differing_facts, differing_metrics
     from twotower.runs.run import read_run
 

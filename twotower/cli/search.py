@@ -36,7 +36,7 @@ def command(
     from rich.console import Console
 
     from twotower.index.manifest import recall_line
-    from twotower.runs.paths import resolve_run
+    from twotower.runs.find import resolve_run
     from twotower.search.engine import SearchEngine
     from twotower.search.terminal import prompt, render
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from twotower.config.hydra_job import choices, overrides
 from twotower.core.errors import RefusedError, UserError, nearest
 from twotower.core.files import CLOSED_TO_US, NO_ROOM
+from twotower.core.nested import dotted_keys
 from twotower.core.secrets import mask_text, refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
 from twotower.sweep.names import job_folder, with_added
@@ -109,16 +110,8 @@ def _nearest_key(key: str) -> str:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(_conf()), version_base="1.3"):
         config = OmegaConf.to_container(compose("train"), resolve=False)
-    names: list[str] = []
-
-    def walk(node: dict[Any, Any], prefix: str) -> None:
-        for name, child in node.items():
-            names.append(prefix + str(name))
-            if isinstance(child, dict):
-                walk(child, f"{prefix}{name}.")
-
     assert isinstance(config, dict)
-    walk(config, "")
+    names = list(dotted_keys(config))
     hint = nearest(key, names)
     if not hint:
         tails = {name.rsplit(".", 1)[-1]: name for name in reversed(names)}

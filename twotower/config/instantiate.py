@@ -19,11 +19,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from twotower.config.canonical import canonical
+from twotower.config.names import NOT_IN_HASH
 from twotower.core.cache import content_key
 from twotower.core.errors import UserError, nearest
-
-NOT_IN_HASH = ("run_name", "ckpt_path", "logger", "sweep", "paths", "tags", "print_config")
-"""Top-level keys that say where and how a run is watched, not what it computes."""
 
 MISCONFIGURED = "MisconfigurationException"
 """Lightning's exception for a wrong setting, by name: to import it is to import torch, which searching does without."""

@@ -1,4 +1,4 @@
-"""The short names of our towers, and what a config says of a tower. Imports no torch."""
+"""What keys and parts of a config are called: those that tell nothing of a result, and our towers. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from twotower.core.errors import UserError, nearest
+
+NOT_IN_HASH = ("run_name", "ckpt_path", "logger", "sweep", "paths", "tags", "print_config")
+"""Top-level keys that say where and how a run is watched, not what it computes: left out of its hash, of comparisons
+and of what a sweep varies."""
 
 MODULE = "twotower.model.module.TwoTowerModule"
 """The LightningModule of a config that names none."""

@@ -6,12 +6,13 @@ which keys go along with which. Imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.nested import at, changed, dotted_keys
 
 FOLLOWERS: dict[str, tuple[tuple[str, str], ...]] = {
     "data.path": (("data.source.path", "{}"),),
@@ -69,21 +70,13 @@ def composed_keys(overrides: Sequence[str]) -> list[str]:
 
 def relocated(value: Any, old: str | None, new: str) -> Any:
     """Returns nested plain data in which every path in the folder `old` lies in `new` instead."""
-    if isinstance(value, Mapping):
-        return {key: relocated(item, old, new) for key, item in value.items()}
-    if isinstance(value, list):
-        return [relocated(item, old, new) for item in value]
-    if isinstance(value, str) and old and (value == old or value.startswith(f"{old}/")):
-        return new + value[len(old) :]
-    return value
 
+    def moved(leaf: Any) -> Any:
+        if isinstance(leaf, str) and old and (leaf == old or leaf.startswith(f"{old}/")):
+            return new + leaf[len(old) :]
+        return leaf
 
-def flat_keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yields the dotted name of every key, groups included."""
-    for key, value in config.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from flat_keys(value, f"{prefix}{key}.")
+    return changed(value, moved)
 
 
 def _parse(text: str) -> Any:
@@ -123,7 +116,7 @@ def _group(group: str, choice: Any, config: Mapping[str, Any]) -> Any:
     if not folder.is_dir():
         raise UserError(f"{group}={choice}: groups can be swapped in a checkout only; there is no {folder}.")
     written = f"[{','.join(choice)}]" if isinstance(choice, list) else choice
-    own = [f"++{key}={_quoted(_find(config, key))}" for key in ("paths.run", *FOLLOWERS)]
+    own = [f"++{key}={_quoted(at(config, key))}" for key in ("paths.run", *FOLLOWERS)]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
@@ -143,19 +136,10 @@ def _quoted(value: Any) -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _find(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
-
-
 def _apply(config: dict[str, Any], item: Any) -> None:
     key, value = item.key_or_group, None if item.is_delete() else item.value()
     *parents, name = key.split(".")
-    node: Any = config
-    for part in parents:
-        node = node.get(part) if isinstance(node, dict) else None
+    node = at(config, ".".join(parents))
     if not isinstance(node, dict) or (name not in node and not (item.is_add() or item.is_force_add())):
         raise UserError(f"The run's config has no key '{key}'.{_hint(config, key)} +{key}=... would add it.")
     if item.is_delete():
@@ -171,15 +155,13 @@ def _apply(config: dict[str, Any], item: Any) -> None:
 
 def _follow(config: dict[str, Any], key: str, value: Any) -> None:
     *parents, name = key.split(".")
-    node: Any = config
-    for part in parents:
-        node = node.get(part) if isinstance(node, dict) else None
+    node = at(config, ".".join(parents))
     if isinstance(node, dict) and name in node:
         node[name] = value
 
 
 def _hint(config: Mapping[str, Any], key: str) -> str:
-    names = list(flat_keys(config))
+    names = list(dotted_keys(config))
     if hint := nearest(key, names):
         return hint
     tails = {name.rsplit(".", 1)[-1]: name for name in reversed(names)}

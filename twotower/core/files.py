@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twotower.core.errors import UserError
+from twotower.core.nested import changed
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a write that has no room left (the last: more than `ulimit -f` allows)."""
@@ -113,7 +114,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Writes JSON atomically; NaN and infinities become null, since strict JSON has no word for them."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(changed(value, _finite), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
@@ -145,10 +146,6 @@ def sha256_file(path: str | Path) -> str:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
     if hasattr(value, "item") and not isinstance(value, (str, bytes)):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

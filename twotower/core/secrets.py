@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twotower.core.errors import UserError
+from twotower.core.nested import leaves
 
 MASK = "***"
 """What stands in a record in place of a secret."""
@@ -76,7 +77,7 @@ def mask_override(override: str) -> str:
 
 def remember_secrets(config: Any) -> None:
     """Remembers the values of a config's secret keys, so that `mask_text` finds them in any message of a library."""
-    for key, value in _leaves(config):
+    for key, value in leaves(config):
         if isinstance(value, str) and any(is_secret_key(part) for part in key):
             _known.add(value)
 
@@ -98,7 +99,7 @@ def literal_secrets(config: Any) -> list[str]:
     `${oc.env:NAME}` and references to other keys are no secrets: what is written down is where to find one.
     """
     found = []
-    for key, value in _leaves(config):
+    for key, value in leaves(config):
         if not isinstance(value, str) or _HARMLESS.fullmatch(value):
             continue
         if any(is_secret_key(part) for part in key) or holds_secret(value):
@@ -195,14 +196,3 @@ def _hide(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_hide(item) for item in value]
     return value if value is None or isinstance(value, bool) or value == "" else MASK
-
-
-def _leaves(value: Any, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _leaves(item, (*key, str(name)))
-    elif isinstance(value, (list, tuple)):
-        for number, item in enumerate(value):
-            yield from _leaves(item, (*key, str(number)))
-    else:
-        yield key, value

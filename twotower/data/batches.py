@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from twotower.core.ragged import ranges, to_offsets
 from twotower.data.collection import Collection
-from twotower.text.tokens import TokenBatch, Tokens, to_offsets
+from twotower.text.tokens import TokenBatch, Tokens
 
 Negatives = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """Given query rows int32 [B] and a generator, returns document rows int64 [B, n], -1 where there is none to give."""
@@ -47,7 +48,7 @@ class TrainBatch(NamedTuple):
         return TrainBatch(self.query.pin_memory(), self.document.pin_memory(), self.mask_BN.pin_memory())
 
 
-class Relevance:
+class RelevantGroups:
     """Which text groups of documents are relevant to which groups of queries, over all splits given.
 
     Args:
@@ -88,20 +89,14 @@ class Relevance:
         group_B = self.query_group[query_B]
         count_B = self._starts[group_B + 1] - self._starts[group_B]
         row_R = np.repeat(np.arange(len(query_B)), count_B)
-        relevant_R = self._relevant[_ranges(self._starts[group_B], count_B)]
+        relevant_R = self._relevant[ranges(self._starts[group_B], count_B)]
         # 2. for each, the documents of the batch that are of this group: a run in the sorted order
         first_R = np.searchsorted(sorted_N, relevant_R, side="left")
         run_R = np.searchsorted(sorted_N, relevant_R, side="right") - first_R
         mask_BN = np.zeros((len(query_B), len(document_N)), dtype=bool)
-        mask_BN[np.repeat(row_R, run_R), order_N[_ranges(first_R, run_R)]] = True
+        mask_BN[np.repeat(row_R, run_R), order_N[ranges(first_R, run_R)]] = True
         np.fill_diagonal(mask_BN[:, : len(query_B)], False)
         return mask_BN
-
-
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Concatenates the ranges start, start + 1, ..., start + count - 1."""
-    offsets = to_offsets(counts)
-    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
 
 
 class TrainLoader:
@@ -143,7 +138,7 @@ class TrainLoader:
         self.query_tokens, self.document_tokens = query_tokens, document_tokens
         self.batch_size, self.seed, self.negatives = batch_size, seed, negatives
         self.bucket_by_length, self.rank, self.world_size = bucket_by_length, rank, world_size
-        self.relevance = Relevance(collection, [split])
+        self.relevance = RelevantGroups(collection, [split])
         self.epoch, self._given, self._resume = 0, 0, (0, 0)
 
     def set_epoch(self, epoch: int) -> None:

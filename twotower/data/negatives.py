@@ -13,10 +13,10 @@ import numpy as np
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError, nearest
+from twotower.core.ragged import to_offsets
 from twotower.core.reading import read_array
-from twotower.data.batches import Negatives, Relevance
+from twotower.data.batches import Negatives, RelevantGroups
 from twotower.data.collection import Collection
-from twotower.text.tokens import to_offsets
 
 KINDS = ("in_batch", "random", "candidates", "bm25")
 TRIES = 20
@@ -32,7 +32,7 @@ def build(config: dict[str, Any], collection: Collection, split: str) -> Negativ
     kind, count = check_negatives(config)
     if kind == "in_batch":
         return None
-    relevance = Relevance(collection, [split])
+    relevance = RelevantGroups(collection, [split])
     if kind == "random":
         return RandomNegatives(relevance=relevance, documents=len(collection.document_ids), count=count)
     if kind == "candidates":
@@ -92,7 +92,7 @@ class RandomNegatives:
         count: negatives a query, n.
     """
 
-    def __init__(self, *, relevance: Relevance, documents: int, count: int) -> None:
+    def __init__(self, *, relevance: RelevantGroups, documents: int, count: int) -> None:
         self.relevance, self.documents, self.count = relevance, documents, count
 
     def __call__(self, query_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -122,7 +122,7 @@ class PoolNegatives:
     """
 
     def __init__(
-        self, *, query: np.ndarray, document: np.ndarray, relevance: Relevance, queries: int, count: int
+        self, *, query: np.ndarray, document: np.ndarray, relevance: RelevantGroups, queries: int, count: int
     ) -> None:
         kept = ~relevance.contains(query, document)
         query, document = query[kept], document[kept]

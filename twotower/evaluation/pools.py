@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.ragged import runs_of
 from twotower.data.collection import Collection
 from twotower.evaluation.keys import id_order
 from twotower.evaluation.ranking import Ranking, order_candidates, rank_candidates, rank_full
-from twotower.evaluation.relevance import Relevance, slices
+from twotower.evaluation.relevance import Relevance
 from twotower.kernels.distributed import group_rank, merge_rows, split_rows, world_size
 
 PROTOCOLS = ("full", "rerank")
@@ -175,7 +176,7 @@ def _full(collection: Collection, query_rows: np.ndarray) -> Pool:
 def _rerank(collection: Collection, query_rows: np.ndarray) -> Pool | None:
     if collection.candidates is None:
         return None
-    offsets, index = slices(collection.candidates.query, query_rows)
+    offsets, index = runs_of(collection.candidates.query, query_rows)
     positions = np.flatnonzero(np.diff(offsets))
     if not len(positions):
         return None

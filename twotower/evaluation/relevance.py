@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from twotower.core.ragged import runs_of
 from twotower.data.collection import Judgements
 from twotower.evaluation.names import IDEAL_DEPTH
 
@@ -44,7 +45,7 @@ class Relevance:
             judgements: those of a split, sorted by query.
             query_rows: rows of the queries under evaluation [Q].
         """
-        offsets, index = slices(judgements.query, query_rows)
+        offsets, index = runs_of(judgements.query, query_rows)
         position = np.repeat(np.arange(len(query_rows)), np.diff(offsets))
         positive = judgements.grade[index] > 0
         return Relevance.build(
@@ -71,7 +72,7 @@ class Relevance:
 
     def take(self, positions: np.ndarray) -> Relevance:
         """Keeps the given positions, renumbered from 0 in that order."""
-        offsets, index = slices(self.position, positions)
+        offsets, index = runs_of(self.position, positions)
         renumbered = np.repeat(np.arange(len(positions)), np.diff(offsets))
         return Relevance.build(renumbered, self.document[index], self.grade[index], len(positions))
 
@@ -106,15 +107,3 @@ class Relevance:
         inside[at < len(pool)] = pool[at[at < len(pool)]] == wanted[at < len(pool)]
         position = self.position[inside]
         return np.bincount(position, minlength=count), np.bincount(position, self.grade[inside], minlength=count)
-
-
-def slices(ascending: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the runs of wanted values in an ascending array.
-
-    Returns:
-        (offsets [len(wanted) + 1], index): `ascending[index[offsets[i]:offsets[i + 1]]]` all equal `wanted[i]`.
-    """
-    start = np.searchsorted(ascending, wanted, side="left")
-    counts = np.searchsorted(ascending, wanted, side="right") - start
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    return offsets, np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], counts)

@@ -14,9 +14,9 @@ from twotower.index.export import check, export
 from twotower.index.manifest import run_identity
 from twotower.index.resume import note_rows, part_folder, rows_done
 from twotower.index.vectors import Progress, new_npy
-from twotower.model.checkpoint import Checkpoint, find_checkpoint, load
+from twotower.model.checkpoint import Checkpoint, load
 from twotower.model.encoding import encode
-from twotower.runs.find import check_unchanged
+from twotower.runs.find import check_unchanged, find_checkpoint
 
 CHUNK = 16_384
 MOST_QUERIES = 2000

@@ -19,7 +19,6 @@ from twotower.core.files import sha256_file, write_bytes
 from twotower.core.finite import check_weights
 from twotower.core.reading import Each, conform
 from twotower.core.secrets import masked
-from twotower.model.plain import find_checkpoint as find_checkpoint
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from twotower.core.archive import check_opcodes
-from twotower.core.errors import UserError
 
 STORAGES = {"FloatStorage": np.float32, "HalfStorage": np.float16, "LongStorage": np.int64}
 BROKEN = (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, struct.error, RuntimeError, MemoryError)
@@ -77,19 +76,3 @@ def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tup
     if count and any(have != want for have, want, length in zip(array.strides, steps, size, strict=True) if length > 1):
         raise ValueError("an array that is not stored row after row")
     return array
-
-
-def find_checkpoint(run_dir: str | Path) -> Path:
-    """Returns the newest exported model of a run folder.
-
-    Raises:
-        UserError: when the folder holds none, saying what it does hold.
-    """
-    run_dir = Path(run_dir)
-    found = sorted((run_dir / "checkpoints").glob("two_tower_best_*.pt"), key=lambda path: path.stat().st_mtime_ns)
-    if not found:
-        hint = (
-            "the run has not finished" if (run_dir / "run.json").is_file() else "this is not a run folder (no run.json)"
-        )
-        raise UserError(f"No exported model in {run_dir}/checkpoints: {hint}.")
-    return found[-1]

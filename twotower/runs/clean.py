@@ -11,9 +11,9 @@ import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from twotower.core.errors import UserError
+from twotower.core.nested import leaves
 from twotower.runs.ledger import Ledger
 from twotower.runs.run import ENDED, Run, file_bytes, folder_bytes, read_run
 
@@ -131,18 +131,7 @@ def _linked_documents(runs: Collection[Run]) -> set[Path]:
                 content = json.loads(manifest.read_bytes())
             except (OSError, ValueError):
                 continue
-            for text in _strings(content):
-                if text.endswith(".db"):
+            for _, text in leaves(content):
+                if isinstance(text, str) and text.endswith(".db"):
                     found |= {(base / text).resolve() for base in (manifest.parent, run.path, Path.cwd())}
     return found
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from twotower.runs.run import NOT_COMPARED, Run
+from twotower.config.names import NOT_IN_HASH
+from twotower.runs.run import Run
 
 _MISSING = object()
 
@@ -22,7 +23,7 @@ def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False)
         aliases: keeps the keys that only repeat or follow from others.
         seed: keeps the seed, which has a column of its own in the tables.
     """
-    groups = sorted({name for run in runs for name in run.choices if name.partition("/")[0] not in NOT_COMPARED})
+    groups = sorted({name for run in runs for name in run.choices if name.partition("/")[0] not in NOT_IN_HASH})
     chosen = {name: [run.choices.get(name) for run in runs] for name in groups}
     varied = [name for name in groups if len({str(value) for value in chosen[name]}) > 1]
     keys: list[str] = []

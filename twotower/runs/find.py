@@ -63,6 +63,60 @@ def _readable(run: Run) -> Run:
     return run
 
 
+def find_newest_run(folders: Sequence[str | Path] = ()) -> Path:
+    """Returns the folder of the run that ended last (finished, at chance or collapsed).
+
+    Args:
+        folders: where to look (default: outputs/ and multirun/).
+
+    Raises:
+        UserError: when no run has finished.
+    """
+    runs = load(*folders).ended
+    if not runs:
+        raise UserError("No finished run here yet: train one with `python train.py`, or name a folder with --run.")
+    return min(runs, key=lambda run: run.age).path
+
+
+def resolve_run(text: str | None) -> Path:
+    """Returns the folder of the run a user named (folder, run name or config hash), or of the newest finished one."""
+    return find_newest_run() if text is None else find_run(text).path
+
+
+def resolve_model(text: str | None) -> tuple[Path | None, Path]:
+    """Returns (run folder, None outside of any; exported model) for a .pt file, or a run as `resolve_run` finds it."""
+    path = Path(text or "")
+    if path.suffix != ".pt":
+        folder = resolve_run(text)
+        return folder, find_checkpoint(folder)
+    folder = path.parent.parent
+    return (folder if (folder / FILE_NAME).is_file() else None), path
+
+
+def exported_models(run_dir: Path) -> list[Path]:
+    """Returns a run's exported models, the newest last."""
+    models = (run_dir / "checkpoints").glob("two_tower_best_*.pt")
+    return sorted(models, key=lambda path: path.stat().st_mtime_ns)
+
+
+def find_checkpoint(run_dir: str | Path) -> Path:
+    """Returns the newest exported model of a run folder.
+
+    Raises:
+        UserError: when the folder holds none, saying what it does hold.
+    """
+    run_dir = Path(run_dir)
+    models = exported_models(run_dir)
+    if not models:
+        hint = (
+            "the run has not finished"
+            if (run_dir / FILE_NAME).is_file()
+            else f"this is not a run folder (no {FILE_NAME})"
+        )
+        raise UserError(f"No exported model in {run_dir}/checkpoints: {hint}.")
+    return models[-1]
+
+
 def check_unchanged(folder: Path | None, path: Path, sha256: str) -> None:
     """Refuses a model in a run's folder that is not the one its record tells of; without a record all is fine.
 

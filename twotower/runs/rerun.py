@@ -13,10 +13,11 @@ from typing import Any
 
 import yaml
 
-from twotower.config.overrides import composed_keys, flat_keys, relocated, vary
+from twotower.config.overrides import composed_keys, relocated, vary
 from twotower.config.trust import admit
 from twotower.core.errors import UserError
 from twotower.core.files import write_text
+from twotower.core.nested import at, dotted_keys
 from twotower.core.secrets import MASK, mask_override, masked, refuse_literal_secrets
 from twotower.runs.run import Run
 
@@ -125,8 +126,8 @@ def new_config(recorded: Recorded, overrides: list[str], run_dir: Path) -> tuple
     if config.get("sweep"):
         config["sweep"] = {**config["sweep"], "name": None}
     admit(config, source=recorded.source, composed=composed, run_dir=run_dir)
-    for key in flat_keys(config):
-        value = _at(config, key)
+    for key in dotted_keys(config):
+        value = at(config, key)
         if isinstance(value, str) and MASK in value:
             raise UserError(
                 f"{key} was recorded without its secret; give it again, by an environment variable NAME that holds it: "
@@ -139,7 +140,7 @@ def _with_environment(config: dict[str, Any], overrides: list[str]) -> dict[str,
     """Fills in `${oc.env:NAME}` where an override says so; what a record brings along reads no variables."""
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
-        value = _at(config, key)
+        value = at(config, key)
         name = re.fullmatch(r"\$\{oc\.env:(\w+)\}", value) if isinstance(value, str) else None
         if name is None:
             continue
@@ -228,10 +229,3 @@ def _same(one: float | None, two: float | None) -> bool:
     if one is None or two is None:
         return one is two
     return one == two or (math.isnan(one) and math.isnan(two))
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    node: Any = config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node

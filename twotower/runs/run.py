@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from twotower.config.names import NOT_IN_HASH
 from twotower.core.host import is_alive
+from twotower.core.nested import flat
 from twotower.runs.record import FILE_NAME
 from twotower.runs.schema import problem_of
 
 SILENT_HOURS = 6.0
 """A running record of another machine that was not renewed for so long is shown as `running?`."""
-
-NOT_COMPARED = ("run_name", "ckpt_path", "logger", "sweep", "paths", "tags", "print_config")
-"""Top-level config keys that say where and how a run is watched, not what it computes (those left out of its hash)."""
 
 ENDED = ("finished", "at_chance", "collapsed")
 """Statuses of a run that came to its end by itself."""
@@ -90,13 +89,13 @@ class Run:
     @cached_property
     def flat(self) -> dict[str, Any]:
         """The config with dotted keys; lists stay whole."""
-        return dict(_flatten(self.record.get("config") or {}, ""))
+        return flat(self.record.get("config") or {})
 
     def counts(self, key: str) -> bool:
         """Says whether a config key tells what this run computes; `ckpt_path` does for a sweep's job."""
         if key == "ckpt_path" and (self.record.get("sweep") or {}).get("name"):
             return self.flat.get(key) not in (None, "last")
-        return key.partition(".")[0] not in NOT_COMPARED
+        return key.partition(".")[0] not in NOT_IN_HASH
 
     @cached_property
     def bytes(self) -> int:
@@ -235,14 +234,6 @@ def _score(entry: Any) -> Score | None:
     if isinstance(entry, dict) and isinstance(entry.get("value"), (int, float)):
         return Score(entry["value"], *(entry.get(key) for key in Score._fields[1:]))
     return None
-
-
-def _flatten(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, dict) and item:
-            yield from _flatten(item, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", item
 
 
 def _timestamp(text: Any, file: Path | None) -> float:

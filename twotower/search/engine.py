@@ -20,7 +20,7 @@ from twotower.index.base import Index
 from twotower.index.export import open_index
 from twotower.index.manifest import read, run_identity
 from twotower.index.resume import SAMPLE_FILE, SAMPLE_ROWS_FILE
-from twotower.model.plain import find_checkpoint
+from twotower.runs.find import find_checkpoint
 from twotower.search.query import QueryModel, open_query_model
 from twotower.search.results import Hit, RandomScore, Results, Timings
 

@@ -9,10 +9,11 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 
+from twotower.config.names import NOT_IN_HASH
 from twotower.core.cache import content_key
 from twotower.core.errors import UserError
 
-ABOUT_THE_SWEEP = ("sweep", "hydra", "run_name", "tags", "logger", "paths", "print_config")
+ABOUT_THE_SWEEP = ("hydra", *NOT_IN_HASH)
 """First parts of keys that say where and how a job is run or watched, not what it computes: none of them is swept."""
 
 MULTIRUN = {"-m", "--multirun"}

@@ -15,7 +15,7 @@ from itertools import chain, repeat
 
 import numpy as np
 
-from twotower.text.tokens import to_offsets
+from twotower.core.ragged import ranges, to_offsets
 
 END = "\x00"
 """Stands between texts; no text that comes here holds it."""
@@ -72,7 +72,7 @@ class WordMemo:
         ids_T, row_N = np.concatenate(parts), np.concatenate(order)
         starts_N = np.empty(len(texts), dtype=np.int64)
         starts_N[row_N] = to_offsets(lengths_N[row_N])[:-1]
-        return ids_T[_ranges(starts_N, lengths_N)], lengths_N
+        return ids_T[ranges(starts_N, lengths_N)], lengths_N
 
     def _lookup(self, texts: list[str], word: re.Pattern[str]) -> tuple[np.ndarray, np.ndarray]:
         words = word.findall(END.join([*texts, ""]))
@@ -83,7 +83,7 @@ class WordMemo:
             self._learn(list(dict.fromkeys(words[at] for at in np.flatnonzero(number_W < 0))))
             number_W = np.fromiter(map(self._number.__getitem__, words), dtype=np.int32, count=len(words))
         count_W = np.diff(self._offsets)[number_W]
-        ids_T = self._flat[_ranges(self._offsets[number_W], count_W)]
+        ids_T = self._flat[ranges(self._offsets[number_W], count_W)]
         ends_N = np.flatnonzero(number_W == 0)
         return ids_T, np.diff(to_offsets(count_W)[ends_N], prepend=0)
 
@@ -104,9 +104,3 @@ def _kind(text: str) -> int:
 def _flatten(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     lengths_N = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
     return np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths_N.sum())), lengths_N
-
-
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Concatenates the ranges start, start + 1, ..., start + count - 1."""
-    offsets = to_offsets(counts)
-    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)

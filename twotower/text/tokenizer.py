@@ -18,11 +18,12 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.files import write_json
+from twotower.core.ragged import to_offsets
 from twotower.core.reading import read_typed_json
 from twotower.text import pipeline
 from twotower.text.memo import WordMemo
 from twotower.text.stem import Stems, count_stems
-from twotower.text.tokens import Tokens, TokenStatistics, concatenate, to_offsets
+from twotower.text.tokens import Tokens, TokenStatistics, concatenate
 
 PAD, UNKNOWN = pipeline.PAD, pipeline.UNKNOWN
 UNKNOWN_ID = 1

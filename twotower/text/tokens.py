@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from twotower.core.files import write_json
+from twotower.core.ragged import ranges, to_offsets
 from twotower.core.reading import read_array, read_typed_json
 
 if TYPE_CHECKING:
@@ -131,11 +132,9 @@ class Tokens:
 
         rows = np.asarray(rows, dtype=np.int64)
         starts_B = self.offsets[rows]
-        offsets_B1 = to_offsets(self.offsets[rows + 1] - starts_B)
-        # position t of the batch lies in its source at t + (start of its row there - start of its row here)
-        source_T = np.arange(offsets_B1[-1]) + np.repeat(starts_B - offsets_B1[:-1], np.diff(offsets_B1))
-        ids_T = self.ids_T[source_T].astype(np.int64)
-        return TokenBatch(torch.from_numpy(ids_T), torch.from_numpy(offsets_B1))
+        lengths_B = self.offsets[rows + 1] - starts_B
+        ids_T = self.ids_T[ranges(starts_B, lengths_B)].astype(np.int64)
+        return TokenBatch(torch.from_numpy(ids_T), torch.from_numpy(to_offsets(lengths_B)))
 
     def save(self, folder: Path) -> None:
         """Writes `ids.npy`, `offsets.npy` and `statistics.json` into an existing folder."""
@@ -151,13 +150,6 @@ class Tokens:
         ids_T = read_array(folder / "ids.npy", dtype="int32", shape=(None,), mapped=True)
         offsets = read_array(folder / "offsets.npy", dtype="int64", shape=(None,))
         return Tokens(ids_T=ids_T, offsets=offsets, statistics=statistics)
-
-
-def to_offsets(lengths: np.ndarray) -> np.ndarray:
-    """Returns int64 [N + 1] starts of consecutive rows with the given lengths; the last entry is their sum."""
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def concatenate(parts: Sequence[Tokens]) -> Tokens:
