@@ -77,7 +77,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     from twotower.kernels.cpu import prepare_process
     from twotower.model.build import build_module
     from twotower.model.encoding import encode
-    from twotower.text.tokenizer import Tokenizer
+    from twotower.text.build import train_tokenizer
     from twotower.training.train import OWN_KEYS, choose_precision
 
     config, collection = plain(composed), load(options.data)
@@ -85,7 +85,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
 
     pl.seed_everything(options.seed, verbose=False)
     prepare_process(config)
-    tokenizer = Tokenizer.train([], config["text"])
+    tokenizer = train_tokenizer([], config["text"])
     data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=options.seed)
     module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=256)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}

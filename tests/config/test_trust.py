@@ -267,7 +267,7 @@ def test_the_command_says_how_to_trust(home, mine):
     assert isinstance(error, UntrustedError)
     sys_argv, sys.argv = sys.argv, ["twotower", "rerun", "tests/old_run/mlp"]
     try:
-        assert _with_way_out(error).endswith("Here: twotower rerun tests/old_run/mlp --trust mine_parts")
+        assert _with_way_out(error).endswith("If you trust it: twotower rerun tests/old_run/mlp --trust mine_parts")
     finally:
         sys.argv = sys_argv
 

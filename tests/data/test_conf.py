@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from twotower.config.names import TOKENIZER
 from twotower.data import negatives
 from twotower.data.datamodule import SETTINGS, check_config
 from twotower.text import pipeline
@@ -39,5 +40,6 @@ def test_negatives_in_the_base_are_valid(collection):
 @pytest.mark.parametrize("name", ["words", "wordpiece"])
 def test_text_choices_name_every_setting(name):
     config = OmegaConf.to_container(OmegaConf.load(CONF / "text" / f"{name}.yaml"))
+    assert config.pop("_target_") == TOKENIZER
     assert set(config) == set(pipeline.DEFAULTS)
     assert pipeline.check_config(config)["kind"] == name

@@ -82,7 +82,7 @@ def test_every_choice_builds_and_never_gives_a_negative_or_larger_rate(path: Pat
     [
         ({"name": "cosin"}, "Did you mean 'cosine'"),
         ({"name": "cosine", "warmup": 1.0}, r"scheduler\.warmup=1\.0"),
-        ({"name": "cosine", "gamma": 0.5}, r"scheduler\.gamma is not a key"),
+        ({"name": "cosine", "gamma": 0.5}, r"scheduler\.gamma is no setting"),
         ({"name": "step", "step_epochs": 0}, r"scheduler\.step_epochs=0"),
         ({"name": "reduce_on_plateau", "warmup": 0.1}, r"scheduler\.warmup is not available"),
         ({"name": "reduce_on_plateau", "mode": "maximum"}, r"scheduler\.mode=maximum"),

@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from twotower.config.instantiate import instantiate, plain
 from twotower.data.datamodule import RetrievalData, vocabulary_texts
 from twotower.model.build import build_module
-from twotower.text.tokenizer import Tokenizer
+from twotower.text.build import train_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -52,7 +52,7 @@ def curve(tiny_beir: Path, model: str, loss: str) -> list[float]:
         config = plain(compose("train", overrides=overrides))
     pl.seed_everything(0, verbose=False)
     collection = instantiate(config["data"]["source"])
-    tokenizer = Tokenizer.train(vocabulary_texts(collection, "train"), config["text"])
+    tokenizer = train_tokenizer(vocabulary_texts(collection, "train"), config["text"])
     data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=0)
     module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=32)
     losses = Losses()

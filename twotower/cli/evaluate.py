@@ -63,14 +63,14 @@ def _collection(checkpoint: Checkpoint, data: Path | None) -> Collection:
         from twotower.data.beir import load
 
         return load(path=data)
-    from twotower.config.instantiate import instantiate
     from twotower.config.trust import UntrustedError, admit
     from twotower.core.errors import UserError
+    from twotower.data.source import read_collection
 
     try:
         source = checkpoint.config["data"]["source"]
         admit(source, source=checkpoint.path, place="data.source")
-        return instantiate(source)
+        return read_collection(source)
     except UntrustedError:
         raise
     except UserError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from twotower.cli.options import trust_option
+from twotower.cli.options import config_dir_option, trust_option
 from twotower.core.format import search_command, size
 
 
@@ -16,6 +16,7 @@ from twotower.core.format import search_command, size
 @click.option("--index", "names", metavar="NAME[,NAME...]", multiple=True, default=("faiss_flat",), show_default=True,
               help="Choices of conf/index.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the manifests as JSON.")
+@config_dir_option
 @trust_option
 def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...], as_json: bool) -> None:
     """Build indexes for an earlier run: its documents are encoded again with its exported model.

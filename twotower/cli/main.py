@@ -73,7 +73,10 @@ def main() -> None:
 def _with_way_out(error: UserError) -> str:
     """Returns the message; where a part is not trusted, with the command that trusts it."""
     package = getattr(error, "package", "")
-    return f"{error} Here: {shlex.join(['twotower', *sys.argv[1:], '--trust', package])}" if package else str(error)
+    if not package:
+        return str(error)
+    command = shlex.join(["twotower", *sys.argv[1:], "--trust", package])
+    return f"{getattr(error, 'refusal', error)} If you trust it: {command}"
 
 
 if __name__ == "__main__":

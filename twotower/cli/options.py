@@ -15,6 +15,24 @@ def _trust(context: click.Context, parameter: click.Parameter, value: tuple[str,
         trust([name for text in value for name in text.split(",")])
 
 
+def _search(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+    from twotower.config.compose import search
+
+    search(*value)
+
+
+def config_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--config-dir DIR`: choices of one's own, as for `train.py`."""
+    return click.option(
+        "--config-dir",
+        metavar="DIR",
+        multiple=True,
+        expose_value=False,
+        callback=_search,
+        help="A folder of choices of your own (loss/mine.yaml), or pkg://mypackage.conf.",
+    )(command)
+
+
 def trust_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--trust PACKAGE`: parts of that package may be built although a file names them."""
     return click.option(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from twotower.cli.options import trust_option
+from twotower.cli.options import config_dir_option, trust_option
 from twotower.kernels.threads import set_aside
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     help="Train even if data or vocabulary changed, or the old model is damaged.",
 )
 @click.option("--check", is_flag=True, help="Only check data and vocabulary; train nothing.")
+@config_dir_option
 @trust_option
 def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> int:
     """Repeat RUN (folder, run name, config hash, or an exported .pt file) with its config, seed and data.
@@ -37,8 +38,10 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
 
     OVERRIDES as for train.py (model.dropout=.2, loss=triplet) make it a variation of RUN instead.
     """
+    from twotower.config.compose import own_choices
     from twotower.runs.rerun import new_config, new_folder, write_start
 
+    overrides = tuple(own_choices(overrides))
     recorded = _recorded(run)
     config, _ = new_config(recorded, list(overrides), Path("outputs"))  # a bad override leaves no folder behind
     _one_process(config, [*recorded.overrides, *overrides])
@@ -116,21 +119,21 @@ def _check(recorded: Recorded, overrides: list[str], *, anyway: bool) -> list[st
     """
     from rich.console import Console
 
-    from twotower.config.instantiate import instantiate
     from twotower.core.errors import UserError
     from twotower.data.datamodule import vocabulary_texts
+    from twotower.data.source import read_collection
     from twotower.runs.rerun import new_config
-    from twotower.text.tokenizer import Tokenizer
+    from twotower.text.build import train_tokenizer
 
     config, _ = new_config(recorded, overrides, Path("outputs"))
     with Console(stderr=True).status("Checking data and vocabulary"):
         try:
-            collection = instantiate(config["data"]["source"])
+            collection = read_collection(config["data"]["source"])
         except UserError as error:
             raise UserError(
                 f"The run's data can't be read: {error} (If they moved: rerun ... data.path=WHERE.)"
             ) from error
-        tokenizer = Tokenizer.train_cached(vocabulary_texts(collection, config["data"]["train_split"]), config["text"])
+        tokenizer = train_tokenizer(vocabulary_texts(collection, config["data"]["train_split"]), config["text"])
     asked = {
         "data": config["data"]["source"] != recorded.config["data"]["source"],
         "vocabulary": config["text"] != recorded.config["text"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twotower.config.names import MODULE, TOWERS
+from twotower.config.names import MODULE, SCHEDULERS, TOKENIZER, TOWERS
 
-USUAL = {"model": MODULE}
+USUAL = {"model": MODULE, "text": TOKENIZER}
 """The part of a group whose config names none."""
 
 
@@ -17,7 +17,9 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     Two configs of the same meaning have the same canonical form, whichever version composed them.
     """
     result = dict(config)
-    for group, target in USUAL.items():
+    schedule = result.get("scheduler")
+    named = {"scheduler": SCHEDULERS.get(str(schedule.get("name")))} if isinstance(schedule, Mapping) else {}
+    for group, target in {**USUAL, **named}.items():
         if isinstance(result.get(group), Mapping) and result[group].get("_target_") == target:
             result[group] = {key: value for key, value in result[group].items() if key != "_target_"}
     if isinstance(result.get("model"), Mapping):

@@ -1,4 +1,4 @@
-"""Index settings from conf/index and `key=value` overrides, for building an index of an earlier run."""
+"""Groups composed outside of a run: a choice for a run that is repeated, settings of an index for an earlier run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,84 @@ from yaml import YAMLError
 
 from twotower.core.errors import UserError, nearest
 
+SEARCHED: list[str] = []
+"""Where choices are looked for beside our own, as Hydra writes it: file:///folder, pkg://mypackage.conf."""
+
+
+def search(*places: str) -> None:
+    """Adds folders, or places as Hydra writes them (`pkg://mypackage.conf`), to those where choices are looked for.
+
+    Raises:
+        UserError: for a folder that is not there.
+    """
+    for place in places:
+        if "://" not in place and not Path(place).is_dir():
+            raise UserError(f"No folder {place} to look for choices in (--config-dir).")
+        place = place if "://" in place else f"file://{Path(place).resolve()}"
+        if place not in SEARCHED:
+            SEARCHED.append(place)
+
+
+def own_choices(overrides: Sequence[str]) -> list[str]:
+    """Takes `hydra.searchpath=[...]` out of overrides, as `train.py` understands it, and returns the others."""
+    start = "hydra.searchpath="
+    for text in overrides:
+        if text.startswith(start):
+            search(*(place.strip(" '\"") for place in text.removeprefix(start).strip("[] ").split(",") if place))
+    return [text for text in overrides if not text.startswith(start)]
+
 
 def conf_folder() -> Path:
-    """Returns the folder of the index choices: `conf/index` here, else the one beside the package.
+    """Returns the folder of our choices: `conf` here, else the one beside the package.
 
     Raises:
         UserError: when there is neither.
     """
     for base in (Path.cwd(), Path(__file__).resolve().parents[2]):
         if (base / "conf" / "index").is_dir():
-            return base / "conf" / "index"
+            return base / "conf"
     raise UserError("No folder conf/index here: run this in the project's folder.")
+
+
+def compose_group(group: str, choice: str | Sequence[str], overrides: Sequence[str] = ()) -> Any:
+    """Composes one group as training would, from our choices and those that `search` added.
+
+    Args:
+        group: its name.
+        choice: one choice, or several where a group takes a list.
+        overrides: of the whole config, such as the values that the group's own refer to.
+
+    Raises:
+        UserError: for a choice that does not exist, naming the nearest.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    folder = Path(__file__).resolve().parents[2] / "conf"
+    if not folder.is_dir():
+        raise UserError(f"{group}={choice}: groups can be swapped in a checkout only; there is no {folder}.")
+    written = choice if isinstance(choice, str) else f"[{','.join(choice)}]"
+    places = [f"hydra.searchpath=[{','.join(SEARCHED)}]"] if SEARCHED else []
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            whole = hydra_compose("train", overrides=[f"{group}={written}", *places, *overrides])
+            return OmegaConf.to_container(whole[group], resolve=True)
+    except HydraException as error:
+        names = _choices(folder, group)
+        missing = next((name for name in ([choice] if isinstance(choice, str) else choice) if name not in names), None)
+        if missing is None:
+            raise UserError(f"{group}={written}: {' '.join(str(error).split())}") from error
+        hint = nearest(missing, names) or " Choices of your own: --config-dir DIR."
+        raise UserError(f"No {group}={missing}; there are: {', '.join(names)}.{hint}") from error
+
+
+def _choices(folder: Path, group: str) -> list[str]:
+    """Returns the names of a group's choices, but for those in packages."""
+    folders = [folder, *(Path(place.removeprefix("file://")) for place in SEARCHED if place.startswith("file://"))]
+    return sorted({path.stem for base in folders for path in (base / group).glob("*.yaml")})
 
 
 def compose(names: Sequence[str], overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -36,12 +103,15 @@ def compose(names: Sequence[str], overrides: Sequence[str] = ()) -> dict[str, An
         UserError: for a choice or a setting that does not exist, naming the nearest.
     """
     folder = conf_folder()
-    choices = sorted(path.stem for path in folder.glob("*.yaml"))
+    choices = _choices(folder, "index")
     config: dict[str, Any] = {}
     for name in names:
+        if SEARCHED:
+            config.update(compose_group("index", [name]))
+            continue
         if name not in choices:
             raise UserError(f"index={name}: no such choice; there are: {', '.join(choices)}.{nearest(name, choices)}")
-        config.update(OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml")) or {})  # type: ignore[arg-type]
+        config.update(OmegaConf.to_container(OmegaConf.load(folder / "index" / f"{name}.yaml")) or {})  # type: ignore[arg-type]
     for override in overrides:
         _apply(config, override)
     return config

@@ -1,4 +1,4 @@
-"""What keys and parts of a config are called: those that tell nothing of a result, and our towers. Imports no torch."""
+"""What keys and parts of a config are called: those that tell nothing of a result, and our parts. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ TOWERS = {
     "rnn": "twotower.model.rnn.RnnTower",
 }
 """Short name -> `_target_`: `model.query_tower=gru` is `model.query_tower._target_=twotower.model.rnn.GruTower`."""
+
+
+SCHEDULERS = {
+    "cosine": "twotower.scheduler.schedules.cosine",
+    "linear": "twotower.scheduler.schedules.linear",
+    "step": "twotower.scheduler.schedules.step",
+    "none": "twotower.scheduler.schedules.constant",
+    "reduce_on_plateau": "twotower.scheduler.schedules.reduce_on_plateau",
+}
+"""`scheduler.name` -> `_target_`, for records that name a schedule by its name alone."""
+
+TOKENIZER = "twotower.text.tokenizer.Tokenizer"
+"""The tokenizer of a config that names none."""
 
 
 def tower_settings(key: str, tower: Any) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
+from twotower.config.compose import compose_group
 from twotower.core.errors import UserError, nearest
 from twotower.core.nested import at, changed, dotted_keys
 
@@ -106,28 +106,9 @@ def _is_swap(config: Mapping[str, Any], item: Any) -> bool:
 
 
 def _group(group: str, choice: Any, config: Mapping[str, Any]) -> Any:
-    """Composes one group as conf/ has it, with the recorded paths filled in where it refers to them."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-
-    folder = Path(__file__).resolve().parents[2] / "conf"
-    if not folder.is_dir():
-        raise UserError(f"{group}={choice}: groups can be swapped in a checkout only; there is no {folder}.")
-    written = f"[{','.join(choice)}]" if isinstance(choice, list) else choice
-    own = [f"++{key}={_quoted(at(config, key))}" for key in ("paths.run", *FOLLOWERS)]
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
-            whole = compose("train", overrides=[f"{group}={written}", *own])
-            return OmegaConf.to_container(whole[group], resolve=True)
-    except HydraException as error:
-        names = sorted(path.stem for path in (folder / group).glob("*.yaml"))
-        missing = next((name for name in ([choice] if isinstance(choice, str) else choice) if name not in names), None)
-        if missing is None:
-            raise UserError(f"{group}={written}: {' '.join(str(error).split())}") from error
-        raise UserError(f"No {group}={missing}; there are: {', '.join(names)}.{nearest(missing, names)}") from error
+    """Composes one group as it stands now, with the recorded paths filled in where it refers to them."""
+    recorded = [f"++{key}={_quoted(at(config, key))}" for key in ("paths.run", *FOLLOWERS)]
+    return compose_group(group, choice, recorded)
 
 
 def _quoted(value: Any) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twotower.config.names import MODULE, TOWERS
+from twotower.config.names import MODULE, SCHEDULERS, TOKENIZER, TOWERS
 from twotower.core.errors import UserError
 
 VARIABLE = "TWOTOWER_TRUST"
@@ -44,6 +44,8 @@ LISTED: dict[str, tuple[str, ...]] = {
     "model": (MODULE,),
     "model.query_tower": tuple(TOWERS.values()),
     "model.document_tower": tuple(TOWERS.values()),
+    "text": (TOKENIZER,),
+    "scheduler": tuple(SCHEDULERS.values()),
     "data.source": tuple(
         f"twotower.data.{name}.load" for name in ("beir", "docstrings", "irdatasets", "jsonl", "msmarco")
     ),
@@ -91,9 +93,10 @@ FILE_NAMES = ("name", "version", "sub_dir")
 class UntrustedError(UserError):
     """A config from a file names a part that is not ours; `package` is what the user would have to trust."""
 
-    def __init__(self, message: str, package: str) -> None:
-        super().__init__(message)
-        self.package = package
+    def __init__(self, refusal: str, package: str) -> None:
+        way_out = f" If you trust it: --trust {package}, or {VARIABLE}={package}." if package else ""
+        super().__init__(refusal + way_out)
+        self.refusal, self.package = refusal, package
 
 
 def trusted_packages(given: Sequence[str] = ()) -> tuple[str, ...]:
@@ -154,6 +157,15 @@ def admit(
                 _check_logger(node, key, source, run_dir, composed)
 
 
+def own_parts(config: Mapping[str, Any]) -> list[str]:
+    """Returns where in a whole config something is built that is none of ours at its place."""
+    return [
+        key
+        for key, node in _nodes(config, "")
+        if isinstance(node, Mapping) and TARGET in node and node[TARGET] not in LISTED.get(_pattern(key), ())
+    ]
+
+
 def _check_part(
     node: Mapping[str, Any], key: str, source: Any, packages: Sequence[str], composed: Collection[str]
 ) -> None:
@@ -170,11 +182,8 @@ def _check_part(
                 raise UserError(f"{source}: {key}.{name} is not allowed in a config read from a file.")
         return
     package = _package(target)
-    way_out = f" If you trust it: --trust {package}, or {VARIABLE}={package}." if package else ""
-    raise UntrustedError(
-        f"{source} names {key}.{TARGET}={str(target)[:200]}, which a file from elsewhere may not build there.{way_out}",
-        package,
-    )
+    told = f"{source} names {key}.{TARGET}={str(target)[:200]}, which a file from elsewhere may not build there."
+    raise UntrustedError(told, package)
 
 
 def _package(target: Any) -> str:

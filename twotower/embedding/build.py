@@ -34,6 +34,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "file": {"path": None, "format": None, **SHAPING_KEYS},
 }
 """The keys of each kind beside `SHARED_KEYS`, with the values they have where a config leaves them out."""
+OURS = ("kind", *SHARED_KEYS, *SHAPING_KEYS)
+"""The keys that are not the settings of somebody else's source (`embedding._target_`)."""
 FEW = 0.5
 """A smaller share of the corpus with vectors that were read is warned of."""
 
@@ -188,9 +190,12 @@ def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: for an unknown kind or key, or a value out of range.
     """
-    kind = check_choice("embedding.kind", config.get("kind"), KINDS)
-    check_keys("embedding", config, ["kind", *SHARED_KEYS, *KINDS[kind]])
-    settings = {**SHARED_KEYS, **KINDS[kind], **config}
+    if "_target_" in config:
+        kind, settings = "own", {**SHARED_KEYS, **SHAPING_KEYS, **config, "kind": "own"}
+    else:
+        kind = check_choice("embedding.kind", config.get("kind"), KINDS)
+        check_keys("embedding", config, ["kind", *SHARED_KEYS, *KINDS[kind]])
+        settings = {**SHARED_KEYS, **KINDS[kind], **config}
     check_count("embedding.dim", settings["dim"])
     check_flag("embedding.freeze", settings["freeze"])
     if "own" in settings:
@@ -243,6 +248,10 @@ def check_source(settings: Mapping[str, Any]) -> None:
     Raises:
         UserError: when it is not.
     """
+    if settings["kind"] == "own":
+        from twotower.embedding.own import build_source
+
+        build_source(settings, OURS, seed=0)
     if settings["kind"] == "glove":
         from twotower.embedding.glove import check_glove
 
@@ -260,6 +269,10 @@ def _known(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns which words (indices) a source covers, and their vectors."""
     kind = settings["kind"]
+    if kind == "own":
+        from twotower.embedding.own import build_source, own_vectors
+
+        return own_vectors(build_source(settings, OURS, seed), settings, words, tokens, seed)
     if kind in ("cbow", "skipgram", "lsa") and tokens is None:
         raise UserError(f"embedding={kind} is trained on the corpus, but there are no tokens.")
     if kind == "lsa":

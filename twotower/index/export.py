@@ -17,7 +17,7 @@ import numpy as np
 
 from twotower.config.instantiate import instantiate, plain
 from twotower.config.trust import admit
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError
 from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
 from twotower.index import manifest
@@ -56,28 +56,11 @@ def make_indexes(index_config: Mapping[str, Any] | None) -> dict[str, Index]:
             raise UserError(
                 f"index.{name}: the name of an index is the name of its folder, without '/' or a dot first."
             )
-        _known_settings(name, settings)
-        made[str(name)] = instantiate(settings, name=str(name))
+        made[str(name)] = instantiate(settings, f"index.{name}", name=str(name))
+        if not isinstance(made[str(name)], Index):
+            target = settings["_target_"]
+            raise UserError(f"index.{name}._target_={target} is no index: a subclass of twotower.index.base.Index.")
     return made
-
-
-def _known_settings(name: str, settings: Mapping[str, Any]) -> None:
-    import importlib
-    import inspect
-
-    module, _, attribute = str(settings["_target_"]).rpartition(".")
-    if not module.startswith("twotower.index"):
-        return
-    accepted = [
-        key
-        for key in inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
-        if key != "name"
-    ]
-    for key in settings:
-        if key not in (*accepted, "_target_"):
-            raise UserError(
-                f"index.{name}.{key}: no such setting; there are: {', '.join(accepted)}.{nearest(key, accepted)}"
-            )
 
 
 def check(index_config: Mapping[str, Any] | None, *, dim: int | None = None) -> None:

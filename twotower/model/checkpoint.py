@@ -20,6 +20,7 @@ from twotower.core.finite import check_weights
 from twotower.core.reading import Each, conform
 from twotower.core.secrets import masked
 from twotower.model.two_tower import TwoTower
+from twotower.text.build import restore_tokenizer
 from twotower.text.tokenizer import Tokenizer
 
 RESOLVED = {
@@ -293,7 +294,7 @@ def load(path: str | Path) -> Checkpoint:
         model = _model(path, content["model_config"], config, content["model_state_dict"])
         model.load_state_dict(content["model_state_dict"])
         check_weights(content["model_state_dict"], str(path))
-        tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
+        tokenizer = restore_tokenizer(content["word_to_index"], config["text"], source=path)
         if min(config["data"][f"max_{side}_length"] for side in ("query", "document")) < 1:
             raise ValueError("the longest text it reads has no words")
         if isinstance(model, TwoTower) and tokenizer.size != model.embedding.num_embeddings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from twotower.config.instantiate import check_targets
-from twotower.core.errors import UserError, nearest
+from twotower.config.instantiate import locate
+from twotower.core.errors import UserError
 from twotower.core.validators import check_keys, check_number
 
 Groups = list[dict[str, Any]]
@@ -121,13 +120,7 @@ def _find(config: Mapping[str, Any]) -> type[Optimizer]:
     target = config.get("_target_")
     if not target:
         raise UserError("optimizer._target_ is missing; choose optimizer=adam, adamw, sgd or sparse_adam.")
-    check_targets(dict(config), "optimizer")
-    module_name, _, name = str(target).rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(f"optimizer._target_={target}: there is no module {module_name}.") from error
-    found = getattr(module, name, None)
-    if not (inspect.isclass(found) and issubclass(found, Optimizer)):
-        raise UserError(f"optimizer._target_={target} is not an optimizer.{nearest(name, dir(module))}")
-    return found
+    kind = locate(target, "optimizer")
+    if not (inspect.isclass(kind) and issubclass(kind, Optimizer)):
+        raise UserError(f"optimizer._target_={target} is not an optimizer: a subclass of torch.optim.Optimizer.")
+    return kind

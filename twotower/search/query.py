@@ -20,6 +20,7 @@ from twotower.core.errors import UserError
 from twotower.core.files import sha256_file
 from twotower.core.finite import check_weights
 from twotower.model.plain import read_plain
+from twotower.text.build import restore_tokenizer
 from twotower.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _open_mlp(path: Path, content: Mapping[str, Any]) -> QueryModel | None:
         encode = MlpQuery(
             content["model_state_dict"], count_power=float(tower.get("count_power", model.get("count_power", 0.5)))
         )
-        tokenizer = Tokenizer.from_vocabulary(content["word_to_index"], config["text"])
+        tokenizer = restore_tokenizer(content["word_to_index"], config["text"], source=path)
         longest = int(config["data"]["max_query_length"])
         words = content["word_to_index"]
         table_VE = content["model_state_dict"]["embedding.weight"]

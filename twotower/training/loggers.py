@@ -49,8 +49,12 @@ def build_loggers(config: Mapping[str, Any], *, run_name: str, wandb_run_id: str
 
 def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], config: Mapping[str, Any]) -> Logger:
     try:
-        logger: Logger = instantiate({key: value for key, value in settings.items() if key not in OURS}, **extra)
-        experiment = logger.experiment  # type: ignore[attr-defined]
+        logger = instantiate(
+            {key: value for key, value in settings.items() if key not in OURS}, f"logger.{name}", **extra
+        )
+        if not isinstance(logger, Logger):
+            raise UserError(f"logger.{name} is a {type(logger).__name__}, not a logger of pytorch_lightning.")
+        experiment = getattr(logger, "experiment", None)
         logger.log_hyperparams(_for_wandb(config, experiment) if name == "wandb" else masked(dict(config)))
     except ModuleNotFoundError as error:
         raise UserError(f"logger={name} needs the package {error.name}: pip install 'twotower[{name}]'.") from error

@@ -16,12 +16,14 @@ from rich.console import Console
 
 from twotower.callbacks.base import RunCallback, RunContext
 from twotower.callbacks.checkpoint import AtomicCheckpoints
+from twotower.callbacks.monitors import Monitors
 from twotower.callbacks.progress import Progress
 from twotower.config.instantiate import config_hash, instantiate
 from twotower.core.errors import UserError
 from twotower.core.memo import remember, stamp
 from twotower.data.collection import Collection
 from twotower.data.datamodule import RetrievalData, vocabulary_texts
+from twotower.data.source import read_collection
 from twotower.data.summary import make_report, report_table
 from twotower.embedding.build import build as build_embedding
 from twotower.index.export import check as check_indexes
@@ -31,7 +33,7 @@ from twotower.model.build import build_module
 from twotower.model.checkpoint import check_resume
 from twotower.model.encoder import encoder_of
 from twotower.runs.record import RunRecord, SilentRecord
-from twotower.text.tokenizer import Tokenizer
+from twotower.text.build import train_tokenizer
 from twotower.text.tokens import Tokens, concatenate, idf
 from twotower.training.finish import finish
 from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
@@ -145,12 +147,12 @@ def prepare(
     split, text = config["data"]["train_split"], config["text"]
     source = [config["data"]["source"], stamp(config["data"]["path"])]
     with console.status("Reading the data"):
-        collection: Collection = remember("collection", source, lambda: instantiate(config["data"]["source"]))
+        collection: Collection = remember("collection", source, lambda: read_collection(config["data"]["source"]))
     with console.status("Tokenising"):
         tokenizer = remember(
             "tokenizer",
             [source, split, text],
-            lambda: Tokenizer.train_cached(vocabulary_texts(collection, split), text),
+            lambda: train_tokenizer(vocabulary_texts(collection, split), text),
         )
         data = RetrievalData(
             collection=collection,
@@ -211,7 +213,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     """Trains with the callbacks of the config; they evaluate, record and export."""
     config = context.config
     module = start_module(context)
-    callbacks = list(callbacks)
+    callbacks = [*callbacks, Monitors()]
     for callback in callbacks:
         if isinstance(callback, RunCallback):
             callback.context = context

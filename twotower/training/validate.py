@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from twotower.config.trust import own_parts
 from twotower.config.unread import refuse_unread
 from twotower.core.errors import UserError, nearest
 from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
@@ -53,20 +54,20 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
         UserError: for an unknown key, a value out of range, or a callback that can't be done without.
     """
     for key in config:
-        if key not in TOP_LEVEL:
-            raise UserError(f"No config key '{key}'; there are: {', '.join(TOP_LEVEL)}.{nearest(key, TOP_LEVEL)}")
+        if key not in TOP_LEVEL and (hint := nearest(key, TOP_LEVEL)):  # other keys are for one's own parts to refer to
+            raise UserError(f"No config key '{key}'; there are: {', '.join(TOP_LEVEL)}.{hint}")
     if check_count("seed", config["seed"], at_least=0) >= 2**32:
         raise UserError(f"seed={config['seed']} must be below 2 ** 32.")
     check_trainer(config["trainer"])
     check_evaluation(config["evaluation"])
-    callbacks = check_callbacks(config["callbacks"], own=tuple(config["evaluation"].get("metrics") or ()))
+    callbacks = check_callbacks(config["callbacks"], own=own_names(config))
     check_data(config)
     width, pads = check_learning(config)
     refuse_unread(config)
     return Checked(callbacks=callbacks, width=width, pads_batches=pads)
 
 
-def check_callbacks(callbacks: Mapping[str, Any], own: Sequence[str] = ()) -> list[Any]:
+def check_callbacks(callbacks: Mapping[str, Any], own: Sequence[str] | None = ()) -> list[Any]:
     """Builds the `callbacks` group, and checks what Lightning's own would take without a word.
 
     Args:
@@ -96,19 +97,28 @@ def check_callbacks(callbacks: Mapping[str, Any], own: Sequence[str] = ()) -> li
     return list(built.values())
 
 
-def check_monitor(key: str, name: Any, own: Sequence[str] = ()) -> None:
+def own_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Returns the names of a user's own metrics; None where other parts of the user's own may log any."""
+    if any(not key.startswith(("evaluation.", "index.", "logger.", "data.")) for key in own_parts(config)):
+        return None
+    return tuple(config["evaluation"].get("metrics") or ())
+
+
+def check_monitor(key: str, name: Any, own: Sequence[str] | None = ()) -> None:
     """Checks the name of a logged metric: Lightning waits for one that never comes without a word.
 
     Args:
         key: the config key.
         name: its value.
-        own: names of the user's own metrics.
+        own: names of the user's own metrics; None where any may be logged, which `callbacks.monitors` then looks for.
 
     Raises:
         UserError: for a name that no run logs.
     """
     from twotower.evaluation.names import METRICS
 
+    if own is None:
+        return
     logged = [f"eval_{protocol}/{item}" for protocol in ("full", "rerank") for item in (*METRICS, *own)]
     check_choice(key, name, [*logged, "train_loss", "train_accuracy"])
 
@@ -121,7 +131,7 @@ def check_data(config: Mapping[str, Any]) -> None:
     """
     from twotower.data.datamodule import check_config as check_data_settings
     from twotower.data.negatives import check_negatives
-    from twotower.text.pipeline import check_config as check_text
+    from twotower.text.build import check_text
 
     settings = check_data_settings(config["data"])
     kind, _ = check_negatives(settings["negatives"])
@@ -146,16 +156,17 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     from twotower.model.build import build_module
     from twotower.model.encoder import encoder_of, pads_batches, width_of
     from twotower.optimizer.build import build_optimizer, parameter_groups
-    from twotower.scheduler.build import check_scheduler
+    from twotower.scheduler.build import build_scheduler
 
     embedding = check_embedding(config["embedding"])
     check_source(embedding)
     module = build_module(config, vocabulary_size=2, embedding_dim=embedding["dim"])
     rate = check_number("optimizer.lr", config["optimizer"].get("lr"), above=0)
-    build_optimizer(config["optimizer"], parameter_groups(module, lr=rate, embedding_lr=embedding["learning_rate"]))
-    schedule = check_scheduler(config["scheduler"])
-    if schedule.get("monitor"):
-        check_monitor("scheduler.monitor", schedule["monitor"], tuple(config["evaluation"].get("metrics") or ()))
+    groups = parameter_groups(module, lr=rate, embedding_lr=embedding["learning_rate"])
+    optimizer = build_optimizer(config["optimizer"], groups)
+    build_scheduler(config["scheduler"], optimizer, total_steps=100, steps_per_epoch=10)
+    if config["scheduler"].get("monitor"):
+        check_monitor("scheduler.monitor", config["scheduler"]["monitor"], own_names(config))
     encoder = encoder_of(module)
     return width_of(encoder), pads_batches(encoder)
 

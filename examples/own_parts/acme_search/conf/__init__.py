@@ -1,0 +1,1 @@
+"""Choices: one YAML for each part, found by hydra.searchpath=[pkg://acme_search.conf]."""
