@@ -142,3 +142,13 @@ def test_negatives_that_the_data_brings_are_used_or_said_not_to_be():
     used = data_of(given, negatives={"kind": "candidates", "count": 1})
     assert not any("brings negatives" in item for item in make_report(used)["notes"])
     assert not any("brings negatives" in item for item in make_report(data_of(make([(0, 0, 1)], [(3, 1, 1)])))["notes"])
+
+
+def test_a_vocabulary_that_says_nothing_stops_the_run():
+    collection = make([(0, 0, 1)], [(1, 1, 1)])
+    empty = RetrievalData(collection=collection, tokenizer=Tokenizer.train(["alpha"], {"min_frequency": 9}), config={})
+    with pytest.raises(UserError, match=r"the vocabulary holds 0 words, and 100% .*text\.segmentation"):
+        make_report(empty)
+    strange = RetrievalData(collection=collection, tokenizer=Tokenizer.train(["omega"], {}), config={})
+    with pytest.raises(UserError, match="the vocabulary holds 1 words, and 100%"):
+        make_report(strange)

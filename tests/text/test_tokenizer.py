@@ -168,3 +168,53 @@ def test_reading_one_text_is_encoding_it(request, kind, text):
     spelt = tokenizer.token_texts(text)
     assert distinct == list(dict.fromkeys(spelt))
     assert unknown == list(dict.fromkeys(word for word, number in zip(spelt, ids, strict=True) if number == 1))
+
+
+UNICODE = {"segmentation": "unicode"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "\u1791\u17b7\u1789\u179a\u1790\u1799\u1793\u17d2\u178f",
+            ["\u1791\u17b7", "\u1789", "\u179a", "\u1790", "\u1799", "\u1793\u17d2", "\u178f"],
+        ),
+        ("\u0ec2\u0eae\u0e87\u0eae\u0ebd\u0e99", ["\u0ec2", "\u0eae", "\u0e87", "\u0eae", "\u0ebd", "\u0e99"]),
+        ("\u0e19\u0e35\u0e49", ["\u0e19\u0e35\u0e49"]),
+        ("\u6f22\u5b57abc", ["\u6f22", "\u5b57", "abc"]),
+        ("co\u00adoperate", ["cooperate"]),
+        ("zero\u200bwidth\u200djoin\ufeffed", ["zerowidthjoined"]),
+        ("\u0643\u064e\u062a\u064e\u0628\u064e \u0643\u0640\u062a\u0628", ["\u0643\u062a\u0628", "\u0643\u062a\u0628"]),
+        ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd", ["\u05e9\u05dc\u05d5\u05dd"]),
+        ("BatchNorm2d git-log 42", ["batch", "norm2d", "git", "log", "42"]),
+    ],
+)
+def test_unicode_segmentation(text, expected):
+    assert Tokenizer.train(["a"], UNICODE).words(text) == expected
+
+
+@pytest.mark.parametrize("kind", ["words", "wordpiece"])
+def test_accents_are_stripped_and_vowels_stay(kind):
+    tokenizer = Tokenizer.train(["a"], {**UNICODE, "kind": kind, "strip_accents": True, "split_identifiers": False})
+    assert tokenizer.words("na\u00efve \u00dcber") == ["naive", "uber"]
+    hindi, khmer = "\u0939\u093f\u0928\u094d\u0926\u0940", "\u1781\u17d2\u1798\u17c2\u179a"
+    assert "".join(tokenizer.words(hindi)) == hindi
+    assert "".join(tokenizer.words(khmer)) == khmer
+
+
+def test_runs_from_before_cut_texts_as_they_did():
+    plain = Tokenizer.train(["alpha beta"], {})
+    assert plain.config["segmentation"] == "plain"
+    assert plain.words("co\u00adoperate \u0e19\u0e35") == ["co", "operate", "\u0e19", "\u0e35"]
+    assert Tokenizer.train(["alpha beta"], {"segmentation": "plain"}).hash == plain.hash
+    assert Tokenizer.train(["alpha beta"], UNICODE).hash != plain.hash
+    with pytest.raises(UserError, match=r"text\.segmentation=words is not known"):
+        Tokenizer.train(["a"], {"segmentation": "words"})
+
+
+def test_the_memo_gives_the_same_ids_with_unicode_segmentation():
+    texts = ["\u1791\u17b7\u1789\u179a abc co\u00adoperate", "cooperate \u0e19\u0e35\u0e49", "plain ascii"]
+    tokenizer = Tokenizer.train(texts, UNICODE)
+    for row, text in enumerate(texts):
+        assert tokenizer.encode(texts).row(row).tolist() == tokenizer.read(text)[2]

@@ -20,6 +20,8 @@ from twotower.data.datamodule import RetrievalData
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens
 
+SPECIAL_WORDS, ALL_UNKNOWN = 2, 0.9
+"""Words of every vocabulary that stand for none, and the share of unknown words of documents that stops a run."""
 MANY_CUT, MANY_UNKNOWN = 0.2, 0.1
 """Shares of cut texts and of unknown tokens above which the report says what to change."""
 
@@ -59,8 +61,19 @@ def make_report(data: RetrievalData) -> dict[str, Any]:
         "train_query_oov_rate": oov_rate(data.query_tokens, collection.split(train).queries),
         "eval_query_oov_rate": oov_rate(data.query_tokens, collection.split(evaluation).queries),
     }
+    _check_vocabulary(report)
     report["notes"] = list(_notes(report, config))
     return report
+
+
+def _check_vocabulary(report: dict[str, Any]) -> None:
+    size, unknown = report["vocabulary"]["size"], report["document_tokens"]["oov_rate"]
+    if size <= SPECIAL_WORDS or unknown > ALL_UNKNOWN:
+        raise UserError(
+            f"{report['name']}: the vocabulary holds {size - SPECIAL_WORDS} words, and {unknown:.0%} of the documents' "
+            "words are none of them: a script that needs another way of cutting words (text.segmentation=unicode, "
+            "text=wordpiece), a word list of another language, or too small a collection for text.min_frequency?"
+        )
 
 
 def describe_split(judgements: Judgements) -> dict[str, Any]:

@@ -21,11 +21,12 @@ DEFAULTS: dict[str, Any] = {
     "strip_accents": False,
     "split_identifiers": True,
     "stem": None,
+    "segmentation": "plain",
     "min_frequency": 1,
     "max_vocabulary": 100_000,
     "vocabulary_file": None,
 }
-SHAPING = ("kind", "lowercase", "strip_accents", "split_identifiers", "stem")
+SHAPING = ("kind", "lowercase", "strip_accents", "split_identifiers", "stem", "segmentation")
 """The settings that, with the vocabulary, decide a text's ids; the others only decide the vocabulary."""
 
 # Between a small letter or digit and a capital; between capitals and a capitalised word (HTTP|Server, but not UR|Ls).
@@ -33,8 +34,25 @@ CAMEL = r"(?<=[\p{Ll}\p{N}])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll}{2})"
 # Scripts written without spaces go character by character; everything else in runs of letters, marks and digits.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
 RUN = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{UNSPACED}]]+"
-WORD = rf"[{UNSPACED}]|{RUN}"
-WHOLE_IDENTIFIER = rf"[{UNSPACED}]|{RUN}(?:[_.\-]+{RUN})*"
+SEGMENTATIONS = ("unicode", "plain")
+"""`unicode` is what runs use; `plain` is how runs cut texts before there was a choice, and what theirs still do."""
+# Scripts whose words no blank parts, cut into what a reader sees as one letter (Unicode's grapheme clusters, \X).
+SCRIPTS = (
+    *("Bopomofo", "Lao", "Khmer", "Myanmar", "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese"),
+    *("Yi", "Ahom", "Tangut", "Nushu"),
+)
+CLUSTERED = UNSPACED + "".join(rf"\p{{{name}}}" for name in SCRIPTS)
+CLUSTER = rf"(?=[{CLUSTERED}])\X"
+CLUSTER_RUN = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{CLUSTERED}]]+"
+# What shows nothing and parts no words: soft hyphen, joiners, marks of direction, variation selectors.
+INVISIBLE = "[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+# Vowel marks that are written or left out at will, and what only stretches a word, of Arabic, Hebrew and Syriac.
+OPTIONAL_MARKS = (
+    "[\u0610-\u061a\u0640\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"
+    "\u08d3-\u08e1\u08e3-\u08ff\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0711\u0730-\u074a]"
+)
+# Accents of letters; the marks of Indic, Khmer, Thai and other scripts are vowels and stay.
+ACCENTS = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 PREFIX = "##"
 ALPHABET = 1000
 """The most characters that a trained word-piece vocabulary knows; words with rarer ones become [UNK]."""
@@ -58,6 +76,8 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
             continue
         if isinstance(full[key], bool) or not isinstance(full[key], int) or full[key] < lowest:
             raise UserError(f"text.{key}={full[key]} must be a whole number of at least {lowest}.")
+    if full["segmentation"] not in SEGMENTATIONS:
+        raise UserError(f"text.segmentation={full['segmentation']} is not known; choose {' or '.join(SEGMENTATIONS)}.")
     for key in ("lowercase", "strip_accents", "split_identifiers"):
         if not isinstance(full[key], bool):
             raise UserError(f"text.{key}={full[key]} must be true or false.")
@@ -89,16 +109,27 @@ def build(word_to_index: dict[str, int], config: dict[str, Any]) -> RustTokenize
         model = models.WordPiece(word_to_index, unk_token=UNKNOWN, continuing_subword_prefix=PREFIX)
     tokenizer = RustTokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(_normalizers(config))
-    if config["kind"] == "words":
-        pattern = WORD if config["split_identifiers"] else WHOLE_IDENTIFIER
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "removed", invert=True)
-    else:
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.pre_tokenizer = _cutter(config)
     return tokenizer
+
+
+def _cutter(config: dict[str, Any]) -> pre_tokenizers.PreTokenizer:
+    """Returns what cuts normalised text into words."""
+    unicode = config["segmentation"] == "unicode"
+    if config["kind"] == "wordpiece":
+        bert = pre_tokenizers.BertPreTokenizer()
+        if not unicode:
+            return bert
+        return pre_tokenizers.Sequence([bert, pre_tokenizers.Split(Regex(CLUSTER), "isolated")])
+    single, run = (CLUSTER, CLUSTER_RUN) if unicode else (f"[{UNSPACED}]", RUN)
+    word = run if config["split_identifiers"] else rf"{run}(?:[_.\-]+{run})*"
+    return pre_tokenizers.Split(Regex(f"{single}|{word}"), "removed", invert=True)
 
 
 def _normalizers(config: dict[str, Any]) -> list[normalizers.Normalizer]:
     camel = [normalizers.Replace(Regex(CAMEL), " ")] if config["split_identifiers"] else []
+    if config["segmentation"] == "unicode":
+        return _unicode_normalizers(config, camel)
     if config["kind"] == "wordpiece":
         shape = {key: config[key] for key in ("lowercase", "strip_accents")}
         return [*camel, normalizers.BertNormalizer(**shape)]
@@ -108,6 +139,16 @@ def _normalizers(config: dict[str, Any]) -> list[normalizers.Normalizer]:
     if config["strip_accents"]:
         steps += [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()]
     return steps
+
+
+def _unicode_normalizers(config: dict[str, Any], camel: list[normalizers.Normalizer]) -> list[normalizers.Normalizer]:
+    unseen = [normalizers.Replace(Regex(pattern), "") for pattern in (INVISIBLE, OPTIONAL_MARKS)]
+    accents = [normalizers.NFD(), normalizers.Replace(Regex(ACCENTS), "")] if config["strip_accents"] else []
+    if config["kind"] == "wordpiece":
+        bert = normalizers.BertNormalizer(lowercase=config["lowercase"], strip_accents=False)
+        return [*camel, *unseen, bert, *accents]
+    lower = [normalizers.Lowercase()] if config["lowercase"] else []
+    return [normalizers.NFKC(), *unseen, *camel, *lower, *accents, *([normalizers.NFC()] if accents else [])]
 
 
 def make_vocabulary(texts: Iterable[str], config: dict[str, Any]) -> dict[str, int]:

@@ -109,9 +109,8 @@ class Tokenizer:
     @cached_property
     def hash(self) -> str:
         """Hex sha256 of vocabulary and settings: two tokenizers with the same hash give the same ids for any text."""
-        shaping = [
-            key for key in pipeline.SHAPING if key != "stem" or self._stems
-        ]  # hashes from before there were stems
+        later = {"stem": None, "segmentation": "plain"}  # settings that hashes from before there were any leave out
+        shaping = [key for key in pipeline.SHAPING if key not in later or self.config[key] != later[key]]
         settings = {key: value for key, value in self.config.items() if key in shaping}
         return content_key(self.index_to_word, settings)
 
