@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from twotower.core.files import sha256_file
 from twotower.data.documents import DocumentStore
 from twotower.index.rebuild import encode_queries
 from twotower.model import checkpoint
 from twotower.model.encoding import encode
+from twotower.model.query_file import query_file_of, write_query_file
 from twotower.runs.checkpoints import _read_pt
 from twotower.runs.per_query import pair, read_per_query
 from twotower.runs.run import read_run
@@ -116,6 +118,12 @@ def query_model_cases(run: Path, count: int):
     )
 
 
+def query_file_cases(run: Path, count: int):
+    path = model_of(run)
+    write_query_file(path, torch.load(path, weights_only=True), sha256_file(path))
+    return attack_file(query_file_of(path), lambda: open_query_model(path).encode([1, 2]), count)
+
+
 def training_state_cases(run: Path, count: int):
     path = run / "checkpoints" / "last.ckpt"
     structure = torch.load(path, weights_only=True)
@@ -180,6 +188,7 @@ KINDS = {
     "manifest.json": manifest_cases,
     "model.pt": model_cases,
     "model.pt for queries": query_model_cases,
+    "model.safetensors": query_file_cases,
     "last.ckpt": training_state_cases,
     "per_query.parquet": per_query_cases,
     "random_*.npy": sample_cases,

@@ -18,6 +18,7 @@ from twotower.evaluation.evaluate import Evaluation
 from twotower.model import checkpoint
 from twotower.model.encoder import encoder_of
 from twotower.model.encoding import encode
+from twotower.model.query_file import query_file_of
 from twotower.runs.rerun import provenance
 
 
@@ -46,8 +47,9 @@ class Export(RunCallback):
         stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
         name = f"two_tower_best_{context.run_name}_{stamp}"
         folder = context.run_dir / "checkpoints"
-        for old in [*folder.glob("two_tower_best_*.pt"), *folder.glob("training_history_*.json")]:
-            old.unlink()  # a resumed run replaces what it exported before
+        for pattern in ("two_tower_best_*.pt", "two_tower_best_*.safetensors", "training_history_*.json"):
+            for old in folder.glob(pattern):
+                old.unlink()  # a resumed run replaces what it exported before
         record.data["artefacts"] = []
         record.add_artefact("per_query.parquet", "per_query")
         context.exported = folder / f"{name}.pt"
@@ -66,6 +68,8 @@ class Export(RunCallback):
             wandb_run_id=context.wandb_run_id,
         )
         record.add_artefact(context.exported, "checkpoint")
+        if query_file_of(context.exported).is_file():
+            record.add_artefact(query_file_of(context.exported), "query_model")
         history = folder / f"training_history_{name}.json"
         write_json(history, stats)
         record.add_artefact(history, "history")

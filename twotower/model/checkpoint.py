@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from twotower.core.files import sha256_file, write_bytes
 from twotower.core.finite import check_weights
 from twotower.core.reading import Each, conform
 from twotower.core.secrets import masked
+from twotower.model.query_file import write_query_file
 from twotower.model.two_tower import TwoTower
 from twotower.text.build import restore_tokenizer
 from twotower.text.tokenizer import Tokenizer
@@ -132,7 +134,7 @@ def save(
     eval_results: dict[str, Any],
     wandb_run_id: str | None,
 ) -> None:
-    """Writes the exported model atomically.
+    """Writes the exported model atomically, and what searching takes of it beside it (`twotower.model.query_file`).
 
     Args:
         path: the .pt file.
@@ -163,6 +165,7 @@ def save(
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_bytes(path, buffer.getbuffer())
+    write_query_file(path, content, hashlib.sha256(buffer.getbuffer()).hexdigest())
 
 
 def read(path: Path) -> dict[str, Any]:

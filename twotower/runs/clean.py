@@ -106,9 +106,10 @@ def _best(runs: Ledger, keep: int, metric: str) -> dict[Path, str]:
 
 
 def _removable(run: Run, kinds: Collection[str]) -> Iterator[Removal]:
+    models = run.path / "checkpoints"
     places = {
-        "lightning": sorted((run.path / "checkpoints").glob("*.ckpt")),
-        "exported": sorted((run.path / "checkpoints").glob("two_tower_*.pt")),
+        "lightning": sorted(models.glob("*.ckpt")),
+        "exported": [path for name in ("*.pt", "*.safetensors") for path in sorted(models.glob(f"two_tower_{name}"))],
         # a Redis index lives on its server: without its manifest here nobody could find or drop it again
         "index": [item for item in sorted((run.path / "index").glob("*")) if not item.name.startswith("redis")],
         "documents": sorted(run.path.glob("documents.db*")),

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower.config.names import MODULE, TOWERS, tower_settings
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file
 from twotower.core.finite import check_weights
-from twotower.model.plain import read_plain
+from twotower.model.query_file import QueryFile, query_file_of, read_query_file
 from twotower.text.build import restore_tokenizer
 from twotower.text.tokenizer import Tokenizer
 
@@ -118,15 +117,15 @@ class QueryModel:
 
 
 def open_query_model(path: Path) -> QueryModel:
-    """Opens an exported model for queries; torch is loaded only where the query tower is no mlp.
+    """Opens an exported model for queries, from the file beside it where there is one (no torch), else through torch.
 
     Raises:
-        UserError: as `twotower.model.checkpoint.load`.
+        UserError: as `twotower.model.checkpoint.load`, or for a damaged file beside the model.
     """
-    content = read_plain(path)
-    opened = content and _open_mlp(path, content)
-    if opened:
-        return opened
+    if query_file_of(path).is_file() and path.is_file():
+        sha256 = sha256_file(path)
+        if content := read_query_file(path, sha256):
+            return _open_mlp(path, sha256, content)
     from twotower.model.checkpoint import load
 
     checkpoint = load(path)
@@ -134,28 +133,19 @@ def open_query_model(path: Path) -> QueryModel:
     return QueryModel(**parts, max_query_length=checkpoint.max_query_length, encode=tower_encoder(checkpoint.model))
 
 
-def _open_mlp(path: Path, content: Mapping[str, Any]) -> QueryModel | None:
+def _open_mlp(path: Path, sha256: str, content: QueryFile) -> QueryModel:
+    file = query_file_of(path)
+    check_weights(content.state, str(file))
+    tokenizer = restore_tokenizer(content.word_to_index, content.text, source=path)
     try:
-        model, config = content["model_config"], content["training_stats"]["config"]["resolved"]
-        tower = tower_settings("model.query_tower", model.get("query_tower", "mlp"))
-        if tower["_target_"] != TOWERS["mlp"] or model.get("_target_", MODULE) != MODULE:
-            return None
-        check_weights(content["model_state_dict"], str(path))
-        encode = MlpQuery(
-            content["model_state_dict"], count_power=float(tower.get("count_power", model.get("count_power", 0.5)))
-        )
-        tokenizer = restore_tokenizer(content["word_to_index"], config["text"], source=path)
-        longest = int(config["data"]["max_query_length"])
-        words = content["word_to_index"]
-        table_VE = content["model_state_dict"]["embedding.weight"]
-        if len(words) != len(table_VE) or longest < 1:
-            return None
-        encode([len(words) - 1])  # arrays that don't fit each other say so here, not at the first query
-    except UserError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
-        return None  # torch's way tells what is wrong
-    return QueryModel(path=path, sha256=sha256_file(path), tokenizer=tokenizer, max_query_length=longest, encode=encode)
+        encode = MlpQuery(content.state, count_power=content.count_power)
+        encode([len(content.state["embedding.weight"]) - 1])  # arrays that don't fit each other say so here
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{file}: its arrays don't fit each other ({error}). Remove it.") from error
+    if tokenizer.size != len(content.state["embedding.weight"]) or content.max_query_length < 1:
+        raise UserError(f"{file}: its vocabulary and its arrays don't fit each other. Remove it.")
+    longest = content.max_query_length
+    return QueryModel(path=path, sha256=sha256, tokenizer=tokenizer, max_query_length=longest, encode=encode)
 
 
 def tower_encoder(model: TwoTower) -> Callable[[Sequence[int]], np.ndarray]:
