@@ -102,11 +102,12 @@ def _build(
     own = {str(name): value for name, value in settings.items() if name not in CONTROL}
     arguments = {name: _values(value, f"{key}.{name}") if nested else value for name, value in own.items()}
     positional = [_values(value, f"{key}._args_") for value in settings.get("_args_") or ()]
-    check_arguments(part, {**given, **own}, key, set(offered), positional=len(positional))
+    partial = bool(settings.get("_partial_"))
+    check_arguments(part, {**given, **own}, key, set(offered), positional=None if partial else len(positional))
     names, _ = parameters(part)
     wanted = {name: value for name, value in offered.items() if name in names}
     call = functools.partial(part, *positional, **{**arguments, **wanted, **given})
-    return call if settings.get("_partial_") else _called(call, part, key)
+    return call if partial else _called(call, part, key)
 
 
 def _values(value: Any, key: str) -> Any:
@@ -149,7 +150,7 @@ def parameters(part: Any) -> tuple[dict[str, inspect.Parameter], bool]:
 
 
 def check_arguments(
-    part: Any, settings: Mapping[str, Any], key: str, offered: set[str], *, positional: int = 0
+    part: Any, settings: Mapping[str, Any], key: str, offered: set[str], *, positional: int | None = 0
 ) -> None:
     """Refuses settings that a part's signature does not name, or lacks.
 
@@ -158,7 +159,7 @@ def check_arguments(
         settings: its own settings.
         key: where they stand in the config.
         offered: what else it may get.
-        positional: arguments given by their order, which stand for the first names.
+        positional: arguments given by their order, which stand for the first names; None where others come later.
 
     Raises:
         UserError: naming the setting, and the nearest that there is.
@@ -171,7 +172,7 @@ def check_arguments(
             told = ", ".join(known) or "none"
             raise UserError(f"{where}{name} is no setting of {name_of(part)}; there are: {told}.{nearest(name, known)}")
     empty = inspect.Parameter.empty
-    for name in list(names)[positional:]:
+    for name in [] if positional is None else list(names)[positional:]:
         if names[name].default is empty and name not in settings and name not in offered:
             raise UserError(f"{where}{name} is missing: {name_of(part)} has no default for it.")
 

@@ -153,7 +153,7 @@ def save(
     check_weights(state, "The model to export")
     content = {
         "model_state_dict": state,
-        "embedding_matrix": state.get("embedding.weight"),
+        "embedding_matrix": state.get("embedding.weight", torch.zeros(0, 0)),
         "word_to_index": dict(tokenizer.word_to_index),
         "index_to_word": dict(enumerate(tokenizer.index_to_word)),
         "model_config": model_config,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twotower.config.trust import trust, trusted_packages
 from twotower.core.errors import UserError
 from twotower.model.shards import Plan
 
@@ -67,7 +68,7 @@ def encode_on_ray(
     try:
         resources = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
         task = ray.remote(**resources)(_encode_part)
-        waiting = [task.remote(checkpoint, plan, rank, tasks) for rank in range(tasks)]
+        waiting = [task.remote(checkpoint, plan, rank, tasks, trusted_packages()) for rank in range(tasks)]
         rows = 0
         while waiting:
             ended, waiting = ray.wait(waiting)
@@ -86,13 +87,14 @@ def encode_on_ray(
         ray.shutdown()
 
 
-def _encode_part(checkpoint: Path, plan: Plan, rank: int, tasks: int) -> int:
+def _encode_part(checkpoint: Path, plan: Plan, rank: int, tasks: int, trusted: tuple[str, ...] = ()) -> int:
     """What one task does, in a process of the cluster."""
     import torch
 
     from twotower.model.checkpoint import load
     from twotower.model.shards import encode_shards
 
+    trust(trusted)
     loaded = load(checkpoint)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")
     return encode_shards(loaded, plan, rank=rank, world_size=tasks)

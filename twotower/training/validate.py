@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from twotower.config.trust import own_parts
 from twotower.config.unread import refuse_unread
 from twotower.core.errors import UserError, nearest
 from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
+
+log = logging.getLogger(__name__)
 
 TOP_LEVEL = (
     *("callbacks", "ckpt_path", "data", "embedding", "evaluation", "index", "logger", "loss", "model", "optimizer"),
@@ -155,6 +158,7 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     from twotower.embedding.build import check_embedding, check_source
     from twotower.model.build import build_module
     from twotower.model.encoder import encoder_of, pads_batches, width_of
+    from twotower.model.two_tower import TwoTower, unread_settings
     from twotower.optimizer.build import build_optimizer, parameter_groups
     from twotower.scheduler.build import build_scheduler
 
@@ -168,6 +172,8 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     if config["scheduler"].get("monitor"):
         check_monitor("scheduler.monitor", config["scheduler"]["monitor"], own_names(config))
     encoder = encoder_of(module)
+    if isinstance(encoder, TwoTower) and (names := unread_settings(config["model"])):
+        log.info("Neither tower of this model reads %s.", ", ".join(f"model.{name}" for name in names))
     return width_of(encoder), pads_batches(encoder)
 
 
