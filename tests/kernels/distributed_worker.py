@@ -16,8 +16,11 @@ from torch.nn.parallel import DistributedDataParallel
 from twotower.data import negatives
 from twotower.data.batches import TrainLoader
 from twotower.data.beir import load
+from twotower.data.collection import Collection
+from twotower.evaluation.evaluate import evaluate_means
 from twotower.kernels.distributed import gather_documents, gather_rows, group_rank, merge_rows, split_rows
 from twotower.loss.contrastive import ContrastiveLoss
+from twotower.model.encoding import encode
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer
 
@@ -51,6 +54,19 @@ def meet(rendezvous: str, rank: int, world: int) -> None:
         sys.exit(NOT_MET)
 
 
+def evaluate(model: TwoTower, collection: Collection, tokenizer: Tokenizer) -> dict:
+    """All figures, the vectors and the ranking of a model, worked out together; 16 rows a batch give all something."""
+    rows = collection.split("dev").queries.astype("int64")
+    query_tokens = tokenizer.encode(collection.query_texts, 32)
+    query_QD = encode(model, query_tokens, side="query", rows=rows, batch_size=16, shared=True)
+    document_tokens = tokenizer.encode(collection.document_texts(), 64)
+    document_ND = encode(model, document_tokens, side="document", batch_size=16, shared=True)
+    metrics = {"precision_10": {"_target_": "torchmetrics.retrieval.RetrievalPrecision", "top_k": 10}}
+    means, rankings = evaluate_means(query_QD, document_ND, collection, rows, "dev", metrics=metrics, shared=True)
+    parts = {name: (torch.from_numpy(item.rows), torch.from_numpy(item.scores)) for name, item in rankings.items()}
+    return {"means": means, "rankings": parts, "vectors": torch.from_numpy(document_ND)}
+
+
 def main() -> None:
     data, out, rank, world, rendezvous, kind, count = sys.argv[1:]
     rank, world = int(rank), int(world)
@@ -74,6 +90,7 @@ def main() -> None:
     )
     torch.manual_seed(0)
     step = Step(tokenizer.size, kind)
+    figures = evaluate(step.model, collection, tokenizer)
     trained = DistributedDataParallel(step) if world > 1 else step
     losses = []
     for number, batch in enumerate(loader):
@@ -86,7 +103,9 @@ def main() -> None:
     whole = merge_rows(shares[group_rank()][:, None].repeat(3, 1).astype("float32"), shares)
     if rank == 0:
         gradients = {name: item.grad for name, item in step.named_parameters()}
-        torch.save({"losses": losses, "gradients": gradients, "rows": whole[:, 0].tolist()}, Path(out))
+        torch.save(
+            {"losses": losses, "gradients": gradients, "rows": whole[:, 0].tolist(), "figures": figures}, Path(out)
+        )
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()

@@ -52,6 +52,17 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tiny_beir, tmp_path, k
     for name, expected in one["gradients"].items():
         torch.testing.assert_close(two["gradients"][name], expected, rtol=0, atol=1e-5, msg=name)
     assert one["rows"] == two["rows"] == list(range(11))
+    same_to_the_last_digit(one["figures"], two["figures"])
+
+
+def same_to_the_last_digit(one: dict, two: dict) -> None:
+    """Vectors, rankings and every metric that two processes worked out together, against those of one."""
+    assert one["means"] == two["means"]
+    assert one["means"]["full"]["precision_10"] > 0
+    assert torch.equal(one["vectors"], two["vectors"])
+    for name, parts in one["rankings"].items():
+        for mine, theirs in zip(parts, two["rankings"][name], strict=True):
+            assert torch.equal(mine, theirs), name
 
 
 def history(folder: Path, tiny_beir: Path, *overrides: str) -> tuple[dict, str]:

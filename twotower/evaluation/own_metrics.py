@@ -83,9 +83,13 @@ def build_metrics(settings: Mapping[str, Any] | None, *, k: int) -> dict[str, Me
             metric.top_k = k if metric.top_k is None else metric.top_k
             if metric.top_k > k:
                 raise UserError(f"{key}.top_k={metric.top_k} looks further than the ranking (evaluation.k={k}).")
-        metric.sync_on_compute = False  # every process feeds it the whole ranking
+        metric.distributed_available_fn = _alone  # every process feeds it the whole ranking: nothing to gather
         metrics[name] = metric
     return metrics
+
+
+def _alone() -> bool:
+    return False
 
 
 def check_direction(objective: str, metric: Metric | None) -> None:
