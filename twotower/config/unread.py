@@ -55,6 +55,8 @@ def _data(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         and source.get("version") == "v2.1"
     ):
         yield "data.source.version", "v2.1", "it chooses from the hub, and data.path names local files"
+    if data.get("missing", "error") != "error" and "missing" not in source:
+        yield "data.missing", data["missing"], "only data=beir, msmarco and ir_datasets read judgements of ids"
     negatives = _part(data, "negatives")
     if negatives.get("kind", "in_batch") != "bm25":
         for key, default in (("depth", 50), ("skip", 0)):

@@ -52,6 +52,11 @@ class Judgements:
         """Rows of the queries with at least one relevant document, ascending, int32."""
         return np.unique(self.query[self.positive])
 
+    def of_queries(self, rows: np.ndarray) -> Judgements:
+        """Returns the judgements of some queries only."""
+        kept = np.isin(self.query, rows)
+        return Judgements(query=self.query[kept], document=self.document[kept], grade=self.grade[kept])
+
     @staticmethod
     def of(query: Any, document: Any, grade: Any) -> Judgements:
         """Builds sorted judgements; of a pair given more than once the highest grade stays, grades below 0 become 0."""
@@ -107,6 +112,7 @@ class Collection:
         indexed_texts: N texts that people search and read instead of `texts`, which training and evaluation go on
             using; None where they are the same. They change no figure, so the fingerprint is without them.
         indexed_as: what `indexed_texts` are, in a few words for tables and manifests.
+        notes: sentences for the reader: what was left out.
     """
 
     name: str
@@ -120,6 +126,7 @@ class Collection:
     candidates: Candidates | None = None
     indexed_texts: list[str] | None = None
     indexed_as: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.document_ids) == len(self.titles) == len(self.texts), "lists of documents differ in length"

@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = {
     "bucket_by_length": "auto",
     "negatives": {"kind": "in_batch", "count": 0},
     "allow_leak": False,
+    "missing": "error",
     "path": None,
     "source": None,
 }

@@ -5,20 +5,23 @@ Each split is an id of its own (`beir/scifact/train`, `beir/scifact/test`); all 
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from twotower.core.errors import UserError, nearest
 from twotower.data.collection import Candidates, Collection, Judgements
-from twotower.data.lines import is_one_line, shown
+from twotower.data.lines import BLANKS, is_one_line, shown
+from twotower.data.qrels import Ids
 
 
-def load(splits: dict[str, str] | None, name: str | None = None) -> Collection:
+def load(splits: dict[str, str] | None, name: str | None = None, missing: str = "error") -> Collection:
     """Reads documents, queries, judgements and, where there are any, scored documents as candidates.
 
     Args:
         splits: the id of each split, such as {"train": "beir/scifact/train", "dev": "beir/scifact/test"}.
         name: what to call the collection (the first id otherwise).
+        missing: `error` refuses judgements of documents and queries that are not there, `skip` leaves them out.
 
     Raises:
         UserError: when the library is missing, an id is unknown, lacks judgements or can't be had, or the ids do not
@@ -28,7 +31,7 @@ def load(splits: dict[str, str] | None, name: str | None = None) -> Collection:
         raise UserError("data=ir_datasets needs data.source.splits, such as '{train: ID, dev: ID}'.")
     parts = {split: _find(item) for split, item in splits.items()}
     try:
-        return _collect(name or next(iter(splits.values())), splits, parts)
+        return _collect(name or next(iter(splits.values())), splits, parts, missing)
     except UserError:
         raise
     except Exception as error:  # downloads and parsers of some forty collections raise as many kinds
@@ -55,13 +58,13 @@ def _find(item: str) -> Any:
     return found
 
 
-def _collect(name: str, ids: dict[str, str], parts: dict[str, Any]) -> Collection:
+def _collect(name: str, ids: dict[str, str], parts: dict[str, Any], missing: str) -> Collection:
     document_ids: list[str] = []
     titles: list[str] = []
     texts: list[str] = []
     for document in next(iter(parts.values())).docs_iter():
         title, text = _title_and_text(document)
-        document_ids.append(document.doc_id)
+        document_ids.append(document.doc_id.strip(BLANKS))
         titles.append(title)
         texts.append(text)
     queries = _queries(ids, parts)
@@ -69,15 +72,20 @@ def _collect(name: str, ids: dict[str, str], parts: dict[str, Any]) -> Collectio
         bad = next((item for item in items if not is_one_line(item)), None)
         if bad is not None:
             raise UserError(f"data.source.splits: {what} id {shown(bad)} of '{name}' holds a control character.")
-    document_rows = {item: row for row, item in enumerate(document_ids)}
-    query_rows = {item: row for row, item in enumerate(queries)}
+    rows = Ids(
+        queries={item: row for row, item in enumerate(queries)},
+        documents={item: row for row, item in enumerate(document_ids)},
+        missing=missing,
+    )
     judgements: dict[str, Judgements] = {}
     listed: list[tuple[int, int]] = []
     for split, part in parts.items():
-        lines = [(*_pair(line, query_rows, document_rows, ids[split]), line.relevance) for line in part.qrels_iter()]
+        found = [(_pair(line, rows, split, ids[split]), line.relevance) for line in part.qrels_iter()]
+        lines = [(*pair, grade) for pair, grade in found if pair is not None]
         judgements[split] = Judgements.of(*zip(*lines, strict=True)) if lines else Judgements.of([], [], [])
         if part.has_scoreddocs():
-            listed += [_pair(line, query_rows, document_rows, ids[split]) for line in part.scoreddocs_iter()]
+            pairs = (_pair(line, rows, "the candidates", ids[split]) for line in part.scoreddocs_iter())
+            listed += [pair for pair in pairs if pair is not None]
     return Collection(
         name=name,
         document_ids=document_ids,
@@ -87,6 +95,7 @@ def _collect(name: str, ids: dict[str, str], parts: dict[str, Any]) -> Collectio
         query_texts=list(queries.values()),
         judgements=judgements,
         candidates=Candidates.of(*zip(*listed, strict=True)) if listed else None,
+        notes=rows.notes(),
     )
 
 
@@ -95,13 +104,21 @@ def _queries(ids: dict[str, str], parts: dict[str, Any]) -> dict[str, str]:
     for split, part in parts.items():
         for query in part.queries_iter():
             text = query.default_text()
-            if queries.setdefault(query.query_id, text) != text:
+            if queries.setdefault(query.query_id.strip(BLANKS), text) != text:
                 raise UserError(f"data.source.splits: query '{query.query_id}' of '{ids[split]}' has another text too.")
     return queries
 
 
-def _pair(line: Any, query_rows: dict[str, int], document_rows: dict[str, int], where: str) -> tuple[int, int]:
-    return _row(query_rows, line.query_id, "query", where), _row(document_rows, line.doc_id, "document", where)
+def _pair(line: Any, rows: Ids, split: str, where: str) -> tuple[int, int] | None:
+    query, document = line.query_id.strip(BLANKS), line.doc_id.strip(BLANKS)
+    if rows.missing == "error":
+        for known, item, what in ((rows.queries, query, "query"), (rows.documents, document, "document")):
+            if item not in known:
+                raise UserError(
+                    f"'{where}' judges {what} '{item}', which its {what} list does not hold; do the ids share "
+                    "documents? data.missing=skip leaves such judgements out."
+                )
+    return rows.rows(query, document, (Path(where), 0), split)
 
 
 def _title_and_text(document: Any) -> tuple[str, str]:
@@ -109,11 +126,3 @@ def _title_and_text(document: Any) -> tuple[str, str]:
     if isinstance(title, str) and isinstance(text, str):
         return title, text
     return "", document.default_text()
-
-
-def _row(rows: dict[str, int], item: str, what: str, where: str) -> int:
-    if item not in rows:
-        raise UserError(
-            f"'{where}' judges {what} '{item}', which its {what} list does not hold; do the ids share documents?"
-        )
-    return rows[item]

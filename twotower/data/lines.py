@@ -12,6 +12,9 @@ from typing import IO, Any
 
 from twotower.core.errors import UserError
 
+BLANKS = " \t\u00a0\u2002\u2003\u2009\u202f\u3000"
+"""Blanks around an id that are no part of it, wherever ids are read."""
+
 Place = tuple[Path, int]
 """A file and a line number in it, counted from 1."""
 
@@ -82,12 +85,13 @@ def read_objects(path: Path, *, lists: bool = False) -> Iterator[tuple[Place, di
 
 
 def take_id(value: dict[str, Any], key: str, place: Place) -> str:
-    """Returns an id as text; whole numbers are taken as they are written.
+    """Returns an id as text; whole numbers are taken as they are written, blanks around it are no part of it.
 
     Raises:
         UserError: when it is missing, empty, neither text nor a whole number, or holds a control character.
     """
     found = value.get(key)
+    found = found.strip(BLANKS) if isinstance(found, str) else found
     if isinstance(found, bool) or not isinstance(found, (str, int)) or found == "":
         raise complain(place, f"needs '{key}', a text that is not empty; found {shown(found)}.")
     item = clean(str(found), key, place)

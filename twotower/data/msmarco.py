@@ -16,9 +16,11 @@ from typing import Any
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
+from twotower.data import jsonl
 from twotower.data import serialize as stored
 from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.lines import is_one_line, is_utf8, read_objects, shown
+from twotower.data.msmarco_ranking import is_ranking, load_ranking, ranking_files
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +36,18 @@ Row = tuple[str, dict[str, Any]]
 """Where a row stands, in words for a message, and the row."""
 
 
-def load(path: str | Path | None = None, version: str = "v1.1", limit: int | None = None) -> Collection:
+def load(
+    path: str | Path | None = None, version: str = "v1.1", limit: int | None = None, missing: str = "error"
+) -> Collection:
     """Reads local files when a path is given, otherwise the hub through the `datasets` package.
 
     Args:
         path: a .parquet / .json / .jsonl file, or a folder of them; names start with train, validation, dev or test.
-            MS MARCO's own eval files have no judgements and are left out.
+            MS MARCO's own eval files have no judgements and are left out. A folder with collection.tsv holds the
+            ranking files (see `msmarco_ranking`); a file named triples... holds triples of texts.
         version: which version to take from the hub.
         limit: at most this many queries of each split, the first ones; None for all.
+        missing: of the ranking files: `skip` leaves judgements of unknown ids out, `error` refuses them.
 
     Raises:
         UserError: for a missing or malformed file, or when the hub cannot be reached.
@@ -52,7 +58,12 @@ def load(path: str | Path | None = None, version: str = "v1.1", limit: int | Non
         raise UserError(f"data.source.limit={limit} must be a whole number of at least 1, or null for all.")
     if path is None:
         return collect(f"msmarco-{version}", _hub_rows(version), limit)
-    files = local_files(Path(path).expanduser())
+    place = Path(path).expanduser()
+    if is_ranking(place):
+        return _ranking(place, limit, missing)
+    if place.name.startswith("triples") and place.is_file():
+        return jsonl.load(place, name="msmarco", columns={"query": 0, "positive": 1, "negative": 2})
+    files = local_files(place)
     state = [[split, str(file), file.stat().st_size, file.stat().st_mtime_ns] for split, file in files]
 
     def fill(folder: Path) -> None:
@@ -60,6 +71,16 @@ def load(path: str | Path | None = None, version: str = "v1.1", limit: int | Non
         stored.save(folder, collect("msmarco", rows, limit))
 
     return stored.load(cached_folder("msmarco", content_key("msmarco 1", state, limit), fill))
+
+
+def _ranking(path: Path, limit: int | None, missing: str) -> Collection:
+    files = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in ranking_files(path)]
+    if missing == "skip":  # with a note that is not kept beside the collection
+        return load_ranking(path, limit=limit, missing=missing)
+    key = content_key("msmarco ranking 1", files, limit, missing)
+    return stored.load(
+        cached_folder("msmarco", key, lambda folder: stored.save(folder, load_ranking(path, limit=limit)))
+    )
 
 
 def local_files(path: Path) -> list[tuple[str, Path]]:

@@ -62,7 +62,7 @@ def make_report(data: RetrievalData) -> dict[str, Any]:
         "eval_query_oov_rate": oov_rate(data.query_tokens, collection.split(evaluation).queries),
     }
     _check_vocabulary(report)
-    report["notes"] = list(_notes(report, config))
+    report["notes"] = [*collection.notes, *_notes(report, config)]
     return report
 
 
@@ -82,6 +82,7 @@ def describe_split(judgements: Judgements) -> dict[str, Any]:
     per_query = np.unique(judgements.query[relevant], return_counts=True)[1]
     return {
         "queries": len(judgements.queries),
+        "without_relevant": len(np.setdiff1d(judgements.query, judgements.queries)),
         "judgements": len(judgements),
         "relevant": int(relevant.sum()),
         "relevant_per_query": float(per_query.mean()) if len(per_query) else 0.0,
@@ -219,6 +220,9 @@ def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
     shared, train, evaluation = report["shared"], report["train_split"], report["eval_split"]
     if is_leak(shared):
         yield "LEAK allowed: " + leak_message(report["name"], train, evaluation, shared).rpartition(";")[0] + "."
+    for name in dict.fromkeys((train, evaluation)):
+        if bare_queries := report["splits"][name]["without_relevant"]:
+            yield f"{bare_queries} judged queries of {name} have no relevant document, and no figure counts them."
     if shared["query_texts"]:
         yield f"{shared['query_texts']} queries of {evaluation} have the text of a query of {train}."
     if report.get("given_negatives") and config["negatives"]["kind"] == "in_batch":
