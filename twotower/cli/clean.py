@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import click
 
 
@@ -28,12 +31,15 @@ def command(
 ) -> None:
     """Remove what can be made again from the finished runs under FOLDERS (default: outputs/ and multirun/).
 
+    What killed processes left half-written goes too, in the cache of twotower as well.
+
     Kept always: the best run of every data set, all records and per-query scores, and every run that is unfinished
     or can't be read. Give all folders at once: best is judged among the runs under them.
     """
     from rich.console import Console
 
     from twotower.core import format as text
+    from twotower.core.leftovers import leftovers, remove
     from twotower.runs.clean import KINDS, carry_out, plan
     from twotower.runs.ledger import load
 
@@ -42,11 +48,24 @@ def command(
     console = Console(soft_wrap=True)
     for item in decided.removals:
         console.print(f"{'remove' if yes else 'would remove'} {item.path} [dim]{item.kind}, {text.size(item.bytes)}[/]")
+    left = list(dict.fromkeys(path for root in _roots(folders) for path in leftovers(root)))
+    for path in left:
+        console.print(f"{'remove' if yes else 'would remove'} {path} [dim]left by a process that was killed[/]")
+        if yes:
+            remove(path)
     for run, reason in decided.kept:
         console.print(f"[green]keep[/] {run.path} [dim]{reason}[/]")
-    if not decided.removals:
+    if not decided.removals and not left:
         console.print("Nothing to remove.")
     elif yes:
         console.print(f"Freed {text.size(carry_out(decided))}.")
     else:
         console.print(f"{text.size(decided.bytes)} could be freed; `twotower clean --yes` does it.")
+
+
+def _roots(folders: Sequence[str]) -> list[Path]:
+    """Returns where runs and the cache lie."""
+    from twotower.core.cache import cache_root
+    from twotower.runs.ledger import DEFAULT_FOLDERS
+
+    return [*map(Path, folders or DEFAULT_FOLDERS), cache_root()]

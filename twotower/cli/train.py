@@ -36,6 +36,8 @@ def run(main: Callable[[], Any]) -> None:
     logging.raiseExceptions = False  # a log line that a full disk refuses is lost without a traceback of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print the error itself, and exit with 1
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` has it
+        signal.signal(signal.SIGHUP, _interrupt)
     typed, stopped = sys.argv[1:], False
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -43,6 +45,7 @@ def run(main: Callable[[], Any]) -> None:
     message, code = "", 0
     try:
         refuse_literal_secrets({}, typed)
+        refuse_odd_choices(typed)
         sys.argv[1:] = with_added(typed)
         main()
     except (UserError, RefusedError) as error:
@@ -76,6 +79,29 @@ def _end_sweep(typed: list[str], stopped: bool) -> int:
     from twotower.sweep.session import end
 
     return end(CURRENT.pop(), typed, stopped=stopped)
+
+
+def refuse_odd_choices(typed: list[str]) -> None:
+    """Refuses a number or a mapping as the choice of a config group, which Hydra answers with a traceback.
+
+    Raises:
+        UserError: naming the group and its choices.
+    """
+    for override in typed:
+        group, equals, value = override.partition("=")
+        folder = _conf() / group
+        if not equals or not re.fullmatch(r"[a-z_]+", group) or not folder.is_dir():
+            continue
+        odd = re.fullmatch(
+            r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null|\{.*|\[(.*\{|[\d. ]|null|.*,\s*null).*",
+            value.strip(),
+            re.IGNORECASE,
+        )
+        if odd:
+            names = sorted(path.stem for path in folder.glob("*.yaml"))
+            nothing = f" To choose none, leave {override} out." if value == "null" else ""
+            told = f"{group} is a group of settings; choose one of: {', '.join(names)}.{nothing}"
+            raise UserError(f"{override}: {told}")
 
 
 def explain(error: Exception) -> str:

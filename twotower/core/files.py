@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -22,6 +23,8 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a write that has no room left (the last: more than `ulimit -f` allows)."""
 CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, *NO_ROOM)
 """Errors of the file system that the user can mend; others are ours and keep their traceback."""
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Linux's numbers for "relative to the working folder" and "exchange the two"."""
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 """What numpy says, without an error number, when a disk takes only part of an array."""
 
@@ -71,7 +74,9 @@ def _sync(path: Path) -> None:
 
 
 def _replace(temporary: Path, final: Path) -> None:
-    if temporary.is_dir() and final.is_dir():
+    if temporary.is_dir() and final.is_dir() and exchange(temporary, final):
+        shutil.rmtree(temporary, ignore_errors=True)  # the old one, which has its name now
+    elif temporary.is_dir() and final.is_dir():  # `leftovers.recover` puts the old one back after a kill in between
         old = final.with_name(f".{final.name}.{secrets.token_hex(4)}.old")
         os.replace(final, old)
         try:
@@ -87,6 +92,17 @@ def _replace(temporary: Path, final: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def exchange(one: Path, two: Path) -> bool:
+    """Exchanges two files or folders in one step, which a kill can't part; False where the system can't (renameat2)."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    done: int = call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(two), RENAME_EXCHANGE)
+    if done != 0 and ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(two))
+    return done == 0
 
 
 def write_link(source: str | Path, path: str | Path) -> None:

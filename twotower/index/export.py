@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -165,7 +166,11 @@ def _export_one(
             resumable = getattr(error, "resumable", not isinstance(error, Exception))
             index.pause() if resumable else index.discard()
         raise
-    index.publish()
+    try:
+        index.publish()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # what was not published is not there to be searched
+        raise
     log.info("index.%s: %d documents, recall@10 %.3f, %.1f s", index.name, index.count, facts["recall_at_10"], seconds)
     return written
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.leftovers import recover
 from twotower.core.reading import read_array
 from twotower.data.documents import DocumentStore
 from twotower.index.base import Index
@@ -171,6 +172,7 @@ class SearchEngine:
 
 def index_names(run_dir: Path) -> list[str]:
     """Returns the names of a run's finished indexes."""
+    recover(run_dir / "index")
     return sorted(path.parent.name for path in (run_dir / "index").glob("[!.]*/manifest.json"))
 
 

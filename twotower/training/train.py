@@ -18,7 +18,8 @@ from twotower.callbacks.base import RunCallback, RunContext
 from twotower.callbacks.checkpoint import AtomicCheckpoints
 from twotower.callbacks.monitors import Monitors
 from twotower.callbacks.progress import Progress
-from twotower.config.instantiate import config_hash, instantiate
+from twotower.config.instantiate import config_hash, instantiate, locate
+from twotower.config.shape import check_shape, checking
 from twotower.core.errors import UserError
 from twotower.core.memo import remember, stamp
 from twotower.data.collection import Collection
@@ -70,6 +71,7 @@ def train(
     Raises:
         UserError: for a mistake in config or data; the record then says `failed`.
     """
+    check_shape(config)
     check_launch(config["trainer"], sweep=bool((config.get("sweep") or {}).get("session")))
     record = open_record(config, run_dir=run_dir, overrides=overrides, choices=choices)
     loggers: list[Any] = []
@@ -87,7 +89,8 @@ def train(
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         prepare_process(config)
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
-        check_indexes(config.get("index") or {}, dim=checked.width)
+        with checking("index"):
+            check_indexes(config.get("index") or {}, dim=checked.width)
         context = prepare(config, checked, run_dir=run_dir, choices=choices, record=record)
         context.wandb_run_id = identity["run_id"]
         fit(context, checked.callbacks, loggers, resume)
@@ -101,6 +104,21 @@ def train(
     except BaseException as error:
         _end(record, loggers, "failed", error)
         raise
+
+
+def check_start(config: dict[str, Any]) -> Checked:
+    """Checks a whole config as `train` does before it reads any data; nothing is written.
+
+    Raises:
+        UserError: for the first mistake.
+    """
+    check_shape(config)
+    check_launch(config["trainer"], sweep=bool((config.get("sweep") or {}).get("session")))
+    checked = check_settings(config)
+    locate(config["data"]["source"].get("_target_"), "data.source")
+    with checking("index"):
+        check_indexes(config.get("index") or {}, dim=checked.width)
+    return checked
 
 
 def open_record(config: dict[str, Any], *, run_dir: Path, overrides: list[str], choices: dict[str, Any]) -> RunRecord:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from twotower.config.shape import checking
 from twotower.config.trust import own_parts
 from twotower.config.unread import refuse_unread
 from twotower.core.errors import UserError, nearest
@@ -61,12 +62,18 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
             raise UserError(f"No config key '{key}'; there are: {', '.join(TOP_LEVEL)}.{hint}")
     if check_count("seed", config["seed"], at_least=0) >= 2**32:
         raise UserError(f"seed={config['seed']} must be below 2 ** 32.")
-    check_trainer(config["trainer"])
-    check_evaluation(config["evaluation"])
-    callbacks = check_callbacks(config["callbacks"], own=own_names(config))
-    check_data(config)
-    width, pads = check_learning(config)
-    refuse_unread(config)
+    with checking("trainer"):
+        check_trainer(config["trainer"])
+    with checking("evaluation"):
+        check_evaluation(config["evaluation"])
+    with checking("callbacks"):
+        callbacks = check_callbacks(config["callbacks"], own=own_names(config))
+    with checking("data, loss or text"):
+        check_data(config)
+    with checking("embedding, model, loss, optimizer or scheduler"):
+        width, pads = check_learning(config)
+    with checking("The config"):
+        refuse_unread(config)
     return Checked(callbacks=callbacks, width=width, pads_batches=pads)
 
 
@@ -237,6 +244,8 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
         raise UserError(f"evaluation.objective={evaluation['objective']} is none of {', '.join(known)}.{hint}")
     check_direction(str(evaluation["objective"]), own.get(metric))
     wanted = evaluation["protocols"]
+    if not wanted or not isinstance(wanted, (str, list)):
+        raise UserError(f"evaluation.protocols={wanted} must be auto, full or rerank, or a list of them.")
     for name in [wanted] if isinstance(wanted, str) else wanted:
         check_choice("evaluation.protocols", name, ("auto", "full", "rerank"))
     if wanted not in ("auto", protocol) and protocol not in wanted:

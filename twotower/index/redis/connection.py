@@ -15,6 +15,8 @@ from twotower.core.errors import UserError
 from twotower.core.secrets import MASK, mask_text, url_login
 
 DEFAULT_URL = "redis://127.0.0.1:6379"
+PROBE_SECONDS = 5.0
+"""How long a server that takes connections may take to say that it is there."""
 LOST = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError)
 """What a server that went away, or is just coming back, raises."""
 
@@ -24,8 +26,14 @@ def resolve_url(url: str | None) -> str:
     return url or os.environ.get("REDIS_URL") or DEFAULT_URL
 
 
-def connect(url: str, *, retries: int = 3, timeout: float = 10.0) -> redis.Redis:
+def connect(url: str, *, retries: int = 3, timeout: float = 10.0, answer: float = 60.0) -> redis.Redis:
     """Returns a client for a redis://, rediss:// or unix:// address; nothing is sent yet.
+
+    Args:
+        url: the address.
+        retries: how often a lost connection is tried again at once.
+        timeout: seconds to wait for a connection.
+        answer: seconds to wait for an answer, each time.
 
     Raises:
         UserError: for an address redis-py does not understand.
@@ -37,7 +45,7 @@ def connect(url: str, *, retries: int = 3, timeout: float = 10.0) -> redis.Redis
             url,
             protocol=2,  # answers of FT.SEARCH have one documented shape there, whichever server
             socket_connect_timeout=timeout,
-            socket_timeout=max(timeout, 60.0),
+            socket_timeout=answer,
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries),
             retry_on_error=list(LOST),
         )
@@ -60,6 +68,13 @@ def require_search(client: redis.Redis, url: str) -> None:
     """Raises UserError unless the server answers and can search vectors."""
     safe = without_credentials(url)
     try:
+        with connect(url, retries=0, timeout=PROBE_SECONDS, answer=PROBE_SECONDS) as probe:
+            probe.ping()
+    except LOST as error:
+        raise _unreachable(safe, url, error) from None
+    except redis.RedisError:
+        pass  # told below
+    try:
         client.ping()
         client.execute_command("FT._LIST")
     except redis.exceptions.AuthenticationError:
@@ -67,10 +82,7 @@ def require_search(client: redis.Redis, url: str) -> None:
             f"Redis at {safe} refuses the user or password; set REDIS_URL=redis://:PASSWORD@host:port."
         ) from None
     except LOST as error:
-        reason = scrub(str(error), url).rstrip(".")
-        raise UserError(
-            f"No Redis at {safe} ({reason}). Start one with `make redis`, or set REDIS_URL or index.redis.url."
-        ) from None
+        raise _unreachable(safe, url, error) from None
     except redis.ResponseError as error:
         text = str(error)
         if "unknown command" in text.lower():
@@ -80,6 +92,13 @@ def require_search(client: redis.Redis, url: str) -> None:
         raise UserError(
             f"Redis at {safe} refuses: {scrub(text, url)}. Set REDIS_URL with a user and password."
         ) from None
+
+
+def _unreachable(safe: str, url: str, error: Exception) -> UserError:
+    reason = scrub(str(error), url).rstrip(".")
+    return UserError(
+        f"No Redis at {safe} ({reason}). Start one with `make redis`, or set REDIS_URL or index.redis.url."
+    )
 
 
 def pairs(answer: Any) -> dict[str, Any]:

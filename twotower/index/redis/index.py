@@ -41,6 +41,10 @@ UPLOAD = "upload.json"
 POINTER = {"url": str, "alias": str, "version": str, "count": int, "dim": int, "algorithm": str}
 SEARCHES_PER_PIPELINE = 64
 SENDERS = 2
+SEARCH_SECONDS = 10.0
+"""How long a search waits for an answer, twice; a build waits longer."""
+COUNT_SECONDS = 1.0
+"""Searches count the documents again this often, to notice that some were deleted."""
 EFFORT = 4
 """Neighbours considered for each hit that is asked for, at the least; with one for each many are missed."""
 MOST_TAGS = 1024
@@ -98,10 +102,12 @@ class RedisIndex(Index):
         self.version = ""
         self._session: Session | None = None
         self._bytes = 0
+        self._counted = 0.0
 
-    def _open(self, url: str) -> Session:
+    def _open(self, url: str, **patience: Any) -> Session:
         if self._session is None:
-            self._session = Session(url=url, label=f"index.{self.name}", retry_seconds=self.retry_seconds)
+            label = f"index.{self.name}"
+            self._session = Session(url=url, label=label, retry_seconds=self.retry_seconds, **patience)
         return self._session
 
     @property
@@ -112,6 +118,9 @@ class RedisIndex(Index):
     def check(self, *, dim: int | None = None) -> None:
         """Raises UserError when no Redis answers, or it cannot search vectors."""
         self.session.require_search()
+        if self.alias:
+            with self.session.errors_named():
+                self.session.refuse_taken(self.alias)
 
     def bind(self, identity: Mapping[str, Any]) -> None:
         """Names the alias after the model, unless the config names one."""
@@ -142,6 +151,7 @@ class RedisIndex(Index):
         """Locks the alias and makes the index, or takes up the interrupted one; returns how many documents it has."""
         before = read_typed_json(note, {"alias": str, "version": str}) if note.is_file() else {}
         self.alias = self.alias or before.get("alias") or f"twotower-{secrets.token_hex(6)}"
+        self.session.refuse_taken(self.alias)
         self.session.lock(self.alias)
         if before.get("alias") == self.alias:
             done = self.session.sent(before["version"])
@@ -226,6 +236,7 @@ class RedisIndex(Index):
         session = self.session
         try:
             with session.errors_named():
+                session.refuse_taken(str(self.alias))
                 session.again(lambda: session.client.execute_command("FT.ALIASUPDATE", self.alias, self.version))
                 for old in session.versions(str(self.alias)):
                     if old != self.version:
@@ -265,7 +276,7 @@ class RedisIndex(Index):
         pointer = read_typed_json(folder / FILE, POINTER)
         self.alias, self.version = pointer["alias"], pointer["version"]
         self.count, self.dim, self.algorithm = pointer["count"], pointer["dim"], pointer["algorithm"]
-        session = self._open(os.environ.get("REDIS_URL") or pointer["url"])
+        session = self._open(os.environ.get("REDIS_URL") or pointer["url"], answer=SEARCH_SECONDS, retries=1)
         session.require_search()
         place = f"The Redis index {self.version} at {session.safe_url}"
         try:
@@ -274,6 +285,17 @@ class RedisIndex(Index):
             raise UserError(f"{place} is gone: exported again since, or lost in a restart. {REBUILD}") from None
         if held != self.count:
             raise UserError(f"{place} holds {held} documents instead of {self.count}. {REBUILD}")
+        self._counted = time.monotonic()
+
+    def _check_complete(self, fewest: int, wanted: int) -> None:
+        """Counts the documents again after a while, or when fewer came back than were asked for."""
+        if self._counted and (fewest < wanted or time.monotonic() - self._counted > COUNT_SECONDS):
+            with self.session.errors_named():
+                held = int(float(self._info()["num_docs"]))
+            if held != self.count:
+                told = f"{held} documents instead of {self.count}: some were deleted while it is searched"
+                raise UserError(f"The Redis index {self.version} holds {told}. {REBUILD}")
+            self._counted = time.monotonic()
 
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores_QK = np.full((len(query_QD), k), -np.inf, np.float32)
@@ -294,6 +316,7 @@ class RedisIndex(Index):
                 hits = [pairs(fields) for fields in answer[2::2]]
                 scores_QK[number, : len(hits)] = [1.0 - float(hit["distance"]) for hit in hits]
                 rows_QK[number, : len(hits)] = [int(hit["row"]) for hit in hits]
+        self._check_complete(int((rows_QK >= 0).sum(axis=1).min(initial=k)), k)
         return best_first(np.nan_to_num(scores_QK, nan=0.0, neginf=-np.inf), rows_QK, k)
 
     def describe(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from twotower.core.addresses import without_credentials
 from twotower.core.errors import UserError
 from twotower.core.host import host_facts, is_alive
 from twotower.index.base import BuildPausedError
-from twotower.index.redis.connection import LOST, connect, require_search, scrub
+from twotower.index.redis.connection import LOST, connect, pairs, require_search, scrub
 from twotower.index.redis.keys import is_version, lock_key, patterns, rows_key, slot_tag
 
 log = logging.getLogger(__name__)
@@ -34,17 +34,39 @@ class Session:
         url: address, credentials included; they appear in no message.
         label: what messages start with ("index.redis").
         retry_seconds: how long a dropped connection is tried again.
+        answer: seconds to wait for an answer before the connection counts as dropped.
+        retries: how often that is tried again at once.
     """
 
-    def __init__(self, *, url: str, label: str, retry_seconds: float) -> None:
+    def __init__(self, *, url: str, label: str, retry_seconds: float, answer: float = 60.0, retries: int = 3) -> None:
         self.url, self.safe_url = url, without_credentials(url)
         self.label, self.retry_seconds = label, retry_seconds
-        self.client = connect(url)
+        self.client = connect(url, answer=answer, retries=retries)
         self._lock: tuple[str, str] | None = None
 
     def require_search(self) -> None:
         """Raises UserError unless the server answers and can search vectors."""
         require_search(self.client, self.url)
+
+    def refuse_taken(self, alias: str) -> None:
+        """Refuses an alias that is, or points to, somebody else's index: publishing would take it over.
+
+        Raises:
+            UserError: naming the index it belongs to.
+        """
+        try:
+            held = pairs(self.client.execute_command("FT.INFO", alias))["index_name"]
+        except redis.ResponseError as error:
+            if "unknown" in str(error).lower() or "no such index" in str(error).lower():
+                return
+            raise
+        name = held.decode("utf-8", "replace") if isinstance(held, bytes) else str(held)
+        if not is_version(name, alias):
+            what = "is an index" if name == alias else f"points to the index {name}, which"
+            raise UserError(
+                f"{self.label}.index_name={alias}: that name {what} of somebody else's on {self.safe_url}; it stays as "
+                "it is. Choose another index_name."
+            )
 
     def again(self, action: Callable[[], T]) -> T:
         """Runs an action that may be repeated, waiting for a dropped connection to come back."""
