@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twotower.config.names import EMBEDDINGS
 from twotower.core.cache import cache_root
 from twotower.core.errors import UserError
 from twotower.core.ragged import to_offsets
-from twotower.embedding.build import KINDS, build, coverage, shape_vectors
+from twotower.embedding.build import build, coverage, shape_vectors
 from twotower.text.tokens import Tokens
 
 
@@ -141,7 +142,7 @@ def test_an_empty_corpus_still_gives_vectors() -> None:
     [
         ({"kind": "cbov"}, "Did you mean 'cbow'"),
         ({"kind": "random", "dim": 0}, r"embedding\.dim=0"),
-        ({"kind": "random", "window": 3}, r"embedding\.window is not a key"),
+        ({"kind": "random", "window": 3}, r"embedding\.window is no setting"),
         ({"kind": "cbow", "epochs": 0}, r"embedding\.epochs=0"),
         ({"kind": "random", "distribution": "gauss"}, r"embedding\.distribution=gauss"),
         ({"kind": "random", "learning_rate": -1.0}, r"embedding\.learning_rate=-1"),
@@ -157,4 +158,4 @@ def test_bad_values_are_named(config: dict, message: str) -> None:
 
 
 def test_every_kind_is_listed() -> None:
-    assert set(KINDS) == {"random", "cbow", "skipgram", "lsa", "glove", "file"}
+    assert set(EMBEDDINGS) == {"random", "cbow", "skipgram", "lsa", "glove", "file"}

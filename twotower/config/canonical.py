@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twotower.config.names import MODULE, SCHEDULERS, TOKENIZER, TOWERS
+from twotower.config.names import EMBEDDINGS, MODULE, SCHEDULERS, TOKENIZER, TOWERS
+from twotower.core.nested import at
 
 USUAL = {"model": MODULE, "text": TOKENIZER}
 """The part of a group whose config names none."""
@@ -17,8 +18,10 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     Two configs of the same meaning have the same canonical form, whichever version composed them.
     """
     result = dict(config)
-    schedule = result.get("scheduler")
-    named = {"scheduler": SCHEDULERS.get(str(schedule.get("name")))} if isinstance(schedule, Mapping) else {}
+    named = {
+        "scheduler": SCHEDULERS.get(str(at(config, "scheduler.name"))),
+        "embedding": EMBEDDINGS.get(str(at(config, "embedding.kind"))),
+    }
     for group, target in {**USUAL, **named}.items():
         if isinstance(result.get(group), Mapping) and result[group].get("_target_") == target:
             result[group] = {key: value for key, value in result[group].items() if key != "_target_"}

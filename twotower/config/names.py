@@ -32,6 +32,16 @@ SCHEDULERS = {
 }
 """`scheduler.name` -> `_target_`, for records that name a schedule by its name alone."""
 
+EMBEDDINGS = {
+    "random": "twotower.embedding.sources.RandomVectors",
+    "cbow": "twotower.embedding.sources.Cbow",
+    "skipgram": "twotower.embedding.sources.SkipGram",
+    "lsa": "twotower.embedding.sources.Lsa",
+    "glove": "twotower.embedding.sources.Glove",
+    "file": "twotower.embedding.sources.VectorFile",
+}
+"""`embedding.kind` -> `_target_`, for records that name a source by its kind alone."""
+
 TOKENIZER = "twotower.text.tokenizer.Tokenizer"
 """The tokenizer of a config that names none."""
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twotower.config.names import MODULE, SCHEDULERS, TOKENIZER, TOWERS
+from twotower.config.names import EMBEDDINGS, MODULE, SCHEDULERS, TOKENIZER, TOWERS
 from twotower.core.errors import UserError
 
 VARIABLE = "TWOTOWER_TRUST"
@@ -45,6 +45,8 @@ LISTED: dict[str, tuple[str, ...]] = {
     "model.query_tower": tuple(TOWERS.values()),
     "model.document_tower": tuple(TOWERS.values()),
     "text": (TOKENIZER,),
+    "embedding": tuple(EMBEDDINGS.values()),
+    "embedding.mix": tuple(EMBEDDINGS.values()),
     "scheduler": tuple(SCHEDULERS.values()),
     "data.source": tuple(
         f"twotower.data.{name}.load" for name in ("beir", "docstrings", "irdatasets", "jsonl", "msmarco")

@@ -15,29 +15,14 @@ import numpy as np
 from twotower.core.cache import NUMPY_THREADS, CacheClosedError, cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.reading import read_array
-from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
+from twotower.embedding.source import build_source, shared_settings, vectors_of
+from twotower.embedding.sources import RandomVectors
 
 if TYPE_CHECKING:
+    from twotower.config.protocols import WordVectors
     from twotower.text.tokens import Tokens
 
 log = logging.getLogger(__name__)
-
-SHARED_KEYS: dict[str, Any] = {"dim": 256, "freeze": False, "learning_rate": None}
-SHAPING_KEYS: dict[str, Any] = {"remove_top": 32, "own": 1.0}
-TRAINED_KEYS: dict[str, Any] = {"epochs": 5, "window": 5, "negative": 5, "min_count": 1, "learn_from": 0.025}
-KINDS: dict[str, dict[str, Any]] = {
-    "random": {"distribution": "normal"},
-    "cbow": {**TRAINED_KEYS, **SHAPING_KEYS},
-    "skipgram": {**TRAINED_KEYS, **SHAPING_KEYS},
-    "lsa": {"k1": 1.5, "b": 0.75, "passes": 4, "max_documents": 200_000, "mix": None, "mix_weight": 0.5},
-    "glove": SHAPING_KEYS,
-    "file": {"path": None, "format": None, **SHAPING_KEYS},
-}
-"""The keys of each kind beside `SHARED_KEYS`, with the values they have where a config leaves them out."""
-OURS = ("kind", *SHARED_KEYS, *SHAPING_KEYS)
-"""The keys that are not the settings of somebody else's source (`embedding._target_`)."""
-FEW = 0.5
-"""A smaller share of the corpus with vectors that were read is warned of."""
 
 
 def build(
@@ -66,30 +51,22 @@ def build(
     Raises:
         UserError: for an unknown kind or key, a value out of range, or a file that can't be read.
     """
-    settings = check_embedding(config)
-    lsa = settings["kind"] == "lsa"
-    matrix_VD = random_vectors(
-        len(words), settings["dim"], distribution=settings.get("distribution", "normal"), seed=seed
-    )
-    known_V, found_KD = _known(settings, words, tokens if documents is None or not lsa else documents, seed)
-    if lsa:  # a word's length says how much it tells, so these are not brought to length 1
+    settings, source = check_embedding(config), build_source(config, seed)
+    distribution = getattr(source, "distribution", "normal")
+    matrix_VD = random_vectors(len(words), settings["dim"], distribution=distribution, seed=seed)
+    offered = {"tokens": tokens, "documents": documents, "seed": seed}
+    known_V, found_KD = vectors_of(source, words, settings["dim"], **offered)
+    if not getattr(source, "shaped", True):
         matrix_VD[known_V] = found_KD
-        if settings["mix"] is not None:
-            matrix_VD += _mixed(settings, matrix_VD, words, tokens, seed)
     elif len(known_V):
         matrix_VD[known_V] = shape_vectors(
             found_KD, matrix_VD[known_V], top=settings["remove_top"], own=settings["own"]
         )
-    if settings["kind"] != "random":
-        line = f"Word vectors ({settings['kind']}): {coverage(known_V, words, tokens)}"
-        if settings["kind"] in ("file", "glove") and covered(known_V, words, tokens) < FEW:
-            line += (
-                "; the others start from random vectors. So few: vectors of another language, of words cut or "
-                "lower-cased in another way (text.lowercase, text.split_identifiers), or a file that is cut short?"
-            )
-            log.warning(line)
-        else:
-            log.info(line)
+    mix = getattr(source, "mix", None)
+    if mix is not None:
+        matrix_VD += _mixed(mix, source.mix_weight, matrix_VD, words, tokens, seed)  # type: ignore[attr-defined]
+    if not isinstance(source, RandomVectors):
+        _tell(config, source, known_V, words, tokens)
     matrix_VD[0] = 0.0
     return matrix_VD
 
@@ -184,113 +161,67 @@ def random_vectors(size: int, dim: int, *, distribution: str, seed: int) -> np.n
     return generator.standard_normal((size, dim), dtype=np.float32) * np.float32(dim**-0.5)
 
 
-def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the `embedding` config with defaults filled in.
-
-    Raises:
-        UserError: for an unknown kind or key, or a value out of range.
-    """
-    if "_target_" in config:
-        kind, settings = "own", {**SHARED_KEYS, **SHAPING_KEYS, **config, "kind": "own"}
+def _tell(
+    config: Mapping[str, Any], source: WordVectors, known_V: np.ndarray, words: Sequence[str], tokens: Tokens | None
+) -> None:
+    line = f"Word vectors ({config.get('kind') or type(source).__name__}): {coverage(known_V, words, tokens)}"
+    if covered(known_V, words, tokens) < getattr(source, "few", 0.0):
+        line += (
+            "; the others start from random vectors. So few: vectors of another language, of words cut or "
+            "lower-cased in another way (text.lowercase, text.split_identifiers), or a file that is cut short?"
+        )
+        log.warning(line)
     else:
-        kind = check_choice("embedding.kind", config.get("kind"), KINDS)
-        check_keys("embedding", config, ["kind", *SHARED_KEYS, *KINDS[kind]])
-        settings = {**SHARED_KEYS, **KINDS[kind], **config}
-    check_count("embedding.dim", settings["dim"])
-    check_flag("embedding.freeze", settings["freeze"])
-    if "own" in settings:
-        check_count("embedding.remove_top", settings["remove_top"], at_least=0)
-        check_number("embedding.own", settings["own"], at_least=0)
-    if settings["learning_rate"] is not None:
-        check_number("embedding.learning_rate", settings["learning_rate"], above=0)
-    if kind == "lsa":
-        _check_lsa(settings)
-    if kind == "random":
-        check_choice("embedding.distribution", settings["distribution"], ("normal", "uniform"))
-    if kind in ("cbow", "skipgram"):
-        for key in ("epochs", "window", "negative", "min_count"):
-            check_count(f"embedding.{key}", settings[key])
-        check_number("embedding.learn_from", settings["learn_from"], above=0, at_most=1)
-    return settings
-
-
-def _check_lsa(settings: Mapping[str, Any]) -> None:
-    check_number("embedding.k1", settings["k1"], at_least=0)
-    check_number("embedding.b", settings["b"], at_least=0, at_most=1)
-    check_count("embedding.passes", settings["passes"], at_least=2)
-    check_count("embedding.max_documents", settings["max_documents"])
-    check_number("embedding.mix_weight", settings["mix_weight"], at_least=0)
-    if settings["mix"] is not None:
-        if not isinstance(settings["mix"], Mapping) or settings["mix"].get("kind") == "lsa":
-            raise UserError("embedding.mix is null or the keys of another choice, such as {kind: cbow}.")
-        mixed = check_embedding(settings["mix"])
-        if mixed["dim"] > settings["dim"]:
-            raise UserError(f"embedding.mix.dim={mixed['dim']} is more than embedding.dim={settings['dim']}.")
+        log.info(line)
 
 
 def _mixed(
-    settings: Mapping[str, Any], lsa_VD: np.ndarray, words: Sequence[str], tokens: Tokens | None, seed: int
+    mix: Mapping[str, Any],
+    weight: float,
+    own_VD: np.ndarray,
+    words: Sequence[str],
+    tokens: Tokens | None,
+    seed: int,
 ) -> np.ndarray:
-    """Returns the vectors of `mix` [V, D], each `mix_weight` times as long as the word's own.
+    """Returns the vectors of `mix` [V, D], each `weight` times as long as the word's own.
 
     Fewer dimensions are turned into D by orthonormal directions drawn at random, which keep all angles.
     """
-    other_VM = build(settings["mix"], words, tokens, seed)
-    width, dim = other_VM.shape[1], settings["dim"]
+    other_VM = build(mix, words, tokens, seed)
+    width, dim = other_VM.shape[1], own_VD.shape[1]
     turn_DM, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, width)))
-    length_V1 = np.linalg.norm(lsa_VD, axis=1, keepdims=True)
-    return (settings["mix_weight"] * length_V1 * (_unit(other_VM) @ turn_DM.T)).astype(np.float32)
+    length_V1 = np.linalg.norm(own_VD, axis=1, keepdims=True)
+    return (weight * length_V1 * (_unit(other_VM) @ turn_DM.T)).astype(np.float32)
 
 
-def check_source(settings: Mapping[str, Any]) -> None:
-    """Checks that what a checked config reads its vectors from is there and has their dimension.
+def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks an `embedding` group.
+
+    Returns:
+        Its keys that are no source's own, with defaults filled in.
+
+    Raises:
+        UserError: for a setting that is unknown or out of range.
+    """
+    settings, mix = shared_settings(config), getattr(build_source(config, seed=0), "mix", None)
+    if mix is not None:
+        if mix.get("kind") == "lsa":
+            raise UserError("embedding.mix is null or the keys of another choice, such as {kind: cbow}.")
+        mixed = check_embedding(mix)
+        if mixed["dim"] > settings["dim"]:
+            raise UserError(f"embedding.mix.dim={mixed['dim']} is more than embedding.dim={settings['dim']}.")
+    return settings
+
+
+def check_source(config: Mapping[str, Any]) -> None:
+    """Checks that what an `embedding` group reads its vectors from is there and has their dimension.
 
     Raises:
         UserError: when it is not.
     """
-    if settings["kind"] == "own":
-        from twotower.embedding.own import build_source
-
-        build_source(settings, OURS, seed=0)
-    if settings["kind"] == "glove":
-        from twotower.embedding.glove import check_glove
-
-        check_glove(settings["dim"])
-    if settings.get("mix") is not None:
-        check_source(check_embedding(settings["mix"]))
-    if settings["kind"] == "file":
-        from twotower.embedding.files import open_file
-
-        open_file(settings)
-
-
-def _known(
-    settings: Mapping[str, Any], words: Sequence[str], tokens: Tokens | None, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which words (indices) a source covers, and their vectors."""
-    kind = settings["kind"]
-    if kind == "own":
-        from twotower.embedding.own import build_source, own_vectors
-
-        return own_vectors(build_source(settings, OURS, seed), settings, words, tokens, seed)
-    if kind in ("cbow", "skipgram", "lsa") and tokens is None:
-        raise UserError(f"embedding={kind} is trained on the corpus, but there are no tokens.")
-    if kind == "lsa":
-        from twotower.embedding.lsa import lsa_vectors
-
-        assert tokens is not None
-        return lsa_vectors(settings, tokens, size=len(words), seed=seed)
-    if kind in ("cbow", "skipgram"):
-        from twotower.embedding.word2vec import trained_vectors
-
-        assert tokens is not None
-        return trained_vectors(settings, tokens, size=len(words), seed=seed)
-    if kind == "glove":
-        from twotower.embedding.glove import glove_vectors
-
-        return glove_vectors(words, dim=settings["dim"])
-    if kind == "file":
-        from twotower.embedding.files import file_vectors
-
-        return file_vectors(settings, words)
-    return np.zeros(0, dtype=np.int64), np.zeros((0, settings["dim"]), dtype=np.float32)
+    source = build_source(config, seed=0)
+    check, mix = getattr(source, "check", None), getattr(source, "mix", None)
+    if check is not None:
+        check()
+    if mix is not None:
+        check_source(mix)

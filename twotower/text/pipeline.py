@@ -127,7 +127,9 @@ def _cutter(config: dict[str, Any]) -> pre_tokenizers.PreTokenizer:
 
 
 def _normalizers(config: dict[str, Any]) -> list[normalizers.Normalizer]:
-    camel = [normalizers.Replace(Regex(CAMEL), " ")] if config["split_identifiers"] else []
+    camel: list[normalizers.Normalizer] = (
+        [normalizers.Replace(Regex(CAMEL), " ")] if config["split_identifiers"] else []
+    )
     if config["segmentation"] == "unicode":
         return _unicode_normalizers(config, camel)
     if config["kind"] == "wordpiece":

@@ -170,7 +170,7 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     from twotower.scheduler.build import build_scheduler
 
     embedding = check_embedding(config["embedding"])
-    check_source(embedding)
+    check_source(config["embedding"])
     module = build_module(config, vocabulary_size=2, embedding_dim=embedding["dim"])
     rate = check_number("optimizer.lr", config["optimizer"].get("lr"), above=0)
     groups = parameter_groups(module, lr=rate, embedding_lr=embedding["learning_rate"])
