@@ -101,7 +101,8 @@ class Evaluate(RunCallback):
         if self._metrics is None:
             self._metrics = build_metrics(settings.get("metrics"), k=settings["k"])
         options = {key: settings[key] for key in ("protocols", "k", "max_memory")}
-        return {**options, "metrics": self._metrics, "shared": True}
+        exclude = settings.get("exclude_self", "auto")
+        return {**options, "metrics": self._metrics, "shared": True, "exclude_self": exclude}
 
     def _means(self, pl_module: pl.LightningModule, rows: np.ndarray) -> dict[str, dict[str, float]]:
         data, config = self.context.data, self.context.config

@@ -23,6 +23,7 @@ from twotower.core.cache import cached_folder, content_key
 from twotower.core.reading import read_array
 from twotower.data.collection import Collection
 from twotower.evaluation.keys import pack, unpack
+from twotower.evaluation.own_document import without_own
 from twotower.evaluation.pools import Pool
 from twotower.evaluation.ranking import Ranking
 
@@ -52,12 +53,16 @@ def bm25_rankings(
             if not scorer:
                 scorer.append(Scorer(collection.document_texts()))
             texts = [collection.query_texts[row] for row in query_rows[pool.positions]]
-            made = _rank(scorer[0], texts, pool, k, max_memory)
+            if pool.own is None or pool.offsets is not None:
+                made = _rank(scorer[0], texts, pool, k, max_memory)
+            else:
+                made = without_own(_rank(scorer[0], texts, pool, k + 1, max_memory), pool.own, k)
             np.save(folder / "rows.npy", made.rows.astype(np.int32))
             np.save(folder / "scores.npy", made.scores)
 
         rows = np.asarray(query_rows, dtype=np.int64)
-        key = content_key("bm25", _VERSION, bm25s.__version__, collection.fingerprint, rows, pool.protocol, k)
+        own = [] if pool.left_out == 0 else ["own left out", pool.sizes]
+        key = content_key("bm25", _VERSION, bm25s.__version__, collection.fingerprint, rows, pool.protocol, k, *own)
         folder = cached_folder("bm25", key, build)
         shape = (len(query_rows[pool.positions]), None)
         rows_QK = read_array(folder / "rows.npy", dtype="int32", shape=shape).astype(np.int64)

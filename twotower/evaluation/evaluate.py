@@ -23,6 +23,7 @@ from twotower.evaluation.chance import RandomOrder
 from twotower.evaluation.formulas import expected_metrics
 from twotower.evaluation.measures import Measures, MetricSet
 from twotower.evaluation.names import METRICS
+from twotower.evaluation.own_document import own_documents
 from twotower.evaluation.own_metrics import build_metrics, chance_of, check_direction
 from twotower.evaluation.pair_scores import random_scores, relevant_scores
 from twotower.evaluation.pools import PROTOCOLS, Pool, build_pools
@@ -61,6 +62,7 @@ def evaluate_means(
     device: str | torch.device | None = None,
     metrics: Mapping[str, Any] | None = None,
     shared: bool = False,
+    exclude_self: str | bool = "auto",
 ) -> tuple[dict[str, dict[str, float]], dict[str, Ranking]]:
     """Returns each protocol's means over queries with relevant documents, and its ranking.
 
@@ -78,12 +80,13 @@ def evaluate_means(
         metrics: a user's own by name: settings with `_target_`, or built, see `own_metrics`.
         shared: every process of the group calls this with the same arguments and ranks its share of the queries; all
             return the same.
+        exclude_self: whether a query's own document is left out of what it is ranked against, see `own_document`.
 
     Raises:
         UserError: for a bad setting, or a split in which none of the queries has a relevant document.
     """
     options = {"k": k, "max_memory": parse_size(max_memory), "chunk": chunk, "device": device, "shared": shared}
-    ranked = _rank(query_QD, document_ND, collection, query_rows, split, protocols, options)
+    ranked = _rank(query_QD, document_ND, collection, query_rows, split, protocols, options, exclude_self)
     metric_set = MetricSet(build_metrics(metrics, k=k), k=k)
     means = {
         item.pool.protocol: metric_set.measure(item.ranking, item.relevance, each_query=False).means for item in ranked
@@ -105,6 +108,7 @@ def evaluate_vectors(
     device: str | torch.device | None = None,
     metrics: Mapping[str, Any] | None = None,
     shared: bool = False,
+    exclude_self: str | bool = "auto",
     objective: str = "full/mrr_10",
     untrained: Mapping[str, Mapping[str, float]] | None = None,
     bm25: bool = True,
@@ -127,6 +131,7 @@ def evaluate_vectors(
         device: see there.
         metrics: see there.
         shared: see there; the other processes may call `evaluate_means`, which ranks the same.
+        exclude_self: see there.
         objective: "<protocol>/<metric>"; its metric is the one each protocol's verdict is about.
         untrained: means of the untrained model by protocol and metric, from `evaluate_means`.
         bm25: compute the lexical baseline.
@@ -142,7 +147,7 @@ def evaluate_vectors(
     memory = parse_size(max_memory)
     rows = np.asarray(query_rows, dtype=np.int64)
     options = {"k": k, "max_memory": memory, "chunk": chunk, "device": device, "shared": shared}
-    ranked = _rank(query_QD, document_ND, collection, rows, split, protocols, options)
+    ranked = _rank(query_QD, document_ND, collection, rows, split, protocols, options, exclude_self)
     pools = [item.pool for item in ranked]
     lexical = bm25_rankings(collection, rows, pools, k=k, max_memory=memory) if bm25 else [None] * len(pools)
     statistics = {"level": confidence, "resamples": resamples, "seed": seed}
@@ -154,6 +159,7 @@ def evaluate_vectors(
         results[name] = ProtocolResult(
             protocol=name,
             mean_size=item.pool.mean_size,
+            own_left_out=item.pool.left_out,
             metrics=figures.metrics,
             num_queries_evaluated=len(item.judged),
             num_queries_with_relevance=int(item.judged.sum()),
@@ -191,6 +197,7 @@ def _rank(
     split: str,
     protocols: str | Sequence[str],
     options: dict[str, Any],
+    exclude_self: str | bool,
 ) -> list[_Ranked]:
     if options["k"] < 1:
         raise UserError(f"evaluation.k={options['k']}: a ranking needs at least one rank; 100 serves every metric.")
@@ -203,7 +210,8 @@ def _rank(
         raise ValueError("A query occurs more than once among query_rows; it would count more than once.")
     relevance = Relevance.of(collection.split(split), query_rows)
     ranked = []
-    for pool in build_pools(collection, query_rows, protocols):
+    own = own_documents(collection, np.asarray(query_rows), split, exclude_self)
+    for pool in build_pools(collection, query_rows, protocols, own=own):
         part = relevance if len(pool.positions) == len(query_rows) else relevance.take(pool.positions)
         if not (part.num_relevant > 0).any():
             raise UserError(

@@ -19,6 +19,7 @@ from twotower.core.errors import UserError, nearest
 from twotower.core.ragged import runs_of
 from twotower.data.collection import Collection
 from twotower.evaluation.keys import id_order
+from twotower.evaluation.own_document import without_own
 from twotower.evaluation.ranking import Ranking, order_candidates, rank_candidates, rank_full
 from twotower.evaluation.relevance import Relevance
 from twotower.kernels.distributed import group_rank, merge_rows, split_rows, world_size
@@ -39,6 +40,7 @@ class Pool:
         offsets: int64 [P + 1], where each query's candidates start; None for the whole collection.
         candidates: int64 [C], document rows; None for the whole collection.
         order: int64 [N], place of each document's id in string order, which decides ties.
+        own: int64 [P], the row of a query's own document, which is left out of its pool, -1 for none; None: of all.
     """
 
     protocol: str
@@ -47,13 +49,20 @@ class Pool:
     order: np.ndarray
     offsets: np.ndarray | None = None
     candidates: np.ndarray | None = None
+    own: np.ndarray | None = None
 
     @property
     def sizes(self) -> np.ndarray:
         """Number of documents each query is ranked against, int64 [P]."""
         if self.offsets is None:
-            return np.full(len(self.positions), self.num_documents, dtype=np.int64)
+            whole = np.full(len(self.positions), self.num_documents, dtype=np.int64)
+            return whole if self.own is None else whole - (self.own >= 0)
         return np.diff(self.offsets)
+
+    @property
+    def left_out(self) -> int:
+        """How many queries have a document of their own that is left out."""
+        return 0 if self.own is None else int((self.own >= 0).sum())
 
     @property
     def mean_size(self) -> float:
@@ -85,9 +94,11 @@ class Pool:
             return self._rank_shared(query_QD, document_ND, k=k, max_memory=max_memory, chunk=chunk, device=device)
         chosen = query_QD if len(self.positions) == len(query_QD) else query_QD[self.positions]
         if self.offsets is None or self.candidates is None:
-            return rank_full(
-                chosen, document_ND, order=self.order, k=k, max_memory=max_memory, chunk=chunk, device=device
-            )
+            options = {"max_memory": max_memory, "chunk": chunk, "device": device}
+            if self.own is None:
+                return rank_full(chosen, document_ND, order=self.order, k=k, **options)  # type: ignore[arg-type]
+            deeper = rank_full(chosen, document_ND, order=self.order, k=k + 1, **options)  # type: ignore[arg-type]
+            return replace(without_own(deeper, self.own, k), pool_size=self.sizes)
         return rank_candidates(
             chosen,
             document_ND,
@@ -101,7 +112,7 @@ class Pool:
     def _rank_shared(self, query_QD: np.ndarray, document_ND: np.ndarray, *, k: int, **options: Any) -> Ranking:
         shares = split_rows(len(self.positions))
         part = self.take(shares[group_rank()]).rank(query_QD, document_ND, k=k, **options)
-        depth = min(k, int(self.sizes.max(initial=0)))
+        depth = min(k, int(self.sizes.max(initial=0)) if self.own is None else self.num_documents)
         lacking = ((0, 0), (0, depth - part.rows.shape[1]))
         rows = np.pad(part.rows, lacking, constant_values=-1)
         scores = np.pad(part.scores, lacking, constant_values=-np.inf)
@@ -110,7 +121,8 @@ class Pool:
     def take(self, chosen: np.ndarray) -> Pool:
         """Returns the pool of some of its queries only."""
         if self.offsets is None or self.candidates is None:
-            return replace(self, positions=self.positions[chosen])
+            own = None if self.own is None else self.own[chosen]
+            return replace(self, positions=self.positions[chosen], own=own)
         counts = self.sizes[chosen]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         index = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][chosen] - offsets[:-1], counts)
@@ -123,13 +135,20 @@ class Pool:
         return order_candidates(scores, offsets=self.offsets, candidates=self.candidates, order=self.order, k=k)
 
 
-def build_pools(collection: Collection, query_rows: np.ndarray, protocols: str | Sequence[str] = "auto") -> list[Pool]:
+def build_pools(
+    collection: Collection,
+    query_rows: np.ndarray,
+    protocols: str | Sequence[str] = "auto",
+    *,
+    own: np.ndarray | None = None,
+) -> list[Pool]:
     """Returns the pools to evaluate.
 
     Args:
         collection: the collection.
         query_rows: rows of the queries under evaluation [Q].
         protocols: "full", "rerank", a list of them, or "auto": full, and rerank where candidates exist.
+        own: row of each query's own document, which is left out, see `own_document`.
 
     Raises:
         UserError: for an unknown protocol, or rerank asked for where none of the queries has candidates.
@@ -146,7 +165,7 @@ def build_pools(collection: Collection, query_rows: np.ndarray, protocols: str |
         raise UserError("evaluation.protocols=[] leaves nothing to evaluate; give full, rerank or both.")
     pools = []
     for name in dict.fromkeys(wanted):
-        pool = _full(collection, query_rows) if name == "full" else _rerank(collection, query_rows)
+        pool = _full(collection, query_rows, own) if name == "full" else _rerank(collection, query_rows, own)
         if pool is not None:
             pools.append(pool)
         elif not automatic:
@@ -164,19 +183,25 @@ def document_order(collection: Collection) -> np.ndarray:
     return _ORDERS[collection]
 
 
-def _full(collection: Collection, query_rows: np.ndarray) -> Pool:
+def _full(collection: Collection, query_rows: np.ndarray, own: np.ndarray | None) -> Pool:
     return Pool(
         protocol="full",
         num_documents=len(collection.document_ids),
         positions=np.arange(len(query_rows)),
         order=document_order(collection),
+        own=own,
     )
 
 
-def _rerank(collection: Collection, query_rows: np.ndarray) -> Pool | None:
+def _rerank(collection: Collection, query_rows: np.ndarray, own: np.ndarray | None) -> Pool | None:
     if collection.candidates is None:
         return None
     offsets, index = runs_of(collection.candidates.query, query_rows)
+    if own is not None:
+        owner = np.repeat(np.arange(len(query_rows)), np.diff(offsets))
+        kept = collection.candidates.document[index] != own[owner]
+        index = index[kept]
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[kept], minlength=len(query_rows)))])
     positions = np.flatnonzero(np.diff(offsets))
     if not len(positions):
         return None

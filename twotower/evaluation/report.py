@@ -31,6 +31,8 @@ def title(part: ProtocolResult, evaluation: Evaluation) -> Text:
     queries = f"{part.num_queries_with_relevance:,} queries"
     if part.num_queries_evaluated > part.num_queries_with_relevance:
         queries = f"{part.num_queries_with_relevance:,} of {part.num_queries_evaluated:,} queries, those with relevance"
+    if part.own_left_out:
+        queries += f", {part.own_left_out:,} of them without the document that they are themselves"
     return Text(f"\n{evaluation.collection.name} {evaluation.split} · {part.pool} · {queries}", style="bold")
 
 

@@ -42,6 +42,7 @@ class ProtocolResult:
         bm25_values: the same of BM25, or None.
         relevant_scores: similarity to the best relevant document, NaN for none [P], or None where not asked for.
         random_scores: similarity to one random document of the pool that isn't relevant, NaN for none [P], or None.
+        own_left_out: queries whose own document, being no answer, is left out of what they are ranked against.
     """
 
     protocol: str
@@ -58,6 +59,7 @@ class ProtocolResult:
     bm25_values: dict[str, np.ndarray] | None = field(repr=False, default=None)
     relevant_scores: np.ndarray | None = field(repr=False, default=None)
     random_scores: np.ndarray | None = field(repr=False, default=None)
+    own_left_out: int = 0
 
     @property
     def pool(self) -> str:
@@ -69,6 +71,7 @@ class ProtocolResult:
         kind = "corpus" if self.protocol == "full" else "candidates"
         return {
             "pool": {"kind": kind, "mean_size": self.mean_size},
+            "own_documents_left_out": self.own_left_out,
             "num_queries_evaluated": self.num_queries_evaluated,
             "num_queries_with_relevance": self.num_queries_with_relevance,
             "metrics": {name: dict(figures) for name, figures in self.metrics.items()},

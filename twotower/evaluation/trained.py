@@ -16,7 +16,7 @@ from twotower.model.encoding import encode
 if TYPE_CHECKING:
     from twotower.model.checkpoint import Checkpoint
 
-OPTIONS = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics")
+OPTIONS = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics", "exclude_self")
 """The keys of the config group `evaluation` that `evaluate_vectors` takes."""
 
 

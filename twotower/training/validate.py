@@ -22,7 +22,7 @@ TOP_LEVEL = (
 )
 """Every key at the top of a config."""
 
-EVALUATION = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics")
+EVALUATION = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics", "exclude_self")
 OWN_TRAINER = ("_target_", "threads", "cache_chunk")
 ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true", "bf16", "32", "16", "64")
@@ -256,6 +256,8 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
     check_count("evaluation.resamples", evaluation["resamples"], at_least=10)
     check_number("evaluation.confidence", evaluation["confidence"], above=0, below=1)
     check_flag("evaluation.bm25", evaluation["bm25"])
+    if evaluation.get("exclude_self", "auto") != "auto":
+        check_flag("evaluation.exclude_self", evaluation["exclude_self"])
     parse_size(evaluation["max_memory"])
 
 
