@@ -123,8 +123,15 @@ def test_a_tower_that_gives_no_vectors_is_told_at_the_start():
     wrong = {"_target_": "libparts.Wrong"}
     with pytest.raises(UserError, match=r"model\.query_tower: Wrong gives \(\) for two texts, not \(2, D\)"):
         TwoTower(vocabulary_size=9, embedding_dim=4, query_tower=wrong, document_tower=wrong)
-    with pytest.raises(UserError, match=r"model\.query_tower._target_=mypackage\.Tower"):
-        TwoTower(vocabulary_size=9, embedding_dim=4, query_tower="libparts.Tower", document_tower="mlp", shared=False)
+    with pytest.raises(UserError, match=r"model\.query_tower=mypackage\.Tower"):
+        TwoTower(vocabulary_size=9, embedding_dim=4, query_tower="tower", document_tower="mlp", shared=False)
+
+
+def test_a_class_may_stand_for_a_tower():
+    model = TwoTower(
+        vocabulary_size=9, embedding_dim=4, query_tower="libparts.Tower", document_tower="libparts.Tower", width=6
+    )
+    assert model.output_dim == 6
 
 
 def test_a_schedule_of_torch_s_own_moves_every_epoch_unless_told():

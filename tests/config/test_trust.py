@@ -120,6 +120,12 @@ PLACES = {
     "index": lambda config, part: config["index"].update(mine=part),
     "logger": lambda config, part: config["logger"].update(mine=part),
     "data.source.path": lambda config, part: config["data"]["source"].update(path=part),
+    "model.query_tower": lambda config, part: config["model"].update(query_tower=part["_target_"]),
+    "model.document_tower": lambda config, part: config["model"].update(document_tower=part),
+    "text": lambda config, part: config.update(text=part),
+    "embedding.mix": lambda config, part: config["embedding"].update(mix=part),
+    "scheduler": lambda config, part: config.update(scheduler=part),
+    "evaluation.metrics": lambda config, part: config["evaluation"].update(metrics={"mine": part}),
     "model.dropout": lambda config, part: config["model"].update(dropout=part),
     "tags": lambda config, part: config.update(tags=[part]),
 }

@@ -51,17 +51,19 @@ def tower_settings(key: str, tower: Any) -> dict[str, Any]:
 
     Args:
         key: where it stands, such as model.query_tower.
-        tower: a short name, or a mapping with `_target_`.
+        tower: a short name, the dotted name of a class, or a mapping with `_target_`.
 
     Raises:
         UserError: for a name that is none of ours.
     """
     if isinstance(tower, Mapping) and "_target_" in tower:
         return dict(tower)
+    if isinstance(tower, str) and "." in tower:
+        return {"_target_": tower}
     if not isinstance(tower, str) or tower not in TOWERS:
         names = ", ".join(TOWERS)
         raise UserError(
-            f"{key}={tower} is unknown; choose one of: {names}; an own tower is {key}._target_=mypackage.Tower."
+            f"{key}={tower} is unknown; choose one of: {names}; an own tower by its class: {key}=mypackage.Tower."
             f"{nearest(str(tower), TOWERS)}"
         )
     return {"_target_": TOWERS[tower]}

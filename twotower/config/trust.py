@@ -83,6 +83,9 @@ LISTED: dict[str, tuple[str, ...]] = {
 }
 """Place in a config (a dotted key, `*` for any name) -> what a config from a file may build there. No prefixes."""
 
+NAMED = ("model.query_tower", "model.document_tower")
+"""Places where a name may stand for a part."""
+
 LOGGER_KEYS = (
     *("save_dir", "name", "version", "sub_dir", "prefix", "flush_logs_every_n_steps", "default_hp_metric"),
     *("project", "entity", "group", "job_type", "tags", "notes", "offline", "mode", "log_model", "log_artifacts"),
@@ -153,6 +156,8 @@ def admit(
             raise UserError(f"{source}: {key}={node} refers to another value; a recorded config is resolved.")
         if _below(key, composed):
             continue
+        if key in NAMED and isinstance(node, str) and node not in TOWERS:
+            node = {TARGET: node}
         if isinstance(node, Mapping) and any(name in node for name in (TARGET, *CONTROL)):
             _check_part(node, key, source, packages, composed)
             if run_dir is not None and _pattern(key) == "logger.*":

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from twotower.config.canonical import canonical
-from twotower.config.names import MODULE
+from twotower.config.names import MODULE, tower_settings
 from twotower.config.trust import admit
 from twotower.core.archive import read_archive
 from twotower.core.errors import UserError
@@ -244,7 +244,8 @@ def _check_sizes(model_config: Mapping[str, Any], state: Mapping[str, torch.Tens
     for settings in (model_config, *towers):
         if (layers := settings.get("num_layers")) is not None and (type(layers) is not int or layers > len(state)):
             raise ValueError(f"num_layers={layers} of {len(state)} weights")
-    if any(not str(tower.get("_target_", "twotower.")).startswith("twotower.") for tower in towers):
+    targets = [tower_settings("model", tower)["_target_"] for tower in given if tower is not None]
+    if any(not target.startswith("twotower.") for target in targets):
         return  # somebody's own, who trusts it: it may not be made to be built without memory
     with torch.device("meta"):
         wanted = {name: tuple(tensor.shape) for name, tensor in TwoTower(**model_config).state_dict().items()}
