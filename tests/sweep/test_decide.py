@@ -89,7 +89,7 @@ def test_an_unreadable_record_is_not_overwritten_unasked(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     assert decide(tmp_path, CONFIG, "h").action is Action.REFUSE
     found = decide(tmp_path, CONFIG, "h", retry_failed=True)
-    assert (found.action, found.spoilt) == (Action.RUN, True)
+    assert (found.action, found.unreadable) == (Action.RUN, True)
 
 
 def test_a_checkpoint_cut_short_gives_way_to_the_best_one(tmp_path):

@@ -30,23 +30,23 @@ def command(
     from twotower.runs.ledger import load
 
     runs = load(*folders, where=terms)
-    found = best(runs, metric)
-    for line in found.warnings:
+    winner = best(runs, metric)
+    for line in winner.warnings:
         click.secho(f"Warning: {line}", fg="yellow", err=True)
     if only_path:
-        click.echo(str(found.run.path))
+        click.echo(str(winner.run.path))
     elif as_json:
         entry = {
-            "path": str(found.run.path),
-            "metric": found.metric,
-            **found.score._asdict(),
-            "warnings": found.warnings,
+            "path": str(winner.run.path),
+            "metric": winner.metric,
+            **winner.score._asdict(),
+            "warnings": winner.warnings,
         }
         click.echo(json.dumps(entry, indent=2, ensure_ascii=False))
     else:
         console = Console()
-        score = f"{text.number(found.score.value)} ({interval(found.score)})"
-        console.print(f"[bold]{found.run.path}[/]  {found.metric} [bold]{score}[/]  {found.run.verdict}")
-        ranked, spreads = runs.ended.sorted(found.metric), runs.spreads(found.metric)
-        table = runs_table(type(runs)(ranked[:5]), metric=found.metric, spreads=spreads, width=console.width)
+        score = f"{text.number(winner.score.value)} ({interval(winner.score)})"
+        console.print(f"[bold]{winner.run.path}[/]  {winner.metric} [bold]{score}[/]  {winner.run.verdict}")
+        ranked, spreads = runs.ended.sorted(winner.metric), runs.spreads(winner.metric)
+        table = runs_table(type(runs)(ranked[:5]), metric=winner.metric, spreads=spreads, width=console.width)
         console.print(table, highlight=False)

@@ -19,19 +19,19 @@ def command(context: click.Context, as_json: bool) -> None:
         return
     from twotower.core.cache import cache_root, entries
 
-    found = entries()
+    kept = entries()
     if as_json:
-        listed = [{**vars(entry), "path": str(entry.path)} for entry in found]
+        listed = [{**vars(entry), "path": str(entry.path)} for entry in kept]
         click.echo(json.dumps({"root": str(cache_root()), "entries": listed}, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{cache_root()}: {size(sum(entry.bytes for entry in found))}", title_justify="left")
+    table = Table(title=f"{cache_root()}: {size(sum(entry.bytes for entry in kept))}", title_justify="left")
     for heading, side in (("kind", "left"), ("entries", "right"), ("size", "right"), ("unused for", "right")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
-    for kind in sorted({entry.kind for entry in found}):
-        mine = [entry for entry in found if entry.kind == kind]
+    for kind in sorted({entry.kind for entry in kept}):
+        mine = [entry for entry in kept if entry.kind == kind]
         unused = time.time() - max(entry.used for entry in mine)
         table.add_row(kind, str(len(mine)), size(sum(entry.bytes for entry in mine)), age(unused))
     Console().print(table)

@@ -31,19 +31,19 @@ def command(runs: tuple[str, ...], metric: str | None, queries: int, baseline: b
 
     if not 2 <= len(runs) <= len(LETTERS):
         raise UserError(f"compare takes 2 to {len(LETTERS)} runs: twotower compare A B.")
-    found = find_runs(runs)
-    name = found.metric(metric)
-    paired = pair(found, name)
+    chosen = find_runs(runs)
+    name = chosen.metric(metric)
+    paired = pair(chosen, name)
     gaps = differences(paired, baseline=baseline)
-    won, lost = extreme_queries(paired, found, count=queries)
-    lines = config_differences(found, every=False)
+    won, lost = extreme_queries(paired, chosen, count=queries)
+    lines = config_differences(chosen, every=False)
     if not as_json:
-        _show(found, paired, gaps, (won, lost), lines)
+        _show(chosen, paired, gaps, (won, lost), lines)
         return
     content = {
         "metric": name,
         "queries": len(paired.query_ids),
-        "runs": [str(run.path) for run in found],
+        "runs": [str(run.path) for run in chosen],
         "means": paired.values_RQ.mean(axis=1).tolist(),
         "differences": [{**asdict(gap), "real": gap.real} for gap in gaps],
         "config": dict(lines),

@@ -22,18 +22,18 @@ def command(runs: tuple[str, ...], short: bool, as_json: bool) -> None:
 
     if len(runs) < 2:
         raise UserError("diff needs two runs or more: twotower diff A B.")
-    found = find_runs(runs)
-    lines = config_differences(found, every=not short)
+    chosen = find_runs(runs)
+    lines = config_differences(chosen, every=not short)
     if as_json:
         print(json.dumps(dict(lines), indent=2, ensure_ascii=False, default=str))
         return
     console = Console()
-    for letter, run in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", found, strict=False):
+    for letter, run in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", chosen, strict=False):
         console.print(f"[bold]{letter}[/] {run.path} [dim]{run.record.get('config_hash')}[/]")
     if not lines:
         console.print("The configs are the same.")
         return
-    console.print(differences_table(lines, [run.overridden for run in found]))
+    console.print(differences_table(lines, [run.overridden for run in chosen]))
 
 
 def differences_table(lines: list[tuple[str, list[Any]]], overridden: list[set[str]]) -> Any:

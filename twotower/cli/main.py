@@ -62,8 +62,8 @@ def main() -> None:
         click.secho(f"twotower: cannot write{where}: {error.strerror}.", fg="red", err=True)
         sys.exit(2)
     except click.ClickException as error:
-        told = getattr(getattr(error, "ctx", None), "command_path", "twotower")
-        click.secho(f"twotower: {error.format_message()} `{told} --help` shows what there is.", fg="red", err=True)
+        program = getattr(getattr(error, "ctx", None), "command_path", "twotower")
+        click.secho(f"twotower: {error.format_message()} `{program} --help` shows what there is.", fg="red", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Stopped.", err=True)

@@ -152,8 +152,8 @@ def _check(recorded: Recorded, overrides: list[str], *, anyway: bool) -> list[st
                 f"{recorded.source} records no fingerprint of its {name}: whether it is the same can't be told."
             )
         elif old != new:
-            told = f"{name} of {collection.name} is not what {recorded.source} had (was {old[:12]}, is {new[:12]})"
-            (notes if asked[name] or anyway else faults).append(told)
+            change = f"{name} of {collection.name} is not what {recorded.source} had (was {old[:12]}, is {new[:12]})"
+            (notes if asked[name] or anyway else faults).append(change)
     if faults:
         why = (
             "a document, query or judgement changed" if "data" in faults[0] else "the tokenizer or its settings changed"
@@ -210,8 +210,8 @@ def _compare(recorded: Recorded, run_dir: Path, *, varied: bool) -> int:
     console = Console(soft_wrap=True, highlight=False)
     record = read_run(run_dir).record
     if varied:
-        told = f"{program()} compare {shlex.quote(str(run_dir))} {shlex.quote(str(recorded.source))}"
-        console.print(Text.assemble("Compare it  ", (told, "bold cyan")))
+        command = f"{program()} compare {shlex.quote(str(run_dir))} {shlex.quote(str(recorded.source))}"
+        console.print(Text.assemble("Compare it  ", (command, "bold cyan")))
         return 0
     if recorded.checkpoint is None or not recorded.evaluation:
         console.print(f"{recorded.source} has no whole model or no evaluation: there is nothing to compare with.")

@@ -170,7 +170,7 @@ def job(config: DictConfig) -> float | None:
 
 
 def closed_to_us(error: OSError) -> str | None:
-    """Returns an error of the file system that the user can mend as one line; None for others."""
+    """Returns an error of the file system that the user can do something about as one line; None for others."""
     if error.errno in NO_ROOM and error.filename is None:
         return f"Cannot write: {error.strerror}. Free space or choose other folders (hydra.run.dir, TWOTOWER_CACHE)."
     if error.errno not in CLOSED_TO_US or error.filename is None:

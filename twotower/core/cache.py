@@ -135,12 +135,12 @@ def _closed(what: str, folder: Path, error: OSError) -> CacheClosedError:
 
 def entries() -> list[Entry]:
     """Lists every finished cached folder, the most recently used first."""
-    found = []
+    listed = []
     for path in cache_root().glob("*/*"):
         if path.is_dir() and not path.name.startswith("."):
             size = sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
-            found.append(Entry(kind=path.parent.name, key=path.name, path=path, bytes=size, used=path.stat().st_mtime))
-    return sorted(found, key=lambda entry: -entry.used)
+            listed.append(Entry(kind=path.parent.name, key=path.name, path=path, bytes=size, used=path.stat().st_mtime))
+    return sorted(listed, key=lambda entry: -entry.used)
 
 
 def clear(kind: str | None = None) -> list[Entry]:

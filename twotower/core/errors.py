@@ -1,4 +1,4 @@
-"""The one exception type for mistakes a user can mend, and the hint that names the nearest valid choice."""
+"""The one exception type for mistakes a user can correct, and the hint that names the nearest valid choice."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from twotower.core.nested import changed
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a write that has no room left (the last: more than `ulimit -f` allows)."""
 CLOSED_TO_US = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, *NO_ROOM)
-"""Errors of the file system that the user can mend; others are ours and keep their traceback."""
+"""Errors of the file system that the user can do something about; others are ours and keep their traceback."""
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Linux's numbers for "relative to the working folder" and "exchange the two"."""
 SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
@@ -53,10 +53,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             reason = os.strerror(errno.ENOSPC)
         raise UserError(f"Cannot write {final}: {reason}. Free space or choose another folder.") from error
     except RuntimeError as error:  # what compiled writers make of it, FAISS for one
-        told = next((text for text in map(os.strerror, NO_ROOM) if text in str(error)), None)
-        if told is None:
+        cause = next((text for text in map(os.strerror, NO_ROOM) if text in str(error)), None)
+        if cause is None:
             raise
-        raise UserError(f"Cannot write {final}: {told}. Free space or choose another folder.") from error
+        raise UserError(f"Cannot write {final}: {cause}. Free space or choose another folder.") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)

@@ -37,8 +37,8 @@ def search_command(folder: str | Path, question: str, *, index: str | None = Non
 def program() -> str:
     """Returns `twotower` where the shell finds the one of this Python, else the path to it."""
     mine = Path(sys.executable).with_name("twotower")
-    found = shutil.which("twotower")
-    if not mine.is_file() or (found and Path(found).resolve() == mine.resolve()):
+    installed = shutil.which("twotower")
+    if not mine.is_file() or (installed and Path(installed).resolve() == mine.resolve()):
         return "twotower"
     here = Path.cwd()
     return shlex.quote(str(mine.relative_to(here) if mine.is_relative_to(here) else mine))

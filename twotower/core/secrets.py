@@ -84,13 +84,13 @@ def remember_secrets(config: Any) -> None:
 
 def known_secrets() -> list[str]:
     """Returns the secrets this process knows, longest first: remembered ones and those in its environment."""
-    found = set(_known)
+    secrets = set(_known)
     for name, value in os.environ.items():
         if is_secret_key(name):
-            found.add(value)
+            secrets.add(value)
         elif "://" in value:
-            found.add(_url_password(value))
-    return sorted((item for item in found if len(item) >= _SHORTEST), key=len, reverse=True)
+            secrets.add(_url_password(value))
+    return sorted((item for item in secrets if len(item) >= _SHORTEST), key=len, reverse=True)
 
 
 def literal_secrets(config: Any) -> list[str]:
@@ -98,13 +98,13 @@ def literal_secrets(config: Any) -> list[str]:
 
     `${oc.env:NAME}` and references to other keys are no secrets: what is written down is where to find one.
     """
-    found = []
+    keys = []
     for key, value in leaves(config):
         if not isinstance(value, str) or _HARMLESS.fullmatch(value):
             continue
         if any(is_secret_key(part) for part in key) or holds_secret(value):
-            found.append(".".join(key))
-    return found
+            keys.append(".".join(key))
+    return keys
 
 
 def refuse_literal_secrets(config: Any, overrides: Iterable[str] = ()) -> None:

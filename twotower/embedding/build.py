@@ -76,7 +76,7 @@ def shape_vectors(found_KD: np.ndarray, random_KD: np.ndarray, *, top: int, own:
 
     Trained vectors share a few strong directions, mostly of word frequency, that make all texts look alike: with `top`
     they are centred and lose their `top` strongest principal components. What is left says which words are related, yet
-    hardly tells a word from its kin; adding a random vector of its own, `own` times as long, keeps exact matches exact.
+    hardly tells a word from its neighbours; a random vector of its own, `own` times as long, keeps exact matches exact.
 
     Source: Mu and Viswanath, All-but-the-Top (2018), for the components.
 

@@ -45,24 +45,24 @@ def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.
         forms = {fold(word): FOLDED, word.lower(): LOWER, word: EXACT} if number > 1 else {word: EXACT}
         for form, how in forms.items():
             fits.setdefault(form, []).append((how, number))
-    found: dict[int, tuple[int, np.ndarray]] = {}
+    best: dict[int, tuple[int, np.ndarray]] = {}
     first: list[str] = []
     for record, word, value in read_records(file):
         if len(first) < 5:
             first.append(word)
         exact = fits.get(word, ())
         folded = fits.get(fold(word), ())
-        wanted = [(how, number) for how, number in exact if number not in found or found[number][0] > how]
-        wanted += [(FOLDED, number) for _, number in folded if number not in found]
+        wanted = [(how, number) for how, number in exact if number not in best or best[number][0] > how]
+        wanted += [(FOLDED, number) for _, number in folded if number not in best]
         if wanted:
             vector_D = to_vector(file, record, value)
             for how, number in wanted:
-                if number not in found or found[number][0] > how:
-                    found[number] = how, vector_D
-    if not found:
+                if number not in best or best[number][0] > how:
+                    best[number] = how, vector_D
+    if not best:
         raise UserError(_nothing_known(settings["path"], first, words))
-    indices_K = np.array(sorted(found), dtype=np.int64)
-    vectors_KD = np.array([found[number][1] for number in sorted(found)], dtype=np.float32).reshape(-1, file.dim)
+    indices_K = np.array(sorted(best), dtype=np.int64)
+    vectors_KD = np.array([best[number][1] for number in sorted(best)], dtype=np.float32).reshape(-1, file.dim)
     return indices_K, vectors_KD
 
 

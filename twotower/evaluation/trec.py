@@ -1,4 +1,4 @@
-"""TREC run files: what trec_eval and its kin read, `query Q0 document rank score tag` on each line.
+"""TREC run files: what trec_eval and its like read, `query Q0 document rank score tag` on each line.
 
 trec_eval goes by the scores, not by the ranks, and breaks ties by document id descending. Ours are broken ascending, so
 where scores tie the written ones are lowered by the smallest step that keeps the order; any reader then sees our order.

@@ -174,11 +174,13 @@ class AutoIndex(Index):
         self.inner.build(vectors, document_ids, folder, probe=probe, progress=progress)
         probe = probe or make_probe(vectors, seed=self.seed)
         recall, spent = measure(self.inner, vectors, probe.at(10)), one_query_ms(self.inner, probe.query_QD)
-        told = f"Built on all {self.count}: recall@10 {recall:.3f}, {spent:.2f} ms a query"
+        facts = f"Built on all {self.count}: recall@10 {recall:.3f}, {spent:.2f} ms a query"
         missed = [
             text for text, bad in (("recall", recall < self.target_recall), ("time", spent > self.latency_ms)) if bad
         ]
-        self.why.append(told + (f"; {' and '.join(missed)} outside the budget." if missed else "; within the budgets."))
+        self.why.append(
+            facts + (f"; {' and '.join(missed)} outside the budget." if missed else "; within the budgets.")
+        )
         if missed:
             log.warning("index.%s: %s", self.name, self.why[-1])
         write_json(folder / FILE, {"chosen": choice.name, "settings": choice.settings, "why": self.why})
@@ -187,10 +189,10 @@ class AutoIndex(Index):
         budget = self.memory_gb or free_memory_gb()
         why = [f"Budgets: {budget:.1f} GB, {self.latency_ms:g} ms a query, recall@10 {self.target_recall:g}."]
         sample_SD = take(vectors, sample_rows(self.count, self.trial_rows, self.seed))
-        found = candidates(self.count, self.dim)
-        for number, candidate in enumerate(found):
+        kinds = candidates(self.count, self.dim)
+        for number, candidate in enumerate(kinds):
             if progress:
-                progress(f"try {candidate.name}", number, len(found))
+                progress(f"try {candidate.name}", number, len(kinds))
             size = candidate.resident(self.count, self.dim) / 1e9
             if size > budget:
                 why.append(f"{candidate.name}: {size:.2f} GB, too large.")
@@ -200,7 +202,7 @@ class AutoIndex(Index):
                 why.append(f"{candidate.name}: {size:.2f} GB, about {spent:.2f} ms; taken.")
                 return candidate, why
             why.append(f"{candidate.name}: {size:.2f} GB, about {spent:.2f} ms, too slow.")
-        least = min(found, key=lambda item: item.resident(self.count, self.dim))
+        least = min(kinds, key=lambda item: item.resident(self.count, self.dim))
         why.append(f"Nothing keeps to both budgets; {least.name}, the smallest, is taken.")
         log.warning("index.%s: %s", self.name, why[-1])
         return least, why

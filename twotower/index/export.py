@@ -124,9 +124,9 @@ def export(
     if failed:
         first = next(iter(failed.values()))
         others = f" Written: {', '.join(done)}." if done else ""
-        told = " ".join(f"[{name}] {error}" for name, error in failed.items())
+        problems = " ".join(f"[{name}] {error}" for name, error in failed.items())
         resumable = any(isinstance(error, BuildPausedError) for error in failed.values())
-        raise IndexExportError(f"Index not written: {told}{others}", written=done, resumable=resumable) from first
+        raise IndexExportError(f"Index not written: {problems}{others}", written=done, resumable=resumable) from first
     return done
 
 

@@ -1,1 +1,1 @@
-"""Towers (mlp, gru and its recurrent kin), the model that holds two of them, and encoding whole collections."""
+"""Towers (mlp, gru, lstm, rnn), the model that holds two of them, and encoding whole collections."""

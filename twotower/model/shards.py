@@ -198,11 +198,11 @@ def claim(checkpoint: Checkpoint, plan: Plan) -> None:
             raise UserError(f"{plan.folder} holds vectors but no manifest.json: choose another --out.")
         write_json(path, {**wanted, "complete": False})
         return
-    found = conform(read_json(path), Each(object), str(path))
-    differ = [key for key, value in wanted.items() if found.get(key) != value]
+    held = conform(read_json(path), Each(object), str(path))
+    differ = [key for key, value in wanted.items() if held.get(key) != value]
     if differ:
-        told = ", ".join(f"{key} {found.get(key)} instead of {wanted[key]}" for key in differ)
-        raise UserError(f"{plan.folder} holds vectors of something else ({told}): choose another --out or remove it.")
+        gaps = ", ".join(f"{key} {held.get(key)} instead of {wanted[key]}" for key in differ)
+        raise UserError(f"{plan.folder} holds vectors of something else ({gaps}): choose another --out or remove it.")
 
 
 def identity(checkpoint: Checkpoint, plan: Plan) -> dict[str, Any]:
@@ -259,8 +259,8 @@ def open_shards(folder: Path) -> tuple[list[np.ndarray], list[str]]:
     names = [name.replace("vectors", "ids").replace(".npy", ".txt") for name in manifest["shards"]]
     ids = [line for name in names for line in _lines(folder / name)]
     if not len(ids) == sum(map(len, parts)) == manifest["rows"]:
-        told = f"{sum(map(len, parts))} vectors and {len(ids)} ids, not {manifest['rows']}"
-        raise UserError(f"{folder} holds {told}; encode it again into another --out.")
+        held = f"{sum(map(len, parts))} vectors and {len(ids)} ids, not {manifest['rows']}"
+        raise UserError(f"{folder} holds {held}; encode it again into another --out.")
     return parts, ids
 
 

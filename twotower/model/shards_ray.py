@@ -29,7 +29,7 @@ def connect(address: str) -> Any:
         raise UserError("--ray needs Ray, which is not installed: `make ray` installs it.") from None
     options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
     try:
-        _knock(address)
+        _check_reachable(address)
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -39,7 +39,7 @@ def connect(address: str) -> Any:
     return ray
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Fails at once where nothing listens; Ray itself would try for minutes."""
     host, colon, port = address.rpartition("://")[2].rpartition(":")
     if colon and port.isdigit():

@@ -66,8 +66,8 @@ class TwoTower(nn.Module):
         ]
         if check_flag("model.shared", shared) and parts[0] != parts[1]:
             raise UserError(
-                f"model.shared=true needs equal towers, but model.query_tower={told(query_tower)} and "
-                f"model.document_tower={told(document_tower)}; set model.shared=false."
+                f"model.shared=true needs equal towers, but model.query_tower={name_of_tower(query_tower)} and "
+                f"model.document_tower={name_of_tower(document_tower)}; set model.shared=false."
             )
         check_keys("model", settings, settings_of(parts))
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim, sparse=sparse_gradients)
@@ -157,6 +157,6 @@ def unread_settings(model: Mapping[str, Any]) -> list[str]:
     return [name for name in model if name not in (*read, *inspect.signature(TwoTower).parameters, "_target_")]
 
 
-def told(tower: Any) -> str:
+def name_of_tower(tower: Any) -> str:
     """Returns a tower as one writes it: its short name, or its class."""
     return str(tower["_target_"]) if isinstance(tower, Mapping) and "_target_" in tower else str(tower)

@@ -85,11 +85,11 @@ def differences(paired: Paired, *, baseline: bool = False, permutations: int = 1
     pairs = [(one, two) for one, two in combinations(range(len(values_RQ)), 2) if one == 0 or not baseline]
     p_values = [float(randomisation_test(values_RQ[i], values_RQ[j], permutations=permutations)) for i, j in pairs]
     corrected = holm(np.array(p_values))
-    found = []
+    tested = []
     for (one, two), p_value, p_holm in zip(pairs, p_values, corrected, strict=True):
         interval = paired_bootstrap(values_RQ[one], values_RQ[two])
         gap_Q = values_RQ[one] - values_RQ[two]
-        found.append(
+        tested.append(
             Difference(
                 first=one,
                 second=two,
@@ -103,7 +103,7 @@ def differences(paired: Paired, *, baseline: bool = False, permutations: int = 1
                 losses=int((gap_Q < -_TIE).sum()),
             )
         )
-    return found
+    return tested
 
 
 def extreme_queries(
@@ -137,16 +137,16 @@ def extreme_queries(
 
 def document_texts(runs: Sequence[Run], ids: Sequence[str]) -> dict[str, str]:
     """Returns `title: text` of documents by id, from the first document store among the runs that knows them."""
-    found: dict[str, str] = {}
+    titles: dict[str, str] = {}
     for path in (run.path / "documents.db" for run in runs):
-        wanted = sorted(set(ids) - set(found))
+        wanted = sorted(set(ids) - set(titles))
         if not wanted or not path.is_file():
             continue
         try:
-            found |= _fetch(path, wanted)
+            titles |= _fetch(path, wanted)
         except (sqlite3.Error, UnicodeError):
             continue  # texts only illustrate; a store of another layout leaves the ids to speak
-    return found
+    return titles
 
 
 def _fetch(path: Path, ids: Sequence[str]) -> Mapping[str, str]:

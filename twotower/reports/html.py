@@ -140,12 +140,12 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[str
 
 def _leaders(runs: Ledger, metric: str, most: int = 6) -> Ledger:
     """The best run of each of the best configs, as far as they have per-query scores of the same data."""
-    found: dict[str, Run] = {}
+    firsts: dict[str, Run] = {}
     for run in runs.ended.sorted(metric):
         if metric in run.scores and (run.path / "per_query.parquet").is_file():
-            found.setdefault(run.group, run)
-    first = next(iter(found.values()), None)
-    same = [run for run in found.values() if first is not None and run.data_key == first.data_key]
+            firsts.setdefault(run.group, run)
+    first = next(iter(firsts.values()), None)
+    same = [run for run in firsts.values() if first is not None and run.data_key == first.data_key]
     return Ledger(same[:most])
 
 
@@ -197,7 +197,7 @@ def pictures(runs: Ledger, metric: str) -> list[tuple[str, Callable[[], Figure]]
     from twotower.runs.per_query import pair
 
     leaders = _leaders(runs, metric, most=3)
-    found: list[tuple[str, Callable[[], Figure]]] = [
+    figures: list[tuple[str, Callable[[], Figure]]] = [
         ("Seeds and intervals", lambda: spread.seed_spread(runs, metric)),
         ("Learning curves", lambda: curves.learning_curves(runs, metric)),
         ("Hyper-parameters one by one", lambda: effects.main_effects(runs, metric)),
@@ -207,13 +207,13 @@ def pictures(runs: Ledger, metric: str) -> list[tuple[str, Callable[[], Figure]]
     ]
     if len(leaders) > 1:
         names = [_name(run, runs) for run in leaders]
-        found.append(
+        figures.append(
             ("Best against next, by query", lambda: queries.query_differences(pair(leaders[:2], metric), names[:2]))
         )
     if leaders:
         protocol = metric.partition("/")[0]
-        found.append(("Scores of pairs", lambda: queries.score_histograms(leaders, protocol, most=3)))
-    return found
+        figures.append(("Scores of pairs", lambda: queries.score_histograms(leaders, protocol, most=3)))
+    return figures
 
 
 def _png(figure: Figure) -> str:

@@ -86,7 +86,7 @@ def groups_table(runs: Ledger, *, metric: str, width: int | None = None) -> Text
     spreads, groups = runs.spreads(metric), runs.groups()
     order = sorted(groups, key=lambda key: -spreads[key].mean if key in spreads else 1.0)
     members = [groups[key] for key in order]
-    found = [[score.value for run in group.ended if (score := run.score(metric))] for group in members]
+    scores = [[score.value for run in group.ended if (score := run.score(metric))] for group in members]
     seconds = [[run.seconds for run in group if run.seconds] for group in members]
     columns = [
         _Column("#", [str(rank) for rank in range(1, len(order) + 1)], True),
@@ -94,8 +94,8 @@ def groups_table(runs: Ledger, *, metric: str, width: int | None = None) -> Text
         _Column(metric, [text.number(spreads[key].mean if key in spreads else None) for key in order], True),
         _Column("over seeds", [_spread(spreads.get(key)) for key in order], True),
         _Column("runs", [f"{len(group.ended)}/{len(group)}" for group in members], True, 4),
-        _Column("lowest", [text.number(min(values, default=None)) for values in found], True, 3),
-        _Column("highest", [text.number(max(values, default=None)) for values in found], True, 2),
+        _Column("lowest", [text.number(min(values, default=None)) for values in scores], True, 3),
+        _Column("highest", [text.number(max(values, default=None)) for values in scores], True, 2),
         _Column("time", [text.duration(sum(part) / len(part) if part else None) for part in seconds], True, 5),
     ]
     return _fit(columns, width)
@@ -167,7 +167,7 @@ def unreadable_table(runs: Ledger) -> Table:
 
 def levels(runs: Sequence[Run], metric: str) -> list[str]:
     """Returns one line per data set with the chance, BM25 and untrained level of a metric."""
-    found: dict[str, str] = {}
+    lines: dict[str, str] = {}
     for run in runs:
         score = run.final_score(metric)
         if score is None:
@@ -179,8 +179,8 @@ def levels(runs: Sequence[Run], metric: str) -> list[str]:
         ]
         name = (run.record.get("data") or {}).get("name") or "data"
         if parts:
-            found.setdefault(f"{name}{run.data_key}", f"{name}, {run.data_key[1]}: {metric} " + ", ".join(parts))
-    return list(found.values())
+            lines.setdefault(f"{name}{run.data_key}", f"{name}, {run.data_key[1]}: {metric} " + ", ".join(parts))
+    return list(lines.values())
 
 
 def interval(score: Score | None) -> str:

@@ -148,8 +148,8 @@ def _of_stats(content: Any) -> tuple[dict[str, float], int | None]:
     best = max(scored, key=lambda pair: pair[0].get("mrr", pair[0].get("mrr_10", -1.0)), default=({}, None))
     epoch = stats.get("best_epoch") or content.get("epoch")
     for candidate in (stats.get("best_metrics"), content.get("eval_results"), stats.get("final_metrics")):
-        if found := _numbers(candidate):
-            return found, epoch
+        if numbers := _numbers(candidate):
+            return numbers, epoch
     return best[0], best[1] if best[0] else epoch
 
 
@@ -160,13 +160,13 @@ def _numbers(entry: Any) -> dict[str, float]:
     for protocol in ("full", "rerank"):
         if isinstance(entry.get(protocol), Mapping):
             return _numbers(entry[protocol].get("metrics", entry[protocol]))
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for key, value in entry.items():
         number = value.get("value") if isinstance(value, Mapping) else value
         name = canonical(str(key))
         if isinstance(number, (int, float)) and re.match(r"(mrr|map|recall|ndcg)(_\d+)?$", name):
-            found.setdefault(name, float(number))
-    return found
+            numbers.setdefault(name, float(number))
+    return numbers
 
 
 def _read_history(path: Path) -> Any:

@@ -95,14 +95,14 @@ def carry_out(decided: Plan) -> int:
 
 
 def _best(runs: Ledger, keep: int, metric: str) -> dict[Path, str]:
-    found: dict[Path, str] = {}
+    reasons: dict[Path, str] = {}
     ended = runs.ended
     for data in {run.data_key for run in ended}:
         ranked = [run for run in ended.sorted(metric) if run.data_key == data and run.score(metric)]
         for rank, run in enumerate(ranked[:keep], start=1):
             name = (run.record.get("data") or {}).get("name") or "its data"
-            found[run.path.resolve()] = f"is number {rank} on {name} by {metric}"
-    return found
+            reasons[run.path.resolve()] = f"is number {rank} on {name} by {metric}"
+    return reasons
 
 
 def _removable(run: Run, kinds: Collection[str]) -> Iterator[Removal]:
@@ -125,7 +125,7 @@ def _removable(run: Run, kinds: Collection[str]) -> Iterator[Removal]:
 
 def _linked_documents(runs: Collection[Run]) -> set[Path]:
     """Returns the files that the index manifests of some runs point to, wherever in the manifest they are named."""
-    found = {(run.path / "documents.db").resolve() for run in runs}
+    linked = {(run.path / "documents.db").resolve() for run in runs}
     for run in runs:
         for manifest in (run.path / "index").glob("*/manifest.json"):
             try:
@@ -134,5 +134,5 @@ def _linked_documents(runs: Collection[Run]) -> set[Path]:
                 continue
             for _, text in leaves(content):
                 if isinstance(text, str) and text.endswith(".db"):
-                    found |= {(base / text).resolve() for base in (manifest.parent, run.path, Path.cwd())}
-    return found
+                    linked |= {(base / text).resolve() for base in (manifest.parent, run.path, Path.cwd())}
+    return linked

@@ -55,14 +55,14 @@ def column_value(run: Run, key: str) -> Any:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Returns for each key the shortest end of it that no other key shares (`optimizer.lr` -> `lr`)."""
-    found = {}
+    columns = {}
     for key in keys:
         parts = key.split(".")
         ends = (".".join(parts[-count:]) for count in range(1, len(parts) + 1))
-        found[key] = next(
+        columns[key] = next(
             (end for end in ends if not any(k != key and (k == end or k.endswith(f".{end}")) for k in keys)), key
         )
-    return found
+    return columns
 
 
 def _owners(key: str, groups: Sequence[str]) -> list[str]:

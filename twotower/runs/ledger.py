@@ -96,20 +96,20 @@ class Ledger(list[Run]):
 
     def groups(self) -> dict[str, Ledger]:
         """Returns the runs by config without the seed, in the order of first appearance."""
-        found: dict[str, Ledger] = defaultdict(Ledger)
+        groups: dict[str, Ledger] = defaultdict(Ledger)
         for run in self.readable:
-            found[run.group].append(run)
-        return dict(found)
+            groups[run.group].append(run)
+        return dict(groups)
 
     def spreads(self, metric: str) -> dict[str, Spread]:
         """Returns mean and spread of a metric over the seeds of each config, by `Run.group`; ended runs only."""
-        found = {}
+        spreads = {}
         for key, runs in self.ended.groups().items():
             values = [score.value for run in runs if (score := run.score(metric))]
             if values:
                 deviation = statistics.stdev(values) if len(values) > 1 else None
-                found[key] = Spread(statistics.fmean(values), deviation, len(values))
-        return found
+                spreads[key] = Spread(statistics.fmean(values), deviation, len(values))
+        return spreads
 
     def to_frame(self, *, every_key: bool = False) -> pd.DataFrame:
         """Returns one row per readable run as a pandas DataFrame, made for notebooks.
@@ -139,8 +139,8 @@ def load(*folders: str | Path, where: Iterable[str] = (), sort: str | None = Non
     for place in places:
         if not place.is_dir():
             raise UserError(f"No folder {place} to look for runs in.")
-    found = {run.resolve(): run for place in places for run in find_run_folders(place)}
-    runs = Ledger(read_run(folder) for folder in found.values())
+    unique = {run.resolve(): run for place in places for run in find_run_folders(place)}
+    runs = Ledger(read_run(folder) for folder in unique.values())
     runs = runs.where(*where)
     runs = runs.sorted(sort) if sort else Ledger(sorted(runs, key=lambda run: run.age))
     return Ledger(runs[:top]) if top is not None else runs

@@ -84,16 +84,16 @@ def comparable(runs: Sequence[Run], protocol: str) -> None:
 
 
 def _conditions(first: Run, other: Run, protocol: str) -> list[tuple[str, Any, Any]]:
-    found: list[tuple[str, Any, Any]] = []
+    pairs: list[tuple[str, Any, Any]] = []
     names = [(run.record.get("data") or {}).get("name") for run in (first, other)]
     prints = [f"{name} {run.data_key[0][:12]}" for name, run in zip(names, (first, other), strict=True)]
-    found.append(("the data", prints[0], prints[1]))
-    found.append(("the evaluation split", first.data_key[1] or "none", other.data_key[1] or "none"))
+    pairs.append(("the data", prints[0], prints[1]))
+    pairs.append(("the evaluation split", first.data_key[1] or "none", other.data_key[1] or "none"))
     parts = [(run.record.get("evaluation") or {}).get(protocol) or {} for run in (first, other)]
     for key, what in (("kind", "the kind of pool"), ("mean_size", "the mean size of the pool")):
         one, two = ((part.get("pool") or {}).get(key) for part in parts)
-        found.append((f"{what} ranked under '{protocol}'", one, two))
-    return found
+        pairs.append((f"{what} ranked under '{protocol}'", one, two))
+    return pairs
 
 
 def pair(runs: Sequence[Run], metric: str) -> Paired:

@@ -60,9 +60,9 @@ class Recorded:
 
 def provenance(record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the part of a run's record that its exported model carries."""
-    found = {key: record.get(key) for key in PROVENANCE}
-    found["data"] = {key: (record.get("data") or {}).get(key) for key in ("name", "fingerprint")}
-    return found
+    facts = {key: record.get(key) for key in PROVENANCE}
+    facts["data"] = {key: (record.get("data") or {}).get(key) for key in ("name", "fingerprint")}
+    return facts
 
 
 def from_run(run: Run, checkpoint: Path | None) -> Recorded:
@@ -191,11 +191,11 @@ def differing_facts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tupl
     Looks at data, vocabulary, package versions, machine, threads, precision, device and commit; what the older record
     lacks is not held against the newer one.
     """
-    found: list[tuple[str, Any, Any]] = []
+    facts: list[tuple[str, Any, Any]] = []
 
     def look(name: str, one: Any, two: Any) -> None:
         if one is not None and one != two:
-            found.append((name, one, two))
+            facts.append((name, one, two))
 
     look("data", (old.get("data") or {}).get("fingerprint"), (new.get("data") or {}).get("fingerprint"))
     look("vocabulary", (old.get("vocabulary") or {}).get("hash"), (new.get("vocabulary") or {}).get("hash"))
@@ -208,7 +208,7 @@ def differing_facts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tupl
     look("precision", old.get("precision"), new.get("precision"))
     look("device", old.get("device"), new.get("device"))
     look("commit", _commit(old), _commit(new))
-    return found
+    return facts
 
 
 def _commit(record: Mapping[str, Any]) -> str | None:

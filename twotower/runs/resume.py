@@ -69,16 +69,16 @@ def _unfinished(folder: Path, config_hash: str) -> bool:
 
 
 def _newest_unfinished(config_hash: str) -> tuple[Path, Path]:
-    found = []
+    unfinished = []
     for root in ROOTS:
         for record in Path(root).glob("**/run.json"):
             folder = record.parent.resolve()
             if last_checkpoint(folder).is_file() and _unfinished(folder, config_hash):
-                found.append((last_checkpoint(folder).stat().st_mtime_ns, folder))
-    if not found:
+                unfinished.append((last_checkpoint(folder).stat().st_mtime_ns, folder))
+    if not unfinished:
         raise UserError(
             "ckpt_path=last: no unfinished run with this very config has a checkpoint under outputs/ or multirun/; "
             "give the run folder instead: ckpt_path=outputs/<date>/<time>."
         )
-    folder = max(found)[1]
+    folder = max(unfinished)[1]
     return folder, last_checkpoint(folder)

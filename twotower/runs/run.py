@@ -111,12 +111,12 @@ class Run:
     @cached_property
     def scores(self) -> dict[str, Score]:
         """Every metric of the final evaluation, named `protocol/metric`."""
-        found = {}
+        scores = {}
         for protocol, part in (self.record.get("evaluation") or {}).items():
             for name, entry in (part.get("metrics") or {}).items() if isinstance(part, dict) else ():
                 if (score := _score(entry)) is not None:
-                    found[f"{protocol}/{name}"] = score
-        return found
+                    scores[f"{protocol}/{name}"] = score
+        return scores
 
     def final_score(self, metric: str) -> Score | None:
         """Returns a metric of the final evaluation by its full name (`full/mrr_10`), without building them all."""

@@ -64,8 +64,8 @@ def _history(record: dict[str, Any]) -> str | None:
 
 
 def _objective(record: dict[str, Any]) -> str | None:
-    found = record.get("objective") or {}
-    if type(found.get("name")) in _TEXTS and _all((found.get(key) for key in ("value", "low", "high")), _NUMBERS):
+    goal = record.get("objective") or {}
+    if type(goal.get("name")) in _TEXTS and _all((goal.get(key) for key in ("value", "low", "high")), _NUMBERS):
         return None
     return "'objective' is no name with numbers"
 

@@ -55,15 +55,15 @@ def snippet(text: str, words: Iterable[str], spans: Spans, *, width: int = 240) 
     """
     line = " ".join(text.split())
     wanted = content_words(words)
-    found = merge([(start, end) for word, start, end in spans(line) if word in wanted and end > start])
-    named = [line[start:end].lower() for start, end in found]
-    start = _best_start(line, found, named, width)
+    spots = merge([(start, end) for word, start, end in spans(line) if word in wanted and end > start])
+    named = [line[start:end].lower() for start, end in spots]
+    start = _best_start(line, spots, named, width)
     stop = min(len(line), start + width)
     if stop < len(line) and (cut := line.rfind(" ", start + width // 2, stop)) > start:
         stop = cut
     before, after = ELLIPSIS if start else "", ELLIPSIS if stop < len(line) else ""
     shift = len(before) - start
-    inside = [(max(a, start) + shift, min(b, stop) + shift) for a, b in found if b > start and a < stop]
+    inside = [(max(a, start) + shift, min(b, stop) + shift) for a, b in spots if b > start and a < stop]
     return Snippet(text=before + line[start:stop] + after, spans=inside)
 
 
@@ -84,12 +84,12 @@ def merge(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _best_start(line: str, found: list[tuple[int, int]], named: list[str], width: int) -> int:
-    if len(line) <= width or not found:
+def _best_start(line: str, spots: list[tuple[int, int]], named: list[str], width: int) -> int:
+    if len(line) <= width or not spots:
         return 0
-    ends = [end for _, end in found]
+    ends = [end for _, end in spots]
     best, best_start = -1, 0
-    for number, (start, _) in enumerate(found[:200]):
+    for number, (start, _) in enumerate(spots[:200]):
         last = bisect.bisect_right(ends, start + width)
         score = len(set(named[number:last]))
         if score > best:

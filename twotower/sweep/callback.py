@@ -10,8 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 from twotower.core.errors import RefusedError, UserError
 from twotower.core.secrets import refuse_literal_secrets
 from twotower.sweep import session as sessions
-from twotower.sweep.composed import compose_once
-from twotower.sweep.plan import config_loader
 from twotower.sweep.session import Session
 
 CURRENT: list[Session] = []
@@ -35,8 +33,6 @@ class SweepStart(Callback):
         """
         try:
             refuse_literal_secrets(OmegaConf.to_container(config, resolve=False))
-            if str(config.hydra.launcher.get("_target_")).endswith(".BasicLauncher"):
-                compose_once(config_loader())  # other launchers send the loader away, and compose where the job runs
             CURRENT.append(sessions.start(config))
         except UserError as error:
             raise RefusedError(str(error)) from error

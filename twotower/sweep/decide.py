@@ -36,7 +36,7 @@ class Decision:
     reason: str = ""
     value: float | None = None
     checkpoint: Path | None = None
-    spoilt: bool = False
+    unreadable: bool = False
 
 
 def decide(run_dir: Path, config: Mapping[str, Any], config_hash: str, *, retry_failed: bool = False) -> Decision:
@@ -53,7 +53,7 @@ def decide(run_dir: Path, config: Mapping[str, Any], config_hash: str, *, retry_
     run = read_run(run_dir)
     if run.status == "unreadable":
         if retry_failed:
-            return Decision(action=Action.RUN, reason=f"its record could not be read ({run.problem})", spoilt=True)
+            return Decision(action=Action.RUN, reason=f"its record could not be read ({run.problem})", unreadable=True)
         why = f"{run_dir / FILE_NAME}: {run.problem}; sweep.retry_failed=true moves it aside and runs the job anew"
         return Decision(action=Action.REFUSE, reason=why)
     if run.record.get("config_hash") != config_hash:

@@ -75,7 +75,7 @@ def _run_locked(job: Job, journal: Journal) -> float:
     if decision.action in PASSED_OVER:
         journal.note(job.run_dir, PASSED_OVER[decision.action], reason=decision.reason, value=decision.value)
         return math.nan if decision.value is None else decision.value
-    if decision.spoilt:
+    if decision.unreadable:
         os.replace(job.run_dir / FILE_NAME, job.run_dir / f"{FILE_NAME}.unreadable")
     started = time.monotonic()
     journal.note(job.run_dir, "running", reason=decision.reason)

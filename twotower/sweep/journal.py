@@ -92,14 +92,14 @@ class Journal:
 
     def outcomes(self) -> list[Outcome]:
         """Returns every job's latest outcome, by folder."""
-        found = []
+        outcomes = []
         for path in self.folder.glob("*.json"):
             if path.name != "session.json":
                 try:
-                    found.append(Outcome(**json.loads(path.read_bytes())))
+                    outcomes.append(Outcome(**json.loads(path.read_bytes())))
                 except (OSError, ValueError, TypeError):
                     continue  # removed this moment by the end of the session
-        return sorted(found, key=lambda item: item.folder)
+        return sorted(outcomes, key=lambda item: item.folder)
 
     def stop(self, reason: str) -> None:
         """Lets no further job of this session start, in whatever process."""

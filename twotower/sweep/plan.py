@@ -60,16 +60,16 @@ def planned(config: DictConfig, jobs: Iterable[Sequence[str]]) -> list[PlannedJo
         UserError: for a job whose config has no value for a key that needs one.
     """
     before = HydraConfig.instance().cfg
-    found = []
+    plan = []
     try:
         for overrides in jobs:
             job = config_loader().load_sweep_config(config, list(overrides))
             HydraConfig.instance().set_config(job)
             run_dir = Path(str(job.hydra.sweep.dir)) / str(job.hydra.sweep.subdir)
-            found.append(_planned(job, list(overrides), run_dir))
+            plan.append(_planned(job, list(overrides), run_dir))
     finally:
         HydraConfig.instance().cfg = before
-    return found
+    return plan
 
 
 def _planned(job: DictConfig, overrides: list[str], run_dir: Path) -> PlannedJob:

@@ -51,14 +51,14 @@ def search_arrays(query_QD: np.ndarray, vectors_ND: np.ndarray, k: int) -> tuple
         return _nearest(query_QD, vectors_ND, span, k + SPARE)
 
     if threads == 1:
-        found = [nearest(span) for span in spans]
+        parts = [nearest(span) for span in spans]
     else:
         with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(nearest, spans))
+            parts = list(pool.map(nearest, spans))
     scores_QK = np.empty((len(query_QD), k), np.float32)
     rows_QK = np.empty((len(query_QD), k), np.int64)
     for at, query_D in enumerate(query_QD):
-        rows_C = np.concatenate([rows[at] for rows in found])
+        rows_C = np.concatenate([rows[at] for rows in parts])
         scores_C = _added_up(query_D, vectors_ND, rows_C)
         scores_QK[at : at + 1], rows_QK[at : at + 1] = best_first(scores_C[None], rows_C[None], k)
     return scores_QK, rows_QK

@@ -46,12 +46,12 @@ def search_tensor(query_QD: torch.Tensor, vectors_ND: torch.Tensor, k: int) -> t
     budget = SCORES_PER_CHUNK if vectors_ND.device.type == "cpu" else SCORES_PER_CHUNK_GPU
     queries = min(len(query_QD), 1024)
     size = max(LEAST_CHUNK, min(1 << 20, budget // queries))
-    found = [
+    parts = [
         _search_chunked(query_QD[start : start + queries], vectors_ND, min(k, count), size)
         for start in range(0, len(query_QD), queries)
     ]
-    scores_QK = torch.cat([scores for scores, _ in found]).float().cpu().numpy()
-    return best_first(scores_QK, torch.cat([rows for _, rows in found]).cpu().numpy(), k)
+    scores_QK = torch.cat([scores for scores, _ in parts]).float().cpu().numpy()
+    return best_first(scores_QK, torch.cat([rows for _, rows in parts]).cpu().numpy(), k)
 
 
 def _search_chunked(

@@ -113,9 +113,9 @@ def smallest_enough(recall_at: Callable[[int], float], *, start: int, most: int,
     low = value // 2 if recall >= target else 0
     while value - low > max(1, value // 8):
         middle = (low + value) // 2
-        found = recall_at(middle)
-        if found >= enough:
-            value, recall = middle, found
+        reached = recall_at(middle)
+        if reached >= enough:
+            value, recall = middle, reached
         else:
             low = middle
     return value, recall

@@ -60,10 +60,10 @@ def _effect(axes: Axes, runs: Ledger, metric: str, key: str) -> None:
     for run in runs:
         points[place[_shown(column_value(run, key))]].append(run.scores[metric].value)
     jitter = np.random.default_rng(0)
-    for number, found in points.items():
-        spread = jitter.uniform(-0.09, 0.09, len(found))
-        axes.scatter(number + spread, found, s=18, color=style.PALETTE[0], alpha=0.45, linewidths=0, zorder=2)
-    means = [float(np.mean(found)) for found in points.values()]
+    for number, column in points.items():
+        spread = jitter.uniform(-0.09, 0.09, len(column))
+        axes.scatter(number + spread, column, s=18, color=style.PALETTE[0], alpha=0.45, linewidths=0, zorder=2)
+    means = [float(np.mean(column)) for column in points.values()]
     axes.plot(range(len(means)), means, "-", color=style.INK, lw=1.0, alpha=0.35, zorder=2)
     axes.plot(range(len(means)), means, "_", color=style.INK, ms=22, mew=2.4, zorder=3)
     for number, mean in enumerate(means):
@@ -116,12 +116,12 @@ def _heat(axes: Axes, runs: Ledger, metric: str, one: str, two: str, scale: Norm
         cell = rows.index(_shown(column_value(run, two))), columns.index(_shown(column_value(run, one)))
         cells.setdefault(cell, []).append(run.scores[metric].value)
     grid = np.full((len(rows), len(columns)), np.nan)
-    for cell, found in cells.items():
-        grid[cell] = np.mean(found)
+    for cell, entries in cells.items():
+        grid[cell] = np.mean(entries)
     axes.imshow(grid, cmap="cividis", norm=scale, aspect="auto")
-    for (row, column), found in cells.items():
-        light = scale(float(np.mean(found))) < 0.55
-        label = text.number(float(np.mean(found)), 3) + (f"\n n={len(found)}" if len(found) > 1 else "")
+    for (row, column), entries in cells.items():
+        light = scale(float(np.mean(entries))) < 0.55
+        label = text.number(float(np.mean(entries)), 3) + (f"\n n={len(entries)}" if len(entries) > 1 else "")
         axes.text(column, row, label, ha="center", va="center", fontsize=9, color="white" if light else style.INK)
     axes.set_xticks(range(len(columns)), columns, rotation=25 if len(columns) > 4 else 0)
     axes.set_yticks(range(len(rows)), rows)
@@ -219,10 +219,10 @@ def _joined(names: Sequence[str]) -> str:
 
 def _strength(runs: Ledger, metric: str, key: str) -> float:
     """How far the means of a key's values lie apart."""
-    found: dict[str, list[float]] = {}
+    groups: dict[str, list[float]] = {}
     for run in runs:
-        found.setdefault(_shown(column_value(run, key)), []).append(run.scores[metric].value)
-    means = [float(np.mean(values)) for values in found.values()]
+        groups.setdefault(_shown(column_value(run, key)), []).append(run.scores[metric].value)
+    means = [float(np.mean(values)) for values in groups.values()]
     return max(means) - min(means)
 
 

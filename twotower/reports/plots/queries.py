@@ -30,7 +30,7 @@ def query_differences(paired: Paired, names: Sequence[str] = ("A", "B")) -> Figu
     """
     first_Q, second_Q = paired.values_RQ[:2]
     gap_Q = np.sort(first_Q - second_Q)[::-1]
-    (found,) = differences(
+    (pair,) = differences(
         Paired(
             metric=paired.metric,
             query_ids=paired.query_ids,
@@ -45,19 +45,19 @@ def query_differences(paired: Paired, names: Sequence[str] = ("A", "B")) -> Figu
     left.fill_between(share, gap_Q, 0, where=gap_Q > 0, color=style.PALETTE[0], alpha=0.75, step="mid", lw=0)
     left.fill_between(share, gap_Q, 0, where=gap_Q < 0, color=style.PALETTE[1], alpha=0.75, step="mid", lw=0)
     left.axhline(0, color=style.INK, lw=0.8)
-    left.axhline(found.difference, color=style.INK, lw=1.2, ls=(0, (5, 3)))
+    left.axhline(pair.difference, color=style.INK, lw=1.2, ls=(0, (5, 3)))
     low, high = left.get_ylim()
     left.set_ylim(low - 0.2 * (high - low), high + 0.15 * (high - low))  # room for the words
     marks = (
-        (f"{names[0]} better: {found.wins}", 0.01, 0.97, style.PALETTE[0], "left"),
-        (f"{names[1]} better: {found.losses}", 0.99, 0.06, style.PALETTE[1], "right"),
-        (f"equal: {found.ties}", 0.01, 0.06, "#5F6368", "left"),
+        (f"{names[0]} better: {pair.wins}", 0.01, 0.97, style.PALETTE[0], "left"),
+        (f"{names[1]} better: {pair.losses}", 0.99, 0.06, style.PALETTE[1], "right"),
+        (f"equal: {pair.ties}", 0.01, 0.06, "#5F6368", "left"),
     )
     for label, x, y, colour, side in marks:
         left.text(x, y, label, transform=left.transAxes, color=colour, fontsize=9, ha=side, va="top")
-    note = f"mean {text.number(found.difference, 3)} [{text.number(found.low, 3)}, {text.number(found.high, 3)}]"
+    note = f"mean {text.number(pair.difference, 3)} [{text.number(pair.low, 3)}, {text.number(pair.high, 3)}]"
     left.set_title(f"Difference in {style.metric_label(paired.metric)} by query")
-    left.set_xlabel(f"share of queries   ({note}, p = {found.p_value:.4f})")
+    left.set_xlabel(f"share of queries   ({note}, p = {pair.p_value:.4f})")
     left.set_xlim(0, 1)
     _movement(right, paired, names)
     return figure
@@ -140,9 +140,9 @@ def pair_scores(table: Any) -> list[tuple[str, np.ndarray]]:
         pairs = (("relevant pairs", table["relevant_score"]), ("random pairs", table["random_score"]))
         return [(name, column.drop_null().to_numpy().astype(np.float64)) for name, column in pairs]
     ranks, scores = table["first_relevant_rank"].to_pylist(), table["top_scores"].to_pylist()
-    found = [(rank, row) for rank, row in zip(ranks, scores, strict=True) if row]
-    right = [row[rank - 1] for rank, row in found if rank is not None and rank <= len(row)]
-    tenth = [row[-1] for rank, row in found if rank != len(row)]
+    ranked = [(rank, row) for rank, row in zip(ranks, scores, strict=True) if row]
+    right = [row[rank - 1] for rank, row in ranked if rank is not None and rank <= len(row)]
+    tenth = [row[-1] for rank, row in ranked if rank != len(row)]
     return [("right answers in the top ten", np.array(right)), ("hits ranked last of ten", np.array(tenth))]
 
 

@@ -90,7 +90,7 @@ def quality_against_cost(runs: Ledger, metric: str) -> Figure:
     points = [
         [(float(cost), run.scores[metric].value, run) for run in shown if (cost := entry[1](run))] for entry in known
     ]
-    fronts = [unbeaten(found, larger=entry[2]) for found, entry in zip(points, known, strict=True)]
+    fronts = [unbeaten(places, larger=entry[2]) for places, entry in zip(points, known, strict=True)]
     order = sorted({run.group: value for front in fronts for _, value, run in front}.items(), key=lambda item: -item[1])
     numbers = {group: number for number, (group, _) in enumerate(order, start=1)}
     figure, axes = style.new_figure(

@@ -94,13 +94,13 @@ def labels_of(runs: Ledger) -> dict[str, str]:
     """Returns a short name for every config (by `Run.group`) out of what differs: `mlp, contrastive, lr 0.01`."""
     keys = differing(runs.readable)
     names = short_names(keys)
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for run in runs.readable:
         parts = [_part(run, key, names[key]) for key in keys if column_value(run, key) is not None]
         label = ", ".join(parts) or run.name
-        found.setdefault(run.group, label if len(label) <= LABEL else label[: LABEL - 1].rstrip(", ") + "…")
-    doubles = {name for name in found.values() if list(found.values()).count(name) > 1}
-    return {key: f"{name} [{number}]" if name in doubles else name for number, (key, name) in enumerate(found.items())}
+        labels.setdefault(run.group, label if len(label) <= LABEL else label[: LABEL - 1].rstrip(", ") + "…")
+    doubles = {name for name in labels.values() if list(labels.values()).count(name) > 1}
+    return {key: f"{name} [{number}]" if name in doubles else name for number, (key, name) in enumerate(labels.items())}
 
 
 def _part(run: Run, key: str, name: str) -> str:
@@ -160,12 +160,12 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], *, gap
 def reference_levels(runs: Sequence[Run], metric: str) -> list[tuple[str, float]]:
     """Returns the chance and BM25 level of a metric where all runs agree on them."""
     scores = [run.scores[metric] for run in runs if metric in run.scores]
-    found = []
+    levels = []
     for name, values in (("chance", [s.chance for s in scores]), ("BM25", [s.bm25 for s in scores])):
         known = [value for value in values if value is not None]
         if known and max(known) - min(known) < 1e-6:
-            found.append((name, known[0]))
-    return found
+            levels.append((name, known[0]))
+    return levels
 
 
 def draw_levels(
