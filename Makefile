@@ -16,7 +16,7 @@ NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow bench docs lint clean
+.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow attack audit bench docs lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,18 @@ test: $(DEV_STAMP) ## the tests
 test-slow: $(DEV_STAMP) ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS)
 
+attack: $(DEV_STAMP) ## damaged files, wrong configs, bombs and a web server under attack: what became of each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "slow or not slow" tests/attacks tests/core/test_archive.py $(ARGS)
+
+AUDIT := .venv-audit
+ADVISORIES := https://pypi.org/pypi/pip/24.0/json
+audit: ## check the pinned versions against known advisories, where their index can be reached
+	@$(PYTHON) -c 'import json, urllib.request as web; json.load(web.urlopen("$(ADVISORIES)", timeout=20))["vulnerabilities"]' 2>/dev/null \
+	  || { echo "The index of advisories ($(ADVISORIES)) can't be reached: nothing was checked."; exit 3; }
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && \
+	  $(AUDIT)/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.9.0; }
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r constraints.txt $(ARGS)
+
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 $(BENCH_STAMP): $(DEV_STAMP)
@@ -109,4 +121,4 @@ lint: $(DEV_STAMP) ## ruff, mypy and the order of the rooms
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
 clean: ## remove .venv, .venv-bench, .venv-docs, the site and caches of tools; runs are kept (see `twotower clean`)
-	rm -rf $(VENV) $(BENCH) $(DOCS) build .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf $(VENV) $(BENCH) $(AUDIT) $(DOCS) build .pytest_cache .ruff_cache .mypy_cache *.egg-info

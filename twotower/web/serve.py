@@ -12,6 +12,7 @@ import uvicorn
 from twotower.core.errors import UserError
 from twotower.search.engine import SearchEngine
 from twotower.web.app import make_app
+from twotower.web.impatient import ImpatientProtocol
 from twotower.web.library import Library
 
 MOST_CONNECTIONS = 512
@@ -96,6 +97,7 @@ def make_server(
         server_header=False,
         backlog=BACKLOG,
         limit_concurrency=MOST_CONNECTIONS,
+        http=ImpatientProtocol,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=32_768,
