@@ -21,7 +21,6 @@ OPTIONAL = ("index", "logger", "sweep")
 NEEDED = {
     "callbacks.early_stopping": ("monitor", "patience", "mode"),
     "data": ("source", "train_split", "eval_split", "batch_size", "max_query_length", "max_document_length"),
-    "embedding": ("kind",),
     "evaluation": ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples"),
     "optimizer": ("lr",),
     "paths": ("run",),
