@@ -49,7 +49,7 @@ def ours(
     """The towers and losses of the package; returns (times, losses, [seconds, processor seconds, held-out loss])."""
     import torch
 
-    from twotower.kernels.cpu import faster_precision, prepare_process
+    from twotower.kernels.cpu import precision_for, prepare_process
     from twotower.loss.triplet import TripletLoss
     from twotower.model.two_tower import TwoTower
     from twotower.text.tokenizer import Tokenizer
@@ -83,12 +83,7 @@ def ours(
         )
         return (every if in_batch else explicit)(*vectors, mask).loss
 
-    def probe() -> None:
-        run(train[batches[0]], in_batch).backward()
-        model.zero_grad(set_to_none=True)
-
-    described = "gru benchmark", LENGTH, BATCH, in_batch, torch.get_num_threads()
-    low = faster_precision(probe, *described, rounds=1) == "bf16-mixed"
+    low = precision_for(recurrent=True) == "bf16-mixed"
     losses, points = [], []
     for number, rows in enumerate(batches, start=1):
         with torch.autocast("cpu", torch.bfloat16, enabled=low):

@@ -89,7 +89,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=options.seed)
     module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=256)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
-    settings |= {"enable_progress_bar": False, "precision": choose_precision(config, module, data)}
+    settings |= {"enable_progress_bar": False, "precision": choose_precision(config, module)}
     trainer = instantiate(settings, logger=False, enable_checkpointing=False, enable_model_summary=False)
     started, cpu_started = time.perf_counter(), time.process_time()
     data.__dict__["query_tokens"] = tokenizer.encode(collection.query_texts, 256)

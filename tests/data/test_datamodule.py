@@ -74,3 +74,11 @@ def test_like_lengths_go_together_where_a_tower_pads(tiny_beir, chosen, recurren
         collection=collection, tokenizer=tokenizer, config={"bucket_by_length": chosen}, pads_batches=recurrent
     )
     assert data.train_dataloader().bucket_by_length is expected
+
+
+def test_workers_are_refused_by_name():
+    from twotower.data.datamodule import check_config
+
+    assert check_config({"num_workers": 0})["num_workers"] == 0
+    with pytest.raises(UserError, match=r"data\.num_workers=2: there are no workers"):
+        check_config({"num_workers": 2})

@@ -289,7 +289,16 @@ def test_precision_auto_stays_what_it_was_for_a_resumed_or_repeated_run():
     assert earlier_precision({"rerun_of": {"precision": "bf16-mixed"}}) == "bf16-mixed"
     for wanted, chosen in (("auto", "bf16-mixed"), ("32-true", "32-true")):
         config = {"trainer": {"precision": wanted}}
-        assert choose_precision(config, None, None, before="bf16-mixed") == chosen
+        assert choose_precision(config, None, before="bf16-mixed") == chosen
+
+
+@pytest.mark.parametrize(("flags", "gru"), [("avx2 amx_bf16 amx_tile", "bf16-mixed"), ("avx2 avx512f", "32-true")])
+def test_precision_auto_follows_the_processor_and_the_towers(monkeypatch, flags, gru):
+    from twotower.kernels import cpu
+
+    monkeypatch.setattr(cpu, "processor_name", lambda: f"Some Processor 1 2 {flags}")
+    assert cpu.precision_for(recurrent=True) == gru
+    assert cpu.precision_for(recurrent=False) == "32-true"
 
 
 def test_a_foreign_or_unfitting_checkpoint_is_one_line(finished, tiny_beir, tmp_path):

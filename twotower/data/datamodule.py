@@ -133,12 +133,17 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
         if key not in SETTINGS:
             raise UserError(f"data.{key} is not a setting; there are: {', '.join(SETTINGS)}.{nearest(key, SETTINGS)}")
     full = {**SETTINGS, **config}
-    for key, lowest in (("batch_size", 2), ("max_query_length", 1), ("max_document_length", 1), ("num_workers", 0)):
+    for key, lowest in (("batch_size", 2), ("max_query_length", 1), ("max_document_length", 1)):
         value = full[key]
         if value is None and key.startswith("max_"):
             continue
         if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
             raise UserError(f"data.{key}={value} must be a whole number of at least {lowest}.")
+    if full["num_workers"] not in (0, None):
+        raise UserError(
+            f"data.num_workers={full['num_workers']}: there are no workers, since a batch is a few array operations "
+            "that sending it between processes would only slow down; leave it out or give 0."
+        )
     for key in ("bucket_by_length", "allow_leak"):
         if not (isinstance(full[key], bool) or (key == "bucket_by_length" and full[key] == "auto")):
             also = ", or auto" if key == "bucket_by_length" else ""

@@ -1,29 +1,18 @@
-"""What suits the processor at hand: memory that is kept, threads, and the precision that is faster here.
+"""What suits the processor at hand: memory that is kept, threads, and the precision that suits it.
 
-Nothing in this module changes what is computed, but for `faster_precision`, which says so in the run's record.
+Nothing in this module changes what is computed, but for `precision_for`, whose answer stands in the run's record.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import platform
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from twotower.core.cache import cached_folder, content_key
-from twotower.core.files import write_json
-from twotower.core.reading import read_typed_json
-
-logger = logging.getLogger(__name__)
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-WORTH_IT = 0.9
-"""bf16 is taken where a step needs less than this share of the time in float32."""
 
 
 def prepare_process(config: dict[str, Any]) -> None:
@@ -55,36 +44,17 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
-def faster_precision(step: Callable[[], None], *described: Any, rounds: int = 3) -> str:
-    """Returns "bf16-mixed" if a training step is clearly faster with it on this CPU, else "32-true".
+def precision_for(*, recurrent: bool) -> str:
+    """Returns the precision that suits this processor and kind of tower: the same in every run of one machine.
 
-    Measured in processor time, which other programs disturb little, and remembered for this processor and these sizes,
-    so that a run and its repetition take the same.
+    Recurrent towers are matrix products word by word, which processors with tiles for bfloat16 (AMX) do several times
+    as fast; towers that add up word vectors spend their time on reading memory and gain nothing. Decided by what the
+    processor says of itself, never by a stopwatch.
 
     Args:
-        step: forward and backward pass of one batch, without an update; it is called under both precisions.
-        *described: plain data on which the time depends (model, batch size).
-        rounds: times each is measured, the quickest counts.
+        recurrent: whether a tower reads text word by word.
     """
-    key = content_key("precision 1", processor_name(), torch.__version__, *described)
-
-    def measure(folder: Path) -> None:
-        seconds: dict[bool, list[float]] = {False: [], True: []}
-        for number in range(rounds + 1):
-            for low in (False, True):
-                with torch.autocast("cpu", torch.bfloat16, enabled=low):
-                    started = time.process_time()
-                    step()
-                if number:  # the first round only warms up
-                    seconds[low].append(time.process_time() - started)
-        write_json(folder / "seconds.json", {"32-true": min(seconds[False]), "bf16-mixed": min(seconds[True])})
-
-    path = cached_folder("precision", key, measure) / "seconds.json"
-    found = read_typed_json(path, {"bf16-mixed": float, "32-true": float})
-    chosen = "bf16-mixed" if found["bf16-mixed"] < WORTH_IT * found["32-true"] else "32-true"
-    times = {name: f"{1000 * value:.1f} ms" for name, value in found.items()}
-    logger.info("trainer.precision=auto: %s (a step takes %s)", chosen, times)
-    return chosen
+    return "bf16-mixed" if recurrent and "amx_bf16" in processor_name().split() else "32-true"
 
 
 def processor_name() -> str:

@@ -28,11 +28,11 @@ from twotower.data.source import read_collection
 from twotower.data.summary import make_report, report_table
 from twotower.embedding.build import build as build_embedding
 from twotower.index.export import check as check_indexes
-from twotower.kernels.cpu import faster_precision, prepare_process
+from twotower.kernels.cpu import precision_for, prepare_process
 from twotower.kernels.distributed import rank
 from twotower.model.build import build_module
 from twotower.model.checkpoint import check_resume
-from twotower.model.encoder import encoder_of
+from twotower.model.encoder import encoder_of, pads_batches
 from twotower.runs.record import RunRecord, SilentRecord
 from twotower.text.build import train_tokenizer
 from twotower.text.tokens import Tokens, concatenate, idf
@@ -237,7 +237,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
             callback.context = context
     if config["trainer"].get("enable_progress_bar", True):
         callbacks.append(Progress(context=context))
-    precision = choose_precision(config, module, context.data, before=earlier_precision(context.record.data))
+    precision = choose_precision(config, module, before=earlier_precision(context.record.data))
     context.record.update(precision=precision)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
     trainer = instantiate(
@@ -269,12 +269,10 @@ def earlier_precision(record: dict[str, Any]) -> str | None:
     return record.get("precision") or (record.get("rerun_of") or {}).get("precision")
 
 
-def choose_precision(
-    config: dict[str, Any], module: pl.LightningModule, data: RetrievalData, before: str | None = None
-) -> str:
-    """Returns what `trainer.precision` says, or for `auto` the quicker of float32 and bf16 on this processor.
+def choose_precision(config: dict[str, Any], module: pl.LightningModule, before: str | None = None) -> str:
+    """Returns what `trainer.precision` says, or for `auto` what suits this processor and the kind of towers.
 
-    What was chosen `before` is kept, since speeds measured again may choose otherwise.
+    What a run was begun with `before` is kept, on whatever processor it goes on.
     """
     wanted = str(config["trainer"].get("precision", "32-true"))
     if wanted != "auto":
@@ -283,14 +281,4 @@ def choose_precision(
         return before
     if config["trainer"].get("accelerator", "cpu") != "cpu":
         return "bf16-mixed"
-
-    def step() -> None:
-        loader = data.train_dataloader()
-        batch = loader.assemble(np.arange(min(loader.batch_size, loader.pairs)), np.random.default_rng(0))
-        output: Any = module.training_step(batch, 0)
-        (output["loss"] if isinstance(output, dict) else output).backward()
-        module.zero_grad(set_to_none=True)
-
-    sizes = {key: config["data"][key] for key in ("batch_size", "max_query_length", "max_document_length", "negatives")}
-    with torch.random.fork_rng(devices=[]):
-        return faster_precision(step, config["model"], config["loss"], module.hparams["embedding_dim"], sizes)
+    return precision_for(recurrent=pads_batches(encoder_of(module)))
