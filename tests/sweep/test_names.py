@@ -110,6 +110,7 @@ def test_a_single_run_gets_nothing():
         (["sweep.seeds=3"], "add -m"),
         (["sweep.show_jobs=true"], "add -m"),
         (["sweep.name=mine"], "add -m"),
+        (["-m", "sweep.name=../x"], r"sweep\.name=\.\./x becomes a folder"),
         (["-m", "run_name=a,b"], "run_name changes nothing that a job computes"),
         (["-m", "tags=[a],[b]"], "tags changes nothing"),
         (["-m", "++tags=[a],[b]"], "tags changes nothing"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from twotower.callbacks.base import RunCallback, RunContext
+from twotower.core.file_name import safe_file_name
 from twotower.core.files import atomic_path, sha256_file, write_json
 from twotower.core.memo import remember, stamp
 from twotower.evaluation.evaluate import Evaluation
@@ -45,7 +46,7 @@ class Export(RunCallback):
     def _export(self, pl_module: pl.LightningModule, evaluation: Evaluation) -> None:
         context, record = self.context, self.context.record
         stamp = datetime.now().strftime("%Y%m%d_%H%M%S")
-        name = f"two_tower_best_{context.run_name}_{stamp}"
+        name = f"two_tower_best_{safe_file_name(context.run_name)}_{stamp}"
         folder = context.run_dir / "checkpoints"
         for pattern in ("two_tower_best_*.pt", "two_tower_best_*.safetensors", "training_history_*.json"):
             for old in folder.glob(pattern):

@@ -15,6 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from twotower.config.agents import in_hydras_words, nested_hint
 from twotower.config.hydra_job import choices, overrides
 from twotower.core.errors import RefusedError, UserError, nearest
 from twotower.core.files import CLOSED_TO_US, NO_ROOM
@@ -46,12 +47,12 @@ def run(main: Callable[[], Any]) -> None:
     try:
         refuse_literal_secrets({}, typed)
         refuse_odd_choices(typed)
-        sys.argv[1:] = with_added(typed)
+        sys.argv[1:] = with_added(in_hydras_words(typed))
         main()
     except (UserError, RefusedError) as error:
         message, code = str(error), 2
     except (HydraException, OmegaConfBaseException) as error:
-        message, code = explain(error), 2
+        message, code = nested_hint(typed) or explain(error), 2
     except OSError as error:
         if not (message := closed_to_us(error) or ""):
             _end_sweep(typed, stopped)

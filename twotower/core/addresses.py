@@ -52,6 +52,12 @@ def check_address(key: str, url: str) -> None:
         raise UserError(
             f"{key}={safe} is not a Redis address; write redis://host:6379, rediss://host:6379 or unix:///path."
         )
+    database = dict(parse_qsl(parts.query)).get("db") or (parts.path.strip("/") if parts.scheme != "unix" else "")
+    if database not in ("", "0"):
+        raise UserError(
+            f"{key}={safe} names database {database}, and vector search works in database 0 alone (in another it can "
+            "leave the server refusing everybody): leave the number out."
+        )
     if port == 0:
         raise UserError(f"{key}={safe}: there is no port 0.")
 

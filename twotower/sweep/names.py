@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from twotower.config.names import NOT_IN_HASH
 from twotower.core.cache import content_key
 from twotower.core.errors import UserError
+from twotower.core.file_name import check_folder_name
 
 ABOUT_THE_SWEEP = ("hydra", *NOT_IN_HASH)
 """First parts of keys that say where and how a job is run or watched, not what it computes: none of them is swept."""
@@ -86,6 +87,8 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
                 raise UserError(f"{key}={values[key]} is about a sweep: add -m to the command line.")
         return []
     _refuse_swept(arguments)
+    if values.get("sweep.name", "null") != "null" and "${" not in values["sweep.name"]:
+        check_folder_name("sweep.name", values["sweep.name"].strip("'\""))
     if "optuna" in values.get("hydra/sweeper", ""):
         _refuse_repeated(arguments)
     added = []

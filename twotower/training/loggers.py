@@ -16,6 +16,8 @@ from twotower.core.errors import UserError
 from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
 
+LONGEST_TAG, LONGEST_NAME = 64, 128
+"""Characters that W&B takes in a tag, and in a run's, a group's or a project's name."""
 OURS = ("log_artifacts",)
 """Keys of a logger's config that are meant for us, not for the logger."""
 
@@ -76,8 +78,27 @@ def _wandb_settings(
     settings: Mapping[str, Any], config: Mapping[str, Any], run_name: str, run_id: str | None
 ) -> dict[str, Any]:
     group = settings.get("group") or (config.get("sweep") or {}).get("name")
+    check_limits(run_name, group, config.get("tags") or [], settings.get("project"))
     known = {} if run_id is None or "WANDB_RUN_ID" in os.environ else {"id": run_id}
     return {"name": run_name, "group": group, "tags": [str(tag) for tag in config.get("tags") or []], **known}
+
+
+def check_limits(run_name: str, group: str | None, tags: Sequence[Any], project: str | None) -> None:
+    """Checks what W&B refuses, in words that name the key.
+
+    Raises:
+        UserError: for a tag, a name, a group or a project that W&B does not take.
+    """
+    for tag in tags:
+        if not 1 <= len(str(tag)) <= LONGEST_TAG:
+            raise UserError(f"tags: W&B takes tags of 1 to {LONGEST_TAG} characters; found {str(tag)[:80]!r}.")
+    for key, name in (("run_name", run_name), ("logger.wandb.group", group), ("logger.wandb.project", project)):
+        if name is not None and not 1 <= len(str(name)) <= LONGEST_NAME:
+            raise UserError(
+                f"{key}={str(name)[:60]}...: W&B takes 1 to {LONGEST_NAME} characters; found {len(str(name))}."
+            )
+    if project is not None and (bad := sorted(set(str(project)) & set("/\\#?%:"))):
+        raise UserError(f"logger.wandb.project={project}: W&B takes no {' '.join(bad)} in a project's name.")
 
 
 def _for_wandb(config: Mapping[str, Any], experiment: Any) -> dict[str, Any]:

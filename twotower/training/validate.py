@@ -12,6 +12,7 @@ from twotower.config.shape import checking
 from twotower.config.trust import own_parts
 from twotower.config.unread import refuse_unread
 from twotower.core.errors import UserError, nearest
+from twotower.core.file_name import check_folder_name, check_run_name
 from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
             raise UserError(f"No config key '{key}'; there are: {', '.join(TOP_LEVEL)}.{hint}")
     if check_count("seed", config["seed"], at_least=0) >= 2**32:
         raise UserError(f"seed={config['seed']} must be below 2 ** 32.")
+    check_run_name(config["run_name"])
+    for name in config.get("index") or {}:
+        check_folder_name("an index's name", str(name))
     with checking("trainer"):
         check_trainer(config["trainer"])
     with checking("evaluation"):
