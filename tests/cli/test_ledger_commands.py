@@ -162,3 +162,22 @@ def test_the_module_is_a_program_too(at_home):
     command = [sys.executable, "-m", "twotower.cli.main", "runs"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("finished") == 12
+
+
+def test_failed_runs_are_one_line_until_asked_for(fake, tmp_path):
+    fake.make_run(tmp_path / "a", files=False)
+    fake.make_run(tmp_path / "b", files=False, status="failed")
+    text = call("runs", tmp_path).stdout
+    assert "1 failed run is not shown: twotower runs --where status=failed" in text
+    assert str(tmp_path / "b") not in text
+    assert str(tmp_path / "b") in call("runs", tmp_path, "--where", "status=failed").stdout
+
+
+def test_the_help_of_runs_has_no_marks_of_its_own(at_home):
+    assert "\\b" not in call("runs", "--help").stdout
+
+
+def test_checkpoints_never_cut_numbers(at_home, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    wide = call("checkpoints", ".", "--top", "3").stdout
+    assert "…" not in wide

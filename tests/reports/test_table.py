@@ -1,4 +1,5 @@
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -54,3 +55,40 @@ def test_the_interval_stays_beside_the_figure_when_there_is_no_room_for_all_sett
     assert "95 %" in lines[0]
     assert "setting_0" in lines[0]
     assert "setting_29" not in lines[0]
+
+
+@pytest.mark.parametrize("width", [50, 70, 100, 200])
+def test_run_score_verdict_and_folder_are_there_at_any_width(sweep, width):
+    runs = load(sweep, sort="mrr_10")
+    table = show(runs_table(runs, metric="full/mrr_10", width=width), width)
+    assert all(len(line) <= width for line in table.splitlines())
+    head = table.splitlines()[0]
+    assert all(name in head for name in ("run", "full/mrr_10", "verdict"))
+    joined = table.replace("\n   ", "").replace(" ", "")
+    assert all(str(run.path).replace(" ", "") in joined for run in runs)
+
+
+def test_errors_are_cut(fake, tmp_path):
+    fake.make_run(tmp_path / "a")
+    fake.make_run(tmp_path / "b", status="failed")
+    path = tmp_path / "b" / "run.json"
+    record = json.loads(path.read_text())
+    record |= {"verdict": None, "evaluation": None, "error": {"type": "UserError", "message": "word " * 100}}
+    path.write_text(json.dumps(record))
+    table = show(runs_table(load(tmp_path), metric="full/mrr_10"), 2000)
+    assert "word word" in table
+    assert "…" in table
+    assert len(max(table.splitlines(), key=len)) < 600
+
+
+def test_what_nobody_chose_makes_no_column(fake, tmp_path):
+    from twotower.runs.columns import differing
+
+    for number, folder in enumerate("ab"):
+        fake.make_run(tmp_path / folder)
+        path = tmp_path / folder / "run.json"
+        record = json.loads(path.read_text())
+        record["config"].setdefault("trainer", {})["limit_train_batches"] = number + 1
+        record["config"]["loss"] = {**(record["config"].get("loss") or {}), "_target_": f"mine.Loss{number}"}
+        path.write_text(json.dumps(record))
+    assert not {"trainer.limit_train_batches", "loss._target_"} & set(differing(load(tmp_path).readable))

@@ -25,6 +25,7 @@ def command(folder: str, metric: str, top: int | None, open_files: bool, only_pa
     Scores come from a run's record, from training_history_*.json beside the file, or from the file itself.
     """
     from rich.console import Console
+    from rich.measure import Measurement
 
     from twotower.core.errors import UserError
     from twotower.runs.checkpoints import canonical, list_checkpoints, ranked
@@ -39,7 +40,10 @@ def command(folder: str, metric: str, top: int | None, open_files: bool, only_pa
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False, default=str))
     else:
         console = Console() if sys.stdout.isatty() else Console(width=200)
-        console.print(checkpoints_table(files, canonical(metric)))
+        table = checkpoints_table(files, canonical(metric))
+        wide = Console(width=1000)
+        least = Measurement.get(wide, wide.options, table).minimum  # narrower, figures would be cut
+        console.print(table, width=max(console.width, least), crop=False, soft_wrap=least > console.width)
 
 
 def checkpoints_table(files: list[Any], metric: str) -> Any:

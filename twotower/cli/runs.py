@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+PIPED = 240
+"""Characters of a line that goes into a file or another program."""
+
 
 @click.command(name="runs")
 @click.argument("folders", nargs=-1, type=click.Path())
@@ -28,9 +31,8 @@ def command(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    r"""List all runs under FOLDERS (default: outputs/ and multirun/).
+    """List all runs under FOLDERS (default: outputs/ and multirun/).
 
-    \b
     A filter names a config group (model=gru), a config key (optimizer.lr<0.01, or its end: lr<0.01), a fact of the
     run (status, seed, epochs, seconds, sweep, verdict ...) or a metric (mrr_10>=.4); = != < <= > >= and * as wildcard.
     """
@@ -46,18 +48,22 @@ def command(
     elif as_csv:
         _write_csv(runs)
     else:
-        _show(runs, everything, metric or sort, seeds)
+        _show(runs, everything, metric or sort, seeds, fold=not any("status" in term for term in terms))
 
 
-def _show(runs: Any, everything: Any, metric: str | None, seeds: bool) -> None:
+def _show(runs: Any, everything: Any, metric: str | None, seeds: bool, *, fold: bool) -> None:
     from rich.console import Console
 
     from twotower.core.errors import UserError
     from twotower.reports.table import groups_table, levels, runs_table, unreadable_table
 
     terminal = sys.stdout.isatty()
-    console = Console() if terminal else Console(width=10_000)
-    width = console.width if terminal else None
+    console = Console() if terminal else Console(width=PIPED)
+    width = console.width
+    failed = [run for run in runs if run.status == "failed"] if fold else []
+    if len(failed) == len(runs):
+        failed = []
+    runs = type(runs)([run for run in runs if run not in failed]) if failed else runs
     try:
         name = everything.metric(metric)
     except UserError:  # sorted by something that is no metric
@@ -72,6 +78,11 @@ def _show(runs: Any, everything: Any, metric: str | None, seeds: bool) -> None:
             click.echo(table.plain)
     elif not runs:
         console.print("No run matches; `python train.py` makes one.")
+    if failed:
+        shown = "failed run is" if len(failed) == 1 else "failed runs are"
+        console.print(
+            f"{len(failed)} {shown} not shown: twotower runs --where status=failed", style="red", highlight=False
+        )
     for line in levels(runs.readable, name):
         console.print(line, style="dim", highlight=False)
     if runs.unreadable:

@@ -6,33 +6,17 @@ An agent sends Python's `None`, and floats where a whole number is searched amon
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-WHOLE = (
-    *("seed", "sweep.seeds", "trainer.max_epochs", "trainer.devices", "trainer.accumulate_grad_batches"),
-    *("trainer.log_every_n_steps", "trainer.threads", "trainer.cache_chunk", "trainer.num_nodes"),
-    *("data.batch_size", "data.num_workers", "data.max_query_length", "data.max_document_length"),
-    *("data.negatives.count", "data.negatives.depth", "data.negatives.skip"),
-    *("data.source.split_seed", "data.source.min_words", "data.source.min_summary_words", "data.source.limit"),
-    *("text.min_frequency", "text.max_vocabulary"),
-    *("embedding.dim", "embedding.epochs", "embedding.window", "embedding.negative", "embedding.min_count"),
-    *(
-        "embedding.remove_top",
-        "embedding.passes",
-        "model.hidden_dim",
-        "model.output_dim",
-        "model.num_layers",
-        "loss.chunk",
-    ),
-    *("scheduler.step_epochs", "scheduler.patience", "evaluation.k", "evaluation.resamples"),
-    *("callbacks.early_stopping.patience", "callbacks.evaluate.every_n_epochs", "callbacks.evaluate.max_queries"),
-    *("callbacks.health.patience_steps", "callbacks.prune.warmup_epochs", "callbacks.prune.min_runs"),
+NULLABLE = (
+    *("sweep.seeds", "trainer.threads", "trainer.cache_chunk", "loss.chunk", "data.source.limit"),
+    *("text.max_vocabulary", "data.max_query_length", "data.max_document_length", "callbacks.evaluate.max_queries"),
 )
-"""Keys that want whole numbers; those of the model's towers and of indexes are known by their last part."""
-WHOLE_ENDS = (
-    *("hidden_dim", "output_dim", "num_layers", "ef_construction", "ef_search", "nprobe", "rerank", "train_size", "m"),
-    *("batch_size", "hash_tags", "trial_rows"),
-)
+"""Keys of whole numbers whose default may be null, which says nothing of what they want."""
+EITHER = ("trainer.limit_train_batches",)
+"""Keys for which 1 and 1.0 say different things."""
+INDEX_ENDS = ("ef_construction", "ef_search", "nprobe", "rerank", "train_size", "m", "batch_size", "hash_tags")
 WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
 
 
@@ -49,9 +33,37 @@ def _in_hydras_words(item: str) -> str:
         return f"{key}=null"
     name = key.lstrip("+")
     number = WHOLE_FLOAT.fullmatch(value)
-    if number and (name in WHOLE or name.rpartition(".")[2] in WHOLE_ENDS):
+    if number and name not in EITHER and wants_whole(name):
         return f"{key}={number[1]}"
     return item
+
+
+def wants_whole(key: str) -> bool:
+    """Says whether a config key wants a whole number, by the values that it has in the configs shipped with us."""
+    if key in NULLABLE or (key.startswith("index.") and key.rpartition(".")[2] in INDEX_ENDS):
+        return True
+    kinds = {type(value) for name, value in _defaults() if name == key} - {type(None)}
+    return kinds == {int}
+
+
+def _defaults() -> Iterator[tuple[str, Any]]:
+    """Yields every key and value of every choice of every group; read only where a command line asks for it."""
+    import yaml
+
+    from twotower.config.compose import conf_folder
+
+    folder = conf_folder()
+    for path in sorted(folder.glob("*/*.yaml")):
+        yield from _leaves(yaml.safe_load(path.read_text(encoding="utf-8")), f"{path.parent.name}.")
+    yield from _leaves(yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8")), "")
+
+
+def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def nested_hint(arguments: Sequence[str]) -> str:

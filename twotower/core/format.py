@@ -92,3 +92,9 @@ def value(item: Any) -> str:
     if isinstance(item, int) and not isinstance(item, bool):
         return str(item)
     return item if isinstance(item, str) else json.dumps(item, default=str)
+
+
+def shortened(content: str, most: int) -> str:
+    """Returns a text as one line of at most so many characters, cut ones marked."""
+    line = " ".join(content.split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

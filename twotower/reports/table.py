@@ -28,6 +28,10 @@ STYLES = {
 """Colour of each status; the word stands beside it, so nothing hangs on the colour."""
 
 
+LONGEST_VERDICT = 60
+"""Characters of a verdict, or of the error of a failed run, in the table."""
+
+
 class _Column(NamedTuple):
     """A column: its heading, a cell per row, how it is set, and how soon it goes when there is no room (0: never)."""
 
@@ -60,10 +64,10 @@ def runs_table(
     scores = [run.score(metric) for run in shown]
     columns = [
         _Column("#", [str(rank) for rank in range(1, len(shown) + 1)], True),
-        _Column("run", [run.name for run in shown], drop=1),
-        _Column("status", [Text(run.status, STYLES[run.status]) for run in shown]),
+        _Column("run", [run.name for run in shown]),
+        _Column("status", [Text(run.status, STYLES[run.status]) for run in shown], drop=0.2),
         *_config_columns(shown, keys),
-        _Column("seed", [_cell(run.seed) for run in shown], True),
+        _Column("seed", [_cell(run.seed) for run in shown], True, 0.3),
         _Column(metric, [text.number(score.value if score else None) for score in scores], True),
         _Column("95 %", [interval(score) for score in scores], True, 0.4),
     ]
@@ -74,8 +78,8 @@ def runs_table(
         _Column("time", [text.duration(run.seconds) for run in shown], True, 4),
         _Column("size", [text.size(run.bytes) for run in shown], True, 7),
         _Column("age", [text.age(run.age) for run in shown], True, 5),
-        _Column("verdict", [run.verdict for run in shown], drop=8),
-        _Column("folder", [Text(str(run.path), "dim") for run in shown], drop=9),
+        _Column("verdict", [text.shortened(run.verdict, LONGEST_VERDICT) for run in shown]),
+        _Column("folder", [Text(str(run.path), "dim") for run in shown]),
     ]
     return _fit(columns, width)
 
@@ -108,17 +112,29 @@ def _config_columns(runs: Sequence[Run], keys: Sequence[str]) -> list[_Column]:
 
 def _fit(columns: list[_Column], width: int | None) -> Text:
     gone: list[str] = []
+    below: list[Any] = []  # folders, where they have no room beside what tells more
     while True:
-        needed = sum(max(map(_length, [column.name, *column.cells])) + 2 for column in columns) - 2
+        needed = _needed(columns)
         least = max(reversed(columns), key=lambda column: column.drop)
-        if width is None or needed <= width or not least.drop:
+        if width is None or needed <= width:
+            break
+        if least.drop < 1 and columns[-1].name == "folder":
+            columns, below = columns[:-1], columns[-1].cells
+            continue
+        if not least.drop:
+            columns = _narrowed(columns, width)
             break
         gone.append(least.name)
         columns = [column for column in columns if column is not least]
     widths = [max(map(_length, [column.name, *column.cells])) for column in columns]
     rows = zip(*(column.cells for column in columns), strict=True)
     lines = [_line([Text(column.name, "bold") for column in columns], columns, widths)]
-    lines += [_line(row, columns, widths) for row in rows]
+    for number, row in enumerate(rows):
+        lines.append(_line(row, columns, widths))
+        if below and width is not None:
+            lines += [
+                (f"   {part}", [(0, 3 + len(part), "dim")]) for part in textwrap.wrap(str(below[number]), width - 3)
+            ]
     if gone and width is not None:
         hint = f"no room for {', '.join(reversed(gone))}: a wider terminal, --csv or --json has them"
         lines += [(part, [(0, len(part), "dim italic")]) for part in textwrap.wrap(hint, width)]
@@ -129,6 +145,23 @@ def _fit(columns: list[_Column], width: int | None) -> Text:
             table.stylize(how, start + first, start + last)
         start += len(line) + 1
     return table
+
+
+def _needed(columns: list[_Column]) -> int:
+    return sum(max(map(_length, [column.name, *column.cells])) + 2 for column in columns) - 2
+
+
+def _narrowed(columns: list[_Column], width: int) -> list[_Column]:
+    """Cuts verdicts, then names, so that a row fits; figures are never cut."""
+    for name, least in (("verdict", 12), ("run", 12)):
+        over = _needed(columns) - width
+        if over <= 0:
+            break
+        for at, column in enumerate(columns):
+            if column.name == name:
+                room = max(least, max(map(_length, [column.name, *column.cells])) - over)
+                columns[at] = column._replace(cells=[text.shortened(str(cell), room) for cell in column.cells])
+    return columns
 
 
 def _line(

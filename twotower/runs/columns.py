@@ -9,6 +9,11 @@ from typing import Any
 from twotower.config.names import NOT_IN_HASH
 from twotower.runs.run import Run
 
+LIMITS = (
+    *("trainer.limit_train_batches", "trainer.limit_val_batches", "trainer.overfit_batches", "trainer.fast_dev_run"),
+    *("trainer.num_sanity_val_steps", "trainer.enable_progress_bar", "trainer.detect_anomaly"),
+)
+"""What a choice of `debug` sets."""
 _MISSING = object()
 
 
@@ -33,6 +38,8 @@ def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False)
     by_hand = {key for run in runs for key in run.overridden}
     names = sorted({key for run in runs for key in run.flat}, key=lambda key: (key.count("."), key))
     for key in names:
+        if key not in by_hand and (key in LIMITS or key.endswith("_target_")):
+            continue  # nobody chose it: debug=fast and the like did, or the group's choice, which has its column
         if not any(run.counts(key) for run in runs) or (not seed and key == "seed"):
             continue
         values = [run.flat.get(key, _MISSING) for run in runs]
