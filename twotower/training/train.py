@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 import warnings
@@ -71,6 +72,7 @@ def train(
     Raises:
         UserError: for a mistake in config or data; the record then says `failed`.
     """
+    _free_the_run_before()
     check_shape(config)
     check_launch(config["trainer"], sweep=bool((config.get("sweep") or {}).get("session")))
     record = open_record(config, run_dir=run_dir, overrides=overrides, choices=choices)
@@ -104,6 +106,21 @@ def train(
     except BaseException as error:
         _end(record, loggers, "failed", error)
         raise
+
+
+_earlier: list[bool] = []
+"""Holds a value once a run began in this process."""
+
+
+def _free_the_run_before() -> None:
+    """Frees what the run before left in this process: its trainer, module and data point at each other.
+
+    Until the collector has looked at them they keep their memory, and two mapped files open for every run.
+    """
+    if _earlier:
+        gc.collect()
+    else:
+        _earlier.append(True)
 
 
 def check_start(config: dict[str, Any]) -> Checked:
