@@ -34,6 +34,8 @@ def callback(tmp_path):
         exported=tmp_path / "m.pt",
         document_vectors=VECTORS_ND,
         query_vectors=None,
+        evaluation=None,
+        objective="full/mrr_10",
         tokenizer=SimpleNamespace(hash="v"),
         config={
             "seed": 0,

@@ -10,16 +10,17 @@ import pytest
 
 from twotower.data import beir
 from twotower.evaluation import bm25 as module
-from twotower.evaluation.bm25 import Scorer, bm25_rankings
+from twotower.evaluation.bm25 import bm25_rankings
 from twotower.evaluation.measures import MetricSet
 from twotower.evaluation.pools import build_pools
 from twotower.evaluation.relevance import Relevance
+from twotower.lexical.bm25 import Bm25
 
 
 def test_scores_are_those_of_bm25s(random_collection):
     collection = random_collection()
-    scorer = Scorer(collection.document_texts())
-    mine = (scorer.count_words(collection.query_texts) @ scorer.matrix_VN).toarray()
+    scorer = Bm25.build(collection.document_texts())
+    mine = (scorer.count_words(collection.query_texts) @ scorer.matrix).toarray()
     model = bm25s.BM25()
     model.index(bm25s.tokenize(collection.document_texts(), stopwords="en", show_progress=False), show_progress=False)
     tokens = bm25s.tokenize(collection.query_texts, stopwords="en", show_progress=False, return_ids=False)
@@ -34,8 +35,8 @@ def test_both_protocols_in_any_memory(random_collection, max_memory, monkeypatch
     collection, rows = random_collection(), np.arange(5, 35)
     pools = build_pools(collection, rows)
     full, rerank = bm25_rankings(collection, rows, pools, k=20, max_memory=max_memory)
-    scorer = Scorer(collection.document_texts())
-    scores = (scorer.count_words(collection.query_texts) @ scorer.matrix_VN).toarray()[5:35]
+    scorer = Bm25.build(collection.document_texts())
+    scores = (scorer.count_words(collection.query_texts) @ scorer.matrix).toarray()[5:35]
     ids = np.array(collection.document_ids)
     for at, row in enumerate(scores):
         best = sorted(range(200), key=lambda d, row=row: (-row[d], ids[d]))
@@ -50,7 +51,8 @@ def test_a_second_call_reads_the_cache_and_other_data_does_not(random_collection
     collection, rows = random_collection(), np.arange(10)
     first = bm25_rankings(collection, rows, build_pools(collection, rows), k=20)
     built = []
-    monkeypatch.setattr(module, "Scorer", lambda texts: built.append(len(texts)) or Scorer(texts))
+    build = Bm25.build
+    monkeypatch.setattr(module.Bm25, "build", lambda texts, **more: built.append(len(texts)) or build(texts, **more))
     second = bm25_rankings(collection, rows, build_pools(collection, rows), k=20)
     assert not built
     for one, two in zip(first, second, strict=True):

@@ -158,4 +158,4 @@ def test_the_config_group_names_only_options_of_evaluate_vectors(garden, vectors
     conf = Path(__file__).resolve().parents[2] / "conf"
     with initialize_config_dir(str(conf), version_base=None):
         config = compose("evaluation/default").evaluation
-    assert evaluate(garden, vectors, **config).objective == "full/mrr_10"
+    assert evaluate(garden, vectors, **{**config, "hybrid": None}).objective == "full/mrr_10"

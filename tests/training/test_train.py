@@ -85,7 +85,7 @@ def test_the_run_folder_is_complete(finished):
     for artefact in record["artefacts"]:
         assert (run / artefact["path"]).exists(), artefact
     kinds = sorted(artefact["kind"] for artefact in record["artefacts"])
-    assert kinds == ["checkpoint", "documents", "history", "index", "index", "per_query"]
+    assert kinds == ["checkpoint", "documents", "history", "index", "index", "lexical", "per_query", "query_model"]
     for name in (
         ".hydra/config.yaml",
         "train.log",

@@ -20,7 +20,9 @@ from twotower.core.errors import UserError, nearest
 from twotower.core.files import atomic_path
 from twotower.core.timer import Stopwatch
 from twotower.core.validators import check_count
+from twotower.evaluation.budget import parse_size
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
+from twotower.evaluation.hybrid import Hybrid, make_hybrid
 from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.ranking import Ranking
 from twotower.model.encoder import diverged, encoder_of
@@ -129,16 +131,32 @@ class Evaluate(RunCallback):
             evaluate_means(*given, **self._ranking_options())  # ranks its share; the first process does the rest
             return
         self.context.query_vectors = query_QD
+        settings = {**config["evaluation"], **self._ranking_options()}
+        settings |= {"stem": config["text"].get("stem") or "english", "hybrid": self._hybrid(pl_module)}
         self.context.evaluation = evaluate_vectors(
-            *given,
-            untrained=self.context.untrained,
-            seed=config["seed"],
-            **{**config["evaluation"], **self._ranking_options()},
+            *given, untrained=self.context.untrained, seed=config["seed"], **settings
         )
         import pyarrow.parquet as parquet
 
         with atomic_path(self.context.run_dir / "per_query.parquet") as path:
             parquet.write_table(self.context.evaluation.per_query_table(), path)
+
+    def _hybrid(self, pl_module: pl.LightningModule) -> Hybrid | None:
+        """Prepares the hybrid; its weight is fitted on the training queries that were held out."""
+        data, config, document_ND = self.context.data, self.context.config, self.context.document_vectors
+        settings = config["evaluation"].get("hybrid")
+        if settings is None or document_ND is None:
+            return None
+        return make_hybrid(
+            settings,
+            data.collection,
+            config["data"]["train_split"],
+            stem=config["text"].get("stem") or "english",
+            held_out=data.held_out,
+            query_QD=encode(encoder_of(pl_module), data.query_tokens, side="query", rows=data.held_out),
+            document_ND=document_ND,
+            max_memory=parse_size(config["evaluation"]["max_memory"]),
+        )
 
 
 def load_best(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:

@@ -16,6 +16,9 @@ from twotower.core.file_name import safe_file_name
 from twotower.core.files import atomic_path, sha256_file, write_json
 from twotower.core.memo import remember, stamp
 from twotower.evaluation.evaluate import Evaluation
+from twotower.index.lexical import MODES
+from twotower.lexical.bm25 import Bm25
+from twotower.lexical.fusion import Fusion
 from twotower.model import checkpoint
 from twotower.model.encoder import encoder_of
 from twotower.model.encoding import encode
@@ -127,6 +130,38 @@ class Export(RunCallback):
             for name in manifests:
                 context.indexes.append(name)
                 context.record.add_artefact(f"index/{name}", "index")
+        if manifests:
+            self._export_lexical(vectors_ND, identity)
+
+    def _export_lexical(self, vectors_ND: np.ndarray, identity: dict[str, Any]) -> None:
+        """Writes BM25 over what people search, with how it is fused, where the run has measured a hybrid."""
+        from twotower.evaluation.bm25 import bm25_of
+        from twotower.index.lexical import write_side
+
+        context = self.context
+        evaluation, collection = context.evaluation, context.data.collection
+        protocol, _, metric = context.objective.rpartition("/")
+        part = None if evaluation is None else evaluation.protocols.get(protocol or "full")
+        if part is None or part.hybrid is None:
+            return
+        fusion = Fusion(**part.hybrid)
+        if collection.indexed_texts is None:
+            bm25 = bm25_of(collection, fusion.stem)
+        else:
+            bm25 = Bm25.build(collection.searched_texts(), stem=fusion.stem)
+        figures = part.metrics[metric]
+        measured = {mode: figures[key] for mode, key in zip(MODES, ("value", "bm25", "hybrid"), strict=True)}
+        known = {mode: value for mode, value in measured.items() if value is not None}
+        write_side(
+            context.run_dir,
+            bm25,
+            vectors_ND,
+            fusion=fusion,
+            identity=identity,
+            measured=known,
+            objective=context.objective,
+        )
+        context.record.add_artefact("index/lexical", "lexical")
 
     def _training_stats(self) -> dict[str, Any]:
         """Builds the history the exported model carries, with the customary names of its figures."""

@@ -61,7 +61,11 @@ def _show(runs: Any, paired: Any, gaps: Sequence[Any], extremes: tuple[Any, Any]
 
     console = Console()
     for letter, run, mean in zip(LETTERS, runs, paired.values_RQ.mean(axis=1), strict=False):
-        console.print(f"[bold]{letter}[/] {run.path}  {paired.metric} [bold]{text.number(mean)}[/]  {run.verdict}")
+        hybrid = run.hybrid_score(paired.metric)
+        both = f"  hybrid [bold]{text.number(hybrid.value)}[/]" if hybrid else ""
+        console.print(
+            f"[bold]{letter}[/] {run.path}  {paired.metric} [bold]{text.number(mean)}[/]  {run.verdict}{both}"
+        )
     console.print(f"\n{len(paired.query_ids)} queries, paired", style="dim")
     console.print(_gaps_table(gaps))
     for gap in gaps:

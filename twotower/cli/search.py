@@ -14,13 +14,23 @@ from twotower.cli.options import trust_option
 @click.option("--run", "run", metavar="RUN", help="Run folder, name or config hash (default: the newest finished run).")
 @click.option("--index", "index", metavar="NAME", help="Which of the run's indexes (default: the one of best recall).")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents.")
+@click.option("--mode", type=click.Choice(["dense", "lexical", "hybrid"]), help="By vectors, by words (BM25), or by "
+              "both (default: what the run measured as best).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--web", is_flag=True, help="Serve the web app instead: search, documents, runs.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the page listens on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port of the page.")
 @trust_option
 def command(
-    query: tuple[str, ...], run: str | None, index: str | None, k: int, as_json: bool, web: bool, host: str, port: int
+    query: tuple[str, ...],
+    run: str | None,
+    index: str | None,
+    k: int,
+    mode: str | None,
+    as_json: bool,
+    web: bool,
+    host: str,
+    port: int,
 ) -> None:
     """Search the documents of a trained run for QUERY; without one, ask for queries until Ctrl-D."""
     from twotower.core.errors import UserError
@@ -44,19 +54,21 @@ def command(
     folder = resolve_run(run)
     with notes.status(f"Opening {folder}"):
         engine = SearchEngine.open(folder, index)
-    facts = engine.manifest
-    about = f"{facts['count']:,} documents, index {facts['name']}, {recall_line(facts, k)}"
+    facts, mode = engine.manifest, engine.check_mode(mode)
+    about = f"{facts['count']:,} documents, index {facts['name']}, {recall_line(facts, k)}, {mode} search"
     if as_json:
-        click.echo(json.dumps({"run": str(folder), **engine.search(text, k).to_dict()}, ensure_ascii=False, indent=2))
+        click.echo(
+            json.dumps({"run": str(folder), **engine.search(text, k, mode).to_dict()}, ensure_ascii=False, indent=2)
+        )
     elif web:
         from twotower.web.serve import serve
 
         serve(engine, folder, host=host, port=port, started=lambda url: notes.print(f"[bold]{url}[/]  {about}"))
     elif query:
         notes.print(f"[dim]{folder}: {about}[/]", highlight=False)
-        console.print(render(engine.search(text, k), engine.model.tokenizer.token_spans, width=console.width))
+        console.print(render(engine.search(text, k, mode), engine.model.tokenizer.token_spans, width=console.width))
     else:
         from twotower.core.cache import cache_root
 
         notes.print(f"[dim]{folder}: {about}. Ctrl-D leaves.[/]", highlight=False)
-        prompt(engine, console, k=k, history=cache_root() / "search_history")
+        prompt(engine, console, k=k, history=cache_root() / "search_history", mode=mode)

@@ -114,6 +114,7 @@ class TrainLoader:
         seed: of the order and of sampled negatives.
         negatives: gives explicit negatives for query rows, or None for in-batch ones alone.
         bucket_by_length: put documents of like length together, which saves padding in recurrent towers.
+        without: rows of queries of the split that are not trained on.
         rank: which share of the pairs this process takes, of `world_size` equal shares.
         world_size: number of processes.
     """
@@ -129,12 +130,15 @@ class TrainLoader:
         seed: int = 0,
         negatives: Negatives | None = None,
         bucket_by_length: bool = False,
+        without: np.ndarray | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         judgements = collection.split(split)
-        self.query = judgements.query[judgements.positive]
-        self.document = judgements.document[judgements.positive]
+        kept = judgements.positive
+        if without is not None and len(without):
+            kept = kept & ~np.isin(judgements.query, without)
+        self.query, self.document = judgements.query[kept], judgements.document[kept]
         self.query_tokens, self.document_tokens = query_tokens, document_tokens
         self.batch_size, self.seed, self.negatives = batch_size, seed, negatives
         self.bucket_by_length, self.rank, self.world_size = bucket_by_length, rank, world_size

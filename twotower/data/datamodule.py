@@ -12,6 +12,7 @@ from twotower.core.errors import UserError, nearest
 from twotower.data import negatives
 from twotower.data.batches import Negatives, TrainLoader
 from twotower.data.collection import Collection
+from twotower.data.held_out import held_out_queries
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens
 
@@ -24,6 +25,7 @@ SETTINGS: dict[str, Any] = {
     "max_document_length": 256,
     "bucket_by_length": "auto",
     "negatives": {"kind": "in_batch", "count": 0},
+    "held_out": 0,
     "allow_leak": False,
     "missing": "error",
     "path": None,
@@ -81,6 +83,12 @@ class RetrievalData(pl.LightningDataModule):
         return self.tokenizer.encode_cached(self.collection.searched_texts(), self.config["max_document_length"])
 
     @cached_property
+    def held_out(self) -> np.ndarray:
+        """Rows of training queries that are not trained on; the hybrid's weight is fitted on them, int32."""
+        judgements = self.collection.split(self.config["train_split"])
+        return held_out_queries(judgements, self.config["held_out"], seed=self.seed)
+
+    @cached_property
     def negatives(self) -> Negatives | None:
         """What draws explicit negatives, if any."""
         return negatives.build(self.config["negatives"], self.collection, self.config["train_split"])
@@ -97,6 +105,7 @@ class RetrievalData(pl.LightningDataModule):
             seed=self.seed,
             negatives=self.negatives,
             bucket_by_length=self.bucket_by_length,
+            without=self.held_out,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
@@ -133,7 +142,7 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
         if key not in SETTINGS:
             raise UserError(f"data.{key} is not a setting; there are: {', '.join(SETTINGS)}.{nearest(key, SETTINGS)}")
     full = {**SETTINGS, **config}
-    for key, lowest in (("batch_size", 2), ("max_query_length", 1), ("max_document_length", 1)):
+    for key, lowest in (("batch_size", 2), ("max_query_length", 1), ("max_document_length", 1), ("held_out", 0)):
         value = full[key]
         if value is None and key.startswith("max_"):
             continue

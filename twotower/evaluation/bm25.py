@@ -1,38 +1,92 @@
-"""The lexical yardstick: BM25 as bm25s computes it, over title and text, with its default tokenizer.
+"""The lexical yardstick: BM25 over title and text, plain and over stems; the stronger of the two is the one to beat.
 
-bm25s holds the contribution of every (word, document) pair in a sparse matrix; the scores of many queries at once are
-one sparse product with it. Rankings are cached by collection, queries and protocol, so a sweep computes them once.
+Rankings are cached by collection, queries, protocol and stemmer, so a sweep computes them once.
 
-Shapes: Q queries, N documents, V words, K ranks, P queries of a pool.
-
-Source: bm25s (https://github.com/xhluca/bm25s), its "lucene" variant with k1 1.5, b .75.
+Shapes: Q queries, N documents, K ranks, P queries of a pool.
 """
 
 from __future__ import annotations
 
-import logging
-from itertools import chain
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bm25s
 import numpy as np
 import torch
-from scipy import sparse
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.reading import read_array
 from twotower.data.collection import Collection
 from twotower.evaluation.keys import pack, unpack
+from twotower.evaluation.measures import Measures, MetricSet
 from twotower.evaluation.own_document import without_own
 from twotower.evaluation.pools import Pool
 from twotower.evaluation.ranking import Ranking
+from twotower.evaluation.relevance import Relevance
+from twotower.lexical.bm25 import Bm25, variant
 
 _VERSION = 1
 _DEFAULT_MEMORY = 2**31
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lexical:
+    """The stronger BM25 of one protocol.
+
+    Attributes:
+        stem: language of its stems, None for plain words.
+        measures: what the metrics say about it.
+        others: the deciding metric of each variant that was tried, by "plain" and "stemmed".
+    """
+
+    stem: str | None
+    measures: Measures
+    others: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """How it is called: "BM25", or "BM25 stemmed"."""
+        return "BM25 stemmed" if self.stem else "BM25"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for run.json."""
+        return {"variant": variant(self.stem), "stem": self.stem, **self.others}
+
+
+def stronger(
+    rankings: Sequence[Ranking],
+    stems: Sequence[str | None],
+    metric_set: MetricSet,
+    relevance: Relevance,
+    metric: str,
+) -> Lexical | None:
+    """Measures rankings of one protocol and returns the best, the first of equals; None where there are none.
+
+    Args:
+        rankings: one for each of `stems`.
+        stems: languages of stems, None for plain words.
+        metric_set: measures a ranking.
+        relevance: what is relevant to the queries.
+        metric: the metric that decides.
+    """
+    measured = [metric_set.measure(ranking, relevance, each_query=True) for ranking in rankings]
+    if not measured:
+        return None
+    others = {variant(stem): item.means[metric] for stem, item in zip(stems, measured, strict=True)}
+    best = max(range(len(measured)), key=lambda at: (measured[at].means[metric], -at))
+    return Lexical(stem=stems[best], measures=measured[best], others=others)
+
+
 def bm25_rankings(
-    collection: Collection, query_rows: np.ndarray, pools: list[Pool], *, k: int, max_memory: int = _DEFAULT_MEMORY
+    collection: Collection,
+    query_rows: np.ndarray,
+    pools: list[Pool],
+    *,
+    k: int,
+    max_memory: int = _DEFAULT_MEMORY,
+    stem: str | None = None,
 ) -> list[Ranking]:
     """Returns BM25's ranking of each pool, from the cache where it has been computed before.
 
@@ -45,24 +99,26 @@ def bm25_rankings(
         pools: what to rank, from `pools.build_pools` for the same queries.
         k: ranks to keep.
         max_memory: bytes for a block of scores.
+        stem: language whose stems stand for words; None for plain words.
     """
-    scorer: list[Scorer] = []  # built at most once, and not at all when every ranking is cached
+    built: list[Bm25] = []  # opened at most once, and not at all when every ranking is cached
 
     def ranking(pool: Pool) -> Ranking:
         def build(folder: Path) -> None:
-            if not scorer:
-                scorer.append(Scorer(collection.document_texts()))
+            if not built:
+                built.append(bm25_of(collection, stem))
             texts = [collection.query_texts[row] for row in query_rows[pool.positions]]
             if pool.own is None or pool.offsets is not None:
-                made = _rank(scorer[0], texts, pool, k, max_memory)
+                made = _rank(built[0], texts, pool, k, max_memory)
             else:
-                made = without_own(_rank(scorer[0], texts, pool, k + 1, max_memory), pool.own, k)
+                made = without_own(_rank(built[0], texts, pool, k + 1, max_memory), pool.own, k)
             np.save(folder / "rows.npy", made.rows.astype(np.int32))
             np.save(folder / "scores.npy", made.scores)
 
         rows = np.asarray(query_rows, dtype=np.int64)
         own = [] if pool.left_out == 0 else ["own left out", pool.sizes]
-        key = content_key("bm25", _VERSION, bm25s.__version__, collection.fingerprint, rows, pool.protocol, k, *own)
+        more = [*own, *([] if stem is None else [stem])]
+        key = content_key("bm25", _VERSION, bm25s.__version__, collection.fingerprint, rows, pool.protocol, k, *more)
         folder = cached_folder("bm25", key, build)
         shape = (len(query_rows[pool.positions]), None)
         rows_QK = read_array(folder / "rows.npy", dtype="int32", shape=shape).astype(np.int64)
@@ -72,43 +128,13 @@ def bm25_rankings(
     return [ranking(pool) for pool in pools]
 
 
-class Scorer:
-    """BM25 scores of queries against a fixed list of documents.
-
-    Args:
-        document_texts: N texts.
-    """
-
-    def __init__(self, document_texts: list[str]) -> None:
-        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG on import
-        tokenized = bm25s.tokenize(document_texts, stopwords="en", show_progress=False)
-        model = bm25s.BM25()
-        if tokenized.vocab:
-            model.index(tokenized, show_progress=False)
-            parts = (model.scores["data"], model.scores["indices"], model.scores["indptr"])
-            words = len(parts[2]) - 1
-        else:
-            parts, words = (np.zeros(0, np.float32), np.zeros(0, np.int32), np.zeros(1, np.int32)), 0
-        # bm25s keeps word by word which documents it scores: rows of a [V, N] matrix
-        self.matrix_VN = sparse.csr_matrix(parts, shape=(words, len(document_texts)))
-        self.vocabulary: dict[str, int] = {word: at for word, at in tokenized.vocab.items() if at < words}
-
-    def count_words(self, query_texts: list[str]) -> sparse.csr_matrix:
-        """Returns how often each query holds each known word, sparse float32 [Q, V]."""
-        tokenized = bm25s.tokenize(query_texts, stopwords="en", show_progress=False)
-        known = np.full(len(tokenized.vocab) + 1, -1)
-        for word, at in tokenized.vocab.items():
-            known[at] = self.vocabulary.get(word, -1)
-        lengths = np.fromiter(map(len, tokenized.ids), dtype=np.int64, count=len(tokenized.ids))
-        words = known[np.fromiter(chain.from_iterable(tokenized.ids), dtype=np.int64, count=int(lengths.sum()))]
-        owner = np.repeat(np.arange(len(lengths)), lengths)
-        ones = np.ones(int((words >= 0).sum()), dtype=np.float32)
-        shape = (len(query_texts), self.matrix_VN.shape[0])
-        return sparse.csr_matrix((ones, (owner[words >= 0], words[words >= 0])), shape=shape)
+def bm25_of(collection: Collection, stem: str | None) -> Bm25:
+    """Returns the BM25 over a collection's documents, built once for each stemmer."""
+    return Bm25.cached(collection.document_texts, collection.fingerprint, stem=stem)
 
 
-def _rank(scorer: Scorer, texts: list[str], pool: Pool, k: int, max_memory: int) -> Ranking:
-    words_QV = scorer.count_words(texts)
+def _rank(bm25: Bm25, texts: list[str], pool: Pool, k: int, max_memory: int) -> Ranking:
+    words_QV = bm25.count_words(texts)
     count, depth = len(texts), min(k, pool.num_documents)
     step = max(1, min(512, max_memory // (40 * max(pool.num_documents, 1))))
     place = torch.from_numpy(pool.order)
@@ -117,7 +143,7 @@ def _rank(scorer: Scorer, texts: list[str], pool: Pool, k: int, max_memory: int)
     best = np.full((count, depth), -np.inf, dtype=np.float32)
     pool_scores = np.zeros(0 if pool.candidates is None else len(pool.candidates), dtype=np.float32)
     for start in range(0, count, step):
-        scores_BN = (words_QV[start : start + step] @ scorer.matrix_VN).toarray()
+        scores_BN = (words_QV[start : start + step] @ bm25.matrix).toarray()
         if pool.offsets is not None and pool.candidates is not None:
             ends = pool.offsets[start : start + len(scores_BN) + 1]
             owner = np.repeat(np.arange(len(scores_BN)), np.diff(ends))

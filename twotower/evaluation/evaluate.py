@@ -17,10 +17,11 @@ from torchmetrics import Metric
 
 from twotower.core.errors import UserError, nearest
 from twotower.data.collection import Collection
-from twotower.evaluation.bm25 import bm25_rankings
+from twotower.evaluation.bm25 import Lexical, bm25_rankings, stronger
 from twotower.evaluation.budget import parse_size
 from twotower.evaluation.chance import RandomOrder
 from twotower.evaluation.formulas import expected_metrics
+from twotower.evaluation.hybrid import Hybrid, hybrid_rankings
 from twotower.evaluation.measures import Measures, MetricSet
 from twotower.evaluation.names import METRICS
 from twotower.evaluation.own_document import own_documents
@@ -112,6 +113,8 @@ def evaluate_vectors(
     objective: str = "full/mrr_10",
     untrained: Mapping[str, Mapping[str, float]] | None = None,
     bm25: bool = True,
+    stem: str | None = "english",
+    hybrid: Hybrid | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -134,7 +137,9 @@ def evaluate_vectors(
         exclude_self: see there.
         objective: "<protocol>/<metric>"; its metric is the one each protocol's verdict is about.
         untrained: means of the untrained model by protocol and metric, from `evaluate_means`.
-        bm25: compute the lexical baseline.
+        bm25: compute the lexical baseline, plain and over stems; the stronger of the two is shown and judged against.
+        stem: language of the stems; None leaves the plain one alone.
+        hybrid: how model and BM25 are fused; None computes no hybrid.
         confidence: coverage of the intervals.
         resamples: bootstrap draws.
         seed: seed of the draws.
@@ -149,13 +154,25 @@ def evaluate_vectors(
     options = {"k": k, "max_memory": memory, "chunk": chunk, "device": device, "shared": shared}
     ranked = _rank(query_QD, document_ND, collection, rows, split, protocols, options, exclude_self)
     pools = [item.pool for item in ranked]
-    lexical = bm25_rankings(collection, rows, pools, k=k, max_memory=memory) if bm25 else [None] * len(pools)
+    stems = (None, stem) if stem else (None,)
+    lexical = [bm25_rankings(collection, rows, pools, k=k, max_memory=memory, stem=item) for item in stems if bm25]
+    fused: list[Ranking | None] = [None] * len(pools)
+    if hybrid is not None:
+        texts = [collection.query_texts[row] for row in rows]
+        fused = [
+            *hybrid_rankings(query_QD, document_ND, hybrid.bm25, texts, pools, hybrid.fusion, k=k, max_memory=memory)
+        ]
     statistics = {"level": confidence, "resamples": resamples, "seed": seed}
     results = {}
-    for item, ranking in zip(ranked, lexical, strict=True):
+    for at, item in enumerate(ranked):
         name = item.pool.protocol
         own_PD = query_QD[item.pool.positions]
-        figures = _figures(item, ranking, MetricSet(own, k=k), (untrained or {}).get(name) or {}, statistics)
+        metric_set = MetricSet(own, k=k)
+        judged_by = metric if metric in METRICS else "mrr_10"
+        baseline = stronger([part[at] for part in lexical], stems, metric_set, item.relevance, judged_by)
+        both = fused[at]
+        measured = None if both is None else metric_set.measure(both, item.relevance, each_query=True)
+        figures = _figures(item, baseline, measured, metric_set, (untrained or {}).get(name) or {}, statistics)
         results[name] = ProtocolResult(
             protocol=name,
             mean_size=item.pool.mean_size,
@@ -169,7 +186,12 @@ def evaluate_vectors(
             num_relevant=item.relevance.num_relevant,
             first_rank=figures.model.first_rank,
             values=figures.model.values,
-            bm25_values=None if figures.bm25 is None else figures.bm25.values,
+            bm25_values=None if baseline is None else baseline.measures.values,
+            bm25=None if baseline is None else baseline.to_dict(),
+            hybrid_values=None if measured is None else measured.values,
+            hybrid_ranking=both,
+            hybrid=None if hybrid is None else hybrid.fusion.to_dict(),
+            hybrid_verdict=None if measured is None else _verdict(item, figures, metric, statistics, of=measured),
             relevant_scores=relevant_scores(own_PD, document_ND, item.relevance),
             random_scores=random_scores(own_PD, document_ND, item.relevance, item.pool, seed=seed),
         )
@@ -227,25 +249,24 @@ class _Figures:
     """What the table of a protocol shows, and the values of each query [P] that it is made of."""
 
     model: Measures
-    bm25: Measures | None
+    bm25: Lexical | None
     chance: dict[str, np.ndarray]
     metrics: dict[str, dict[str, float | None]]
 
 
 def _figures(
     item: _Ranked,
-    lexical: Ranking | None,
+    lexical: Lexical | None,
+    hybrid: Measures | None,
     metric_set: MetricSet,
     untrained: Mapping[str, float],
     statistics: dict[str, Any],
 ) -> _Figures:
     relevance, judged = item.relevance, item.judged
     model = metric_set.measure(item.ranking, relevance, each_query=True)
-    bm25 = None if lexical is None else metric_set.measure(lexical, relevance, each_query=True)
     chance = _chance(item, metric_set)
-    names = list(model.values)
-    interval = bootstrap_interval(np.stack([model.values[name][judged] for name in names], axis=1), **statistics)
-    ends = {name: (float(interval.low[at]), float(interval.high[at])) for at, name in enumerate(names)}
+    ends = _ends(model, judged, statistics)
+    hybrid_ends = {} if hybrid is None else _ends(hybrid, judged, statistics)
     metrics = {}
     for name, value in model.means.items():
         low, high = ends.get(name, (None, None))
@@ -254,10 +275,22 @@ def _figures(
             "low": low,
             "high": high,
             "chance": float(chance[name][judged].mean()) if name in chance else None,
-            "bm25": None if bm25 is None else bm25.means[name],
+            "bm25": None if lexical is None else lexical.measures.means[name],
             "untrained": untrained.get(name),
         }
-    return _Figures(model=model, bm25=bm25, chance=chance, metrics=metrics)
+        if hybrid is not None:
+            low, high = hybrid_ends.get(name, (None, None))
+            metrics[name] |= {"hybrid": hybrid.means[name], "hybrid_low": low, "hybrid_high": high}
+    return _Figures(model=model, bm25=lexical, chance=chance, metrics=metrics)
+
+
+def _ends(
+    measures: Measures, judged: np.ndarray, statistics: dict[str, Any]
+) -> dict[str, tuple[float | None, float | None]]:
+    """Returns the interval of each metric that has values by query."""
+    names = list(measures.values)
+    interval = bootstrap_interval(np.stack([measures.values[name][judged] for name in names], axis=1), **statistics)
+    return {name: (float(interval.low[at]), float(interval.high[at])) for at, name in enumerate(names)}
 
 
 def _chance(item: _Ranked, metric_set: MetricSet) -> dict[str, np.ndarray]:
@@ -273,17 +306,24 @@ def _chance(item: _Ranked, metric_set: MetricSet) -> dict[str, np.ndarray]:
     return chance
 
 
-def _verdict(item: _Ranked, figures: _Figures, metric: str, statistics: dict[str, Any]) -> Verdict:
-    """Judges the objective's metric, or MRR@10 where that has no values by query that could be compared."""
-    judged, values = item.judged, figures.model.values
+def _verdict(
+    item: _Ranked, figures: _Figures, metric: str, statistics: dict[str, Any], of: Measures | None = None
+) -> Verdict:
+    """Judges the objective's metric, or MRR@10 where that has no values by query that could be compared.
+
+    It is the model's verdict, or the hybrid's where `of` gives its measures.
+    """
+    judged, values = item.judged, (of or figures.model).values
     name = metric if metric in values else "mrr_10"
     result = judge(
         values[name][judged],
         figures.chance[name][judged] if name in figures.chance else None,
-        None if figures.bm25 is None else figures.bm25.values[name][judged],
+        None if figures.bm25 is None else figures.bm25.measures.values[name][judged],
         metric=name,
         protocol=item.pool.protocol,
         pool=pool_words(item.pool.protocol, item.pool.mean_size),
+        rival=figures.bm25.name if figures.bm25 is not None else "BM25",
+        what="hybrid" if of is not None else "",
         **statistics,
     )
     if name == metric:

@@ -42,7 +42,9 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
     table.add_column("metric")
     table.add_column("model", justify="right", style="bold")
     table.add_column(f"{100 * evaluation.confidence:g} % interval", justify="right", style="dim")
-    for name in ("chance", "BM25", "untrained"):
+    hybrid = part.hybrid is not None
+    rival = "BM25 stemmed" if part.bm25 and part.bm25["stem"] else "BM25"
+    for name in (*(["hybrid"] if hybrid else []), "chance", rival, "untrained"):
         table.add_column(name, justify="right")
     for name, figures in part.metrics.items():
         chosen = name == part.verdict.metric
@@ -50,6 +52,7 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
             f"{label(name)}{' ◂' if chosen else ''}",
             Text(_number(figures["value"]), style=_style(figures)),
             f"{_number(figures['low'])} – {_number(figures['high'])}",
+            *([Text(_number(figures["hybrid"]), style=_style(figures, of="hybrid_"))] if hybrid else []),
             *(_number(figures[key]) for key in ("chance", "bm25", "untrained")),
             end_section=name in ("map", "recall_100", "ndcg_20"),
         )
@@ -57,17 +60,24 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
 
 
 def verdict_line(part: ProtocolResult) -> Text:
-    """Returns the verdict in its colour."""
-    return Text(part.verdict.line, style=STYLES[part.verdict.label])
+    """Returns the verdict in its colour, and below it that of the hybrid with the weight it was given."""
+    line = Text(part.verdict.line, style=STYLES[part.verdict.label])
+    if part.hybrid is not None and part.hybrid_verdict is not None:
+        line.append(f"\n{part.hybrid_verdict.line}", style=STYLES[part.hybrid_verdict.label])
+        kind = "z-scores" if part.hybrid["kind"] == "zscore" else "reciprocal ranks"
+        words = "stems" if part.hybrid["stem"] else "plain words"
+        told = f"model + {part.hybrid['weight']:.3g} x BM25 of {words} by {kind}; {part.hybrid['note']}"
+        line.append(f"\nhybrid = {told}", style="dim")
+    return line
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def _style(figures: dict[str, float | None]) -> str:
+def _style(figures: dict[str, float | None], of: str = "") -> str:
     """Green above BM25, red where the interval reaches down to chance, dim where any order would score the same."""
-    low, chance, bm25 = figures["low"], figures["chance"], figures["bm25"]
+    low, chance, bm25 = figures[f"{of}low"], figures["chance"], figures["bm25"]
     if chance is not None and chance >= 1 - 1e-9:
         return "dim"
     if low is not None and chance is not None and low <= chance:

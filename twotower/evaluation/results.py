@@ -40,6 +40,11 @@ class ProtocolResult:
         first_rank: rank of the first relevant document, 0 for none within K [P].
         values: each query's value [P] of every metric that has such; 0 for queries without relevance.
         bm25_values: the same of BM25, or None.
+        bm25: which BM25 that is: `variant` (plain or stemmed), `stem`, and the deciding metric of each; or None.
+        hybrid_values: the same of model and BM25 together, or None.
+        hybrid_ranking: that ranking [P, K], or None.
+        hybrid: how the two were fused, plain data, or None.
+        hybrid_verdict: what the objective of the hybrid is worth, or None.
         relevant_scores: similarity to the best relevant document, NaN for none [P], or None where not asked for.
         random_scores: similarity to one random document of the pool that isn't relevant, NaN for none [P], or None.
         own_left_out: queries whose own document, being no answer, is left out of what they are ranked against.
@@ -57,6 +62,11 @@ class ProtocolResult:
     first_rank: np.ndarray = field(repr=False)
     values: dict[str, np.ndarray] = field(repr=False)
     bm25_values: dict[str, np.ndarray] | None = field(repr=False, default=None)
+    bm25: dict[str, Any] | None = None
+    hybrid_values: dict[str, np.ndarray] | None = field(repr=False, default=None)
+    hybrid_ranking: Ranking | None = field(repr=False, default=None)
+    hybrid: dict[str, Any] | None = None
+    hybrid_verdict: Verdict | None = None
     relevant_scores: np.ndarray | None = field(repr=False, default=None)
     random_scores: np.ndarray | None = field(repr=False, default=None)
     own_left_out: int = 0
@@ -69,6 +79,9 @@ class ProtocolResult:
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for run.json."""
         kind = "corpus" if self.protocol == "full" else "candidates"
+        further: dict[str, Any] = {} if self.bm25 is None else {"bm25": dict(self.bm25)}
+        if self.hybrid is not None and self.hybrid_verdict is not None:
+            further["hybrid"] = {**self.hybrid, "verdict": self.hybrid_verdict.to_dict()}
         return {
             "pool": {"kind": kind, "mean_size": self.mean_size},
             "own_documents_left_out": self.own_left_out,
@@ -76,6 +89,7 @@ class ProtocolResult:
             "num_queries_with_relevance": self.num_queries_with_relevance,
             "metrics": {name: dict(figures) for name, figures in self.metrics.items()},
             "verdict": self.verdict.to_dict(),
+            **further,
         }
 
     def table(self, collection: Collection) -> pa.Table:
@@ -92,6 +106,8 @@ class ProtocolResult:
         for name in ("mrr_10", "ndcg_10"):
             lacking = pa.nulls(len(self.query_rows), pa.float64())
             columns[f"bm25_{name}"] = lacking if self.bm25_values is None else pa.array(self.bm25_values[name])
+            if self.hybrid_values is not None:
+                columns[f"hybrid_{name}"] = pa.array(self.hybrid_values[name], pa.float64())
         for name, pairs in (("relevant_score", self.relevant_scores), ("random_score", self.random_scores)):
             lacking = pa.nulls(len(self.query_rows), pa.float32())
             columns[name] = lacking if pairs is None else pa.array(pairs, pa.float32(), mask=np.isnan(pairs))
@@ -142,8 +158,8 @@ class Evaluation:
         """Returns one row per (protocol, query) as a pyarrow Table.
 
         Columns: protocol, query_id, query, pool_size, num_relevant, first_relevant_rank (null when none within the
-        ranking's depth), every metric that has values by query, bm25_mrr_10, bm25_ndcg_10, relevant_score and
-        random_score (similarity to the best relevant document, and to one random other of the pool), top_ids and
-        top_scores (the ten best).
+        ranking's depth), every metric that has values by query, bm25_mrr_10, bm25_ndcg_10, hybrid_mrr_10 and
+        hybrid_ndcg_10 (where there is a hybrid), relevant_score and random_score (similarity to the best relevant
+        document, and to one random other of the pool), top_ids and top_scores (the ten best).
         """
         return pa.concat_tables([part.table(self.collection) for part in self])

@@ -9,8 +9,11 @@ import numpy as np
 
 from twotower.config.trust import admit
 from twotower.data.collection import Collection
+from twotower.evaluation.bm25 import bm25_of
 from twotower.evaluation.evaluate import evaluate_vectors
+from twotower.evaluation.hybrid import Hybrid
 from twotower.evaluation.results import Evaluation
+from twotower.lexical.fusion import Fusion
 from twotower.model.encoding import encode
 
 if TYPE_CHECKING:
@@ -54,6 +57,8 @@ def evaluate_checkpoint(
     document_tokens = checkpoint.tokenizer.encode_cached(collection.document_texts(), checkpoint.max_document_length)
     query_QD = encode(checkpoint.model, query_tokens, side="query")
     document_ND = encode(checkpoint.model, document_tokens, side="document", progress=progress)
+    fusion = recorded_fusion(checkpoint)
+    hybrid = None if fusion is None else Hybrid(bm25=bm25_of(collection, fusion.stem), fusion=fusion)
     return evaluate_vectors(
         query_QD,
         document_ND,
@@ -61,6 +66,16 @@ def evaluate_checkpoint(
         rows,
         split,
         untrained=untrained,
+        stem=checkpoint.config.get("text", {}).get("stem") or "english",
+        hybrid=hybrid,
         seed=int(checkpoint.config.get("seed", 0)),
         **settings,
     )
+
+
+def recorded_fusion(checkpoint: Checkpoint) -> Fusion | None:
+    """Returns how a run fused its model with BM25; None for one that did not, as all from before there was a hybrid."""
+    for part in (checkpoint.eval_results or {}).values():
+        if isinstance(part, dict) and isinstance(part.get("hybrid"), dict):
+            return Fusion(**{key: value for key, value in part["hybrid"].items() if key != "verdict"})
+    return None

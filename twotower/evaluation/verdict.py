@@ -58,6 +58,8 @@ def judge(
     metric: str,
     protocol: str,
     pool: str,
+    rival: str = "BM25",
+    what: str = "",
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -71,12 +73,15 @@ def judge(
         metric: canonical name of the metric.
         protocol: "full" or "rerank".
         pool: the pool in words, see `pool_words`.
+        rival: which BM25 it is held against, in words.
+        what: what is judged, where it is not the model alone ("hybrid").
         level: coverage of the intervals.
         resamples: bootstrap draws.
         seed: seed of the draws.
     """
     options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
-    start = f"{protocol} {written(metric)} {np.mean(model_Q):.3f}"
+    start = f"{what} {protocol} {written(metric)} {np.mean(model_Q):.3f}".lstrip()
+    pool = pool if rival == "BM25" else f"{rival}; {pool}"
     if chance_Q is None:
         pool = f"{pool}; chance not known"
 

@@ -7,7 +7,7 @@ Legend: N documents, D dimension, Q queries, K ranks.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -144,6 +144,18 @@ class Index(ABC):
             scores_QK = np.pad(scores_QK, ((0, 0), (0, short)), constant_values=-np.inf)
             rows_QK = np.pad(rows_QK, ((0, 0), (0, short)), constant_values=-1)
         return scores_QK, rows_QK
+
+    def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
+        """Returns the stored vectors of some rows, of length 1, as exactly as the index holds them, float32 [K, D].
+
+        Args:
+            rows_K: row numbers.
+            document_ids: gives their ids, for an index that finds its documents by these.
+
+        Raises:
+            UserError: for an index that can't give vectors back.
+        """
+        raise UserError(f"index.{self.name} can't give vectors back, which hybrid search needs; use --mode dense.")
 
     def describe(self) -> dict[str, Any]:
         """What the build decided, for the manifest: `settings` (dict), `notes` (list), `bytes` held elsewhere."""

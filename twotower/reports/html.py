@@ -103,9 +103,11 @@ def _ranked_table(runs: Ledger, metric: str) -> str:
     shown, spreads = runs.readable, runs.spreads(metric)
     names = short_names(differing(shown))
     seeded = any(spread.runs > 1 for spread in spreads.values())
-    heads = ["#", "status", *names.values(), "seed", metric, "95 %", *(["over seeds"] if seeded else [])]
+    hybrid = [run.hybrid_score(metric) for run in shown]
+    heads = ["#", "status", *names.values(), "seed", metric, "95 %", *(["hybrid"] if any(hybrid) else [])]
+    heads += ["over seeds"] if seeded else []
     heads += ["epochs", "time", "verdict", "folder"]
-    numeric = {"#", "seed", metric, "95 %", "over seeds", "epochs", "time"}
+    numeric = {"#", "seed", metric, "95 %", "hybrid", "over seeds", "epochs", "time"}
     root = os.path.commonpath([run.path.parent for run in shown])
     rows = []
     for rank, run in enumerate(shown, start=1):
@@ -116,6 +118,7 @@ def _ranked_table(runs: Ledger, metric: str) -> str:
         values += [
             text.number(score.value if score else None),
             interval(score),
+            *([text.number(both.value if (both := hybrid[rank - 1]) else None)] if any(hybrid) else []),
             *([over] if seeded else []),
             run.epochs,
         ]

@@ -71,6 +71,8 @@ def runs_table(
         _Column(metric, [text.number(score.value if score else None) for score in scores], True),
         _Column("95 %", [interval(score) for score in scores], True, 0.4),
     ]
+    if any(hybrid := [run.hybrid_score(metric) for run in shown]):
+        columns.append(_Column("hybrid", [text.number(score.value if score else None) for score in hybrid], True, 0.3))
     if any(spread.runs > 1 for spread in spreads.values()):
         columns.append(_Column("over seeds", [_spread(spreads.get(run.group)) for run in shown], True, 3))
     columns += [

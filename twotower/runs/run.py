@@ -22,6 +22,9 @@ from twotower.runs.schema import problem_of
 SILENT_HOURS = 6.0
 """A running record of another machine that was not renewed for so long is shown as `running?`."""
 
+HYBRID = ("mrr_10", "ndcg_10")
+"""Metrics of the hybrid that are kept query by query, and so can be compared."""
+
 ENDED = ("finished", "at_chance", "collapsed")
 """Statuses of a run that came to its end by itself."""
 
@@ -110,20 +113,30 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, Score]:
-        """Every metric of the final evaluation, named `protocol/metric`."""
+        """Every metric of the final evaluation, named `protocol/metric`, the hybrid's `protocol/hybrid_mrr_10`."""
         scores = {}
         for protocol, part in (self.record.get("evaluation") or {}).items():
-            for name, entry in (part.get("metrics") or {}).items() if isinstance(part, dict) else ():
+            metrics = (part.get("metrics") or {}) if isinstance(part, dict) else {}
+            for name, entry in metrics.items():
                 if (score := _score(entry)) is not None:
                     scores[f"{protocol}/{name}"] = score
+            for name in HYBRID:
+                if (score := _hybrid_score(metrics.get(name))) is not None:
+                    scores[f"{protocol}/hybrid_{name}"] = score
         return scores
+
+    def hybrid_score(self, metric: str) -> Score | None:
+        """Returns what model and BM25 together reach of a metric named as the model's (`full/mrr_10`), if measured."""
+        protocol, _, name = metric.partition("/")
+        return self.final_score(f"{protocol}/hybrid_{name}")
 
     def final_score(self, metric: str) -> Score | None:
         """Returns a metric of the final evaluation by its full name (`full/mrr_10`), without building them all."""
         protocol, _, name = metric.partition("/")
         part = (self.record.get("evaluation") or {}).get(protocol)
-        entry = (part.get("metrics") or {}).get(name) if isinstance(part, dict) else None
-        return _score(entry)
+        metrics = (part.get("metrics") or {}) if isinstance(part, dict) else {}
+        own = _score(metrics.get(name))
+        return own if own is not None else _hybrid_score(metrics.get(name.removeprefix("hybrid_")), name)
 
     def score(self, metric: str) -> Score | None:
         """Returns a metric by its full name (`full/mrr_10`): the final one, else the best epoch's so far."""
@@ -235,6 +248,14 @@ def _score(entry: Any) -> Score | None:
     if isinstance(entry, dict) and isinstance(entry.get("value"), (int, float)):
         return Score(entry["value"], *(entry.get(key) for key in Score._fields[1:]))
     return None
+
+
+def _hybrid_score(entry: Any, name: str = "hybrid_") -> Score | None:
+    """Returns the hybrid's part of a metric's entry as a score of its own, None where there is none."""
+    hybrid = name.startswith("hybrid_") and isinstance(entry, dict) and isinstance(entry.get("hybrid"), (int, float))
+    if not hybrid:
+        return None
+    return Score(*(entry.get(key) for key in ("hybrid", "hybrid_low", "hybrid_high", "chance", "bm25")))
 
 
 def _timestamp(text: Any, file: Path | None) -> float:

@@ -16,12 +16,15 @@ import numpy as np
 from twotower.core.errors import UserError, nearest
 from twotower.core.leftovers import recover
 from twotower.core.reading import read_array
+from twotower.core.validators import check_choice
 from twotower.data.documents import DocumentStore
 from twotower.index.base import Index
 from twotower.index.export import open_index
+from twotower.index.lexical import MODES, LexicalSide, open_side
 from twotower.index.manifest import read, run_identity
 from twotower.index.resume import SAMPLE_FILE, SAMPLE_ROWS_FILE
 from twotower.runs.find import find_checkpoint
+from twotower.search.fused import Dense, WordScores, fuse
 from twotower.search.query import QueryModel, open_query_model
 from twotower.search.results import Hit, RandomScore, Results, Timings
 
@@ -39,6 +42,7 @@ class SearchEngine:
         documents: the store the index's rows point into.
         sample_SD: vectors of some random documents, for scale; None leaves that out.
         sample_rows_S: their rows, so that hits among them are left out; None where they are not known.
+        lexical: BM25 over the same documents; None leaves only dense search.
     """
 
     def __init__(
@@ -50,13 +54,21 @@ class SearchEngine:
         documents: DocumentStore,
         sample_SD: np.ndarray | None,
         sample_rows_S: np.ndarray | None = None,
+        lexical: LexicalSide | None = None,
     ) -> None:
         self.model, self.index, self.manifest, self.documents = model, index, manifest, documents
         self.sample_SD, self.sample_rows_S = sample_SD, sample_rows_S
         self._sampled = {} if sample_rows_S is None else {row: at for at, row in enumerate(sample_rows_S.tolist())}
         self._best_of_all = (2 * math.log(max(1, documents.count))) ** 0.5
         """The expected highest of as many normally spread scores as there are documents, in standard deviations."""
+        self.lexical = lexical
+        self._words = None if lexical is None else WordScores(lexical.bm25)
         self._lock = threading.Lock()
+
+    @property
+    def mode(self) -> str:
+        """How this run was measured to search best: "dense", "lexical" or "hybrid"."""
+        return "dense" if self.lexical is None else self.lexical.mode
 
     @classmethod
     def open(cls, run_dir: str | Path, index: str | None = None) -> SearchEngine:
@@ -73,7 +85,8 @@ class SearchEngine:
         model = open_query_model(find_checkpoint(run_dir))
         documents = DocumentStore(run_dir / "documents.db")
         folder = run_dir / "index" / choose_index(run_dir, index)
-        opened, manifest = open_index(folder, run_identity(model, documents))
+        identity = run_identity(model, documents)
+        opened, manifest = open_index(folder, identity)
         sample, rows = folder / SAMPLE_FILE, folder / SAMPLE_ROWS_FILE
         sample_SD = sample_rows_S = None
         if sample.is_file():
@@ -87,14 +100,21 @@ class SearchEngine:
             documents=documents,
             sample_SD=sample_SD,
             sample_rows_S=sample_rows_S,
+            lexical=open_side(run_dir, identity),
         )
 
-    def search(self, text: str, k: int = 10) -> Results:
-        """Finds the k documents most similar to a text; what is no character (bytes that are not UTF-8) is read as "?".
+    def search(self, text: str, k: int = 10, mode: str | None = None) -> Results:
+        """Finds the k best documents for a text; what is no character (bytes that are not UTF-8) is read as "?".
+
+        Args:
+            text: the query.
+            k: how many documents.
+            mode: "dense" (by vectors), "lexical" (by BM25) or "hybrid" (both); None takes the run's best (`mode`).
 
         Raises:
-            UserError: for an empty query or a k below 1.
+            UserError: for an empty query, a k below 1, or a mode that this run has no index for.
         """
+        mode = self.check_mode(mode)
         if not text.isascii():  # a terminal hands over any bytes, as lone surrogates
             text = text.encode("utf-8", "replace").decode()
         if not text.strip():
@@ -102,7 +122,20 @@ class SearchEngine:
         if k < 1:
             raise UserError(f"k={k}: ask for at least 1 document.")
         with self._lock:
-            return self._search(text, k)
+            return self._search(text, k) if mode == "dense" else self._search_words(text, k, mode)
+
+    def check_mode(self, mode: str | None) -> str:
+        """Returns the mode to search in.
+
+        Raises:
+            UserError: for an unknown one, or one that needs a lexical index where the run has none.
+        """
+        if mode is None:
+            return self.mode
+        check_choice("mode", mode, MODES)
+        if mode != "dense" and self.lexical is None:
+            raise UserError(f"mode={mode}: this run has no lexical index, as it was trained without one; use dense.")
+        return mode
 
     def _search(self, text: str, k: int) -> Results:
         now = time.perf_counter
@@ -133,6 +166,65 @@ class SearchEngine:
             timings=Timings(*(1000 * seconds for seconds in stages)),
             index=self.index.name,
         )
+
+    def _search_words(self, text: str, k: int, mode: str) -> Results:
+        """Searches by words alone, or by words and vector."""
+        assert self.lexical is not None
+        assert self._words is not None
+        now = time.perf_counter
+        begun = now()
+        words, unknown, ids = self.model.tokenizer.read(text)
+        looked_up = self.lexical.bm25.words(text)
+        read = now()
+        dense = mode == "hybrid" and len(unknown) < len(words)
+        query_1D = self.model.encode(ids[: self.model.max_query_length]) if dense else None
+        encoded = now()
+        wanted = min(k, self.documents.count)
+        self._words.read(looked_up)
+        if query_1D is None:
+            scores_K, rows_K = self._words.best(wanted)
+        else:
+            scores_K, rows_K = fuse(
+                self.lexical, self._words, query_1D[0], self._dense(query_1D), self._vectors_at, wanted
+            )
+        searched = now()
+        documents = self.documents.fetch(rows_K.tolist())
+        fetched = now()
+        stages = (read - begun, encoded - read, searched - encoded, fetched - searched)
+        scored = enumerate(zip(scores_K.tolist(), documents, strict=True), start=1)
+        missing = [] if dense or mode == "lexical" else ["no word of it is known to the model: found by BM25 alone"]
+        return Results(
+            query=text,
+            words=words,
+            unknown=unknown,
+            hits=[Hit(rank, score, item.doc_id, item.title, item.text) for rank, (score, item) in scored],
+            notice="; ".join(missing) if documents else "No document has any of these words. Try others.",
+            random=None,
+            timings=Timings(*(1000 * seconds for seconds in stages)),
+            index=self.index.name,
+            mode="hybrid" if dense else "lexical",
+            scale=self._scale(dense),
+        )
+
+    def _scale(self, dense: bool) -> str:
+        assert self.lexical is not None
+        fusion = self.lexical.fusion
+        words = "BM25 of stems" if fusion.stem else "BM25"
+        if not dense:
+            return f"scores are {words}"
+        if fusion.kind == "rrf":
+            return f"scores are reciprocal ranks: model + {fusion.weight:.3g} x {words}"
+        return f"scores are deviations above the mean document: model + {fusion.weight:.3g} x {words}"
+
+    def _dense(self, query_1D: np.ndarray) -> Dense:
+        def find(count: int) -> tuple[np.ndarray, np.ndarray]:
+            scores_1K, rows_1K = self.index.search(query_1D, count)
+            return scores_1K[0], rows_1K[0]
+
+        return find
+
+    def _vectors_at(self, rows_K: np.ndarray) -> np.ndarray:
+        return self.index.vectors_at(rows_K, lambda: [item.doc_id for item in self.documents.fetch(rows_K.tolist())])
 
     def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
         size = self.model.tokenizer.size

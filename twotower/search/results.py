@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Hit(NamedTuple):
-    """One document found: rank from 1, cosine similarity, id, title and text."""
+    """One document found: rank from 1, score (see `Results.mode`), id, title and text."""
 
     rank: int
     score: float
@@ -17,7 +17,7 @@ class Hit(NamedTuple):
 
 
 class Timings(NamedTuple):
-    """Milliseconds of every stage of one search."""
+    """Milliseconds of every stage of one search; in hybrid search, words and fusion are part of `search_ms`."""
 
     tokenise_ms: float
     encode_ms: float
@@ -57,6 +57,9 @@ class Results:
         random: similarity of random documents to this query.
         timings: where the time went.
         index: the index's name.
+        mode: what the scores are: "dense" cosine similarities, "lexical" BM25 scores, "hybrid" z-scores of both added
+            (or reciprocal ranks), in standard deviations above the mean document.
+        scale: the same in words, for people; "" for cosines.
     """
 
     query: str
@@ -67,6 +70,8 @@ class Results:
     random: RandomScore | None
     timings: Timings
     index: str
+    mode: str = "dense"
+    scale: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON."""

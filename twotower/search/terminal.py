@@ -31,6 +31,8 @@ def render(results: Results, spans: Spans, *, width: int = 100) -> RenderableTyp
         parts.append(Text("Nothing found.", style="yellow"))
     if results.random is not None:
         parts.append(_scale(results))
+    if results.scale and results.hits:
+        parts.append(Text(results.scale, style="dim"))
     if results.hits:
         parts.append(_timing(results))
     return Group(*parts)
@@ -100,11 +102,11 @@ def _timing(results: Results) -> Text:
     )
     line = Text(f"{times.total_ms:.2f} ms", style="bold")
     line.append(" = " + " + ".join(f"{name} {value:.2f}" for name, value in stages), style="dim")
-    line.append(f"  ({results.index})", style="dim")
+    line.append(f"  ({results.index}, {results.mode})", style="dim")
     return line
 
 
-def prompt(engine: SearchEngine, console: Console, *, k: int, history: Path) -> None:
+def prompt(engine: SearchEngine, console: Console, *, k: int, history: Path, mode: str | None = None) -> None:
     """Asks for queries until end of input (Ctrl-D); arrow keys bring back earlier ones, of earlier sessions too."""
     with _line_editing(history):
         while True:
@@ -119,7 +121,9 @@ def prompt(engine: SearchEngine, console: Console, *, k: int, history: Path) -> 
             if not text.strip():
                 continue
             try:
-                console.print(render(engine.search(text, k), engine.model.tokenizer.token_spans, width=console.width))
+                console.print(
+                    render(engine.search(text, k, mode), engine.model.tokenizer.token_spans, width=console.width)
+                )
             except UserError as error:
                 console.print(Text(str(error), style="red"))
             console.print()

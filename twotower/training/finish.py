@@ -31,6 +31,13 @@ def finish(context: RunContext, loggers: list[Any]) -> float:
         if isinstance(part, dict)
         for key, figure in part["metrics"].items()
     }
+    summary |= {
+        f"best/{name}/hybrid_{key}": figure["hybrid"]
+        for name, part in numbers.items()
+        if isinstance(part, dict)
+        for key, figure in part["metrics"].items()
+        if "hybrid" in figure
+    }
     summary |= {"best_epoch": context.best_epoch, "verdict": verdict["label"], "objective": objective["value"]}
     summarise(loggers, summary, history=record.data["history"])
     log_artifacts(

@@ -23,7 +23,10 @@ TOP_LEVEL = (
 )
 """Every key at the top of a config."""
 
-EVALUATION = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics", "exclude_self")
+EVALUATION = (
+    *("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics", "exclude_self"),
+    "hybrid",
+)
 OWN_TRAINER = ("_target_", "threads", "cache_chunk")
 ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true", "bf16", "32", "16", "64")
@@ -238,6 +241,7 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
     from twotower.evaluation.budget import parse_size
     from twotower.evaluation.names import METRICS
     from twotower.evaluation.own_metrics import build_metrics, check_direction
+    from twotower.lexical.fusion import check_hybrid
 
     check_keys("evaluation", evaluation, EVALUATION)
     protocol, _, metric = str(evaluation["objective"]).partition("/")
@@ -262,6 +266,8 @@ def check_evaluation(evaluation: Mapping[str, Any]) -> None:
     check_flag("evaluation.bm25", evaluation["bm25"])
     if evaluation.get("exclude_self", "auto") != "auto":
         check_flag("evaluation.exclude_self", evaluation["exclude_self"])
+    if evaluation.get("hybrid") is not None:  # runs from before there was one have none
+        check_hybrid(evaluation["hybrid"])
     parse_size(evaluation["max_memory"])
 
 

@@ -129,7 +129,7 @@ class HitScreen(ModalScreen[None]):
     def _near(self) -> Text:
         line = Text("More like this\n", "bold")
         try:
-            near = self.engine.search(f"{self.hit.title} {self.hit.text}", 6)
+            near = self.engine.search(f"{self.hit.title} {self.hit.text}", 6, "dense")
         except UserError as error:
             return line.append(visible(str(error)), "red")
         for other in near.hits:
@@ -148,7 +148,7 @@ def words_line(engine: SearchEngine, results: Results, hit: Hit) -> Text:
     for word in words:
         rest = " ".join(other for other in results.words if other != word)
         try:
-            scores = {item.doc_id: item.score for item in engine.search(rest, NEAR).hits}
+            scores = {item.doc_id: item.score for item in engine.search(rest, NEAR, results.mode).hits}
         except UserError:
             continue
         change = scores.get(hit.doc_id)

@@ -17,6 +17,7 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
 from twotower.core.errors import UserError
+from twotower.index.lexical import MODES
 from twotower.reports.compare import differences, extreme_queries
 from twotower.runs.per_query import pair
 from twotower.search.results import Results
@@ -32,6 +33,9 @@ BOTH = ["GET", "HEAD"]
 
 Q = Annotated[str, Query(max_length=LONGEST_QUERY, description="What to look for.")]
 K = Annotated[int, Query(ge=1, le=MOST_HITS, description="How many documents.")]
+Mode = Annotated[
+    str, Query(pattern="^(dense|lexical|hybrid|)$", description="By vectors, words or both; empty: the run's best.")
+]
 RunKey = Annotated[str, Query(max_length=400, description="A run's key, as in /runs; empty for the one served.")]
 
 
@@ -66,26 +70,29 @@ async def _few_threads(app: FastAPI) -> AsyncIterator[None]:
 def _search(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
     @app.api_route("/", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
     @app.api_route("/search", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
-    def search(request: Request, q: Q = "", k: K = 10, run: RunKey = "", beside: RunKey = "") -> Response:
-        columns = _columns(library, q, k, [run, *([beside] if beside else [])])
+    def search(
+        request: Request, q: Q = "", k: K = 10, run: RunKey = "", beside: RunKey = "", mode: Mode = ""
+    ) -> Response:
+        columns = _columns(library, q, k, [run, *([beside] if beside else [])], mode)
         about = library.run(run)
         examples = [] if q.strip() else views.examples(about, library.engine(run))
         context = {"q": q, "k": k, "run": run, "beside": beside, "columns": columns, "about": about}
+        context |= {"mode": mode, "modes": MODES}
         context |= {"engine": library.engine(run), "examples": examples, "runs": library.runs().ended}
         return pages.TemplateResponse(request, "search.html", context)
 
     @app.get("/api/search", tags=["search"])
-    def api_search(q: Q, k: K = 10, run: RunKey = "") -> dict[str, Any]:
-        """Finds the k documents nearest to a text; scores are cosine similarities."""
-        return library.engine(run).search(q, k).to_dict()
+    def api_search(q: Q, k: K = 10, run: RunKey = "", mode: Mode = "") -> dict[str, Any]:
+        """Finds the k best documents for a text; `mode` of the answer says what the scores are."""
+        return library.engine(run).search(q, k, mode or None).to_dict()
 
 
-def _columns(library: Library, q: str, k: int, keys: list[str]) -> list[dict[str, Any]]:
+def _columns(library: Library, q: str, k: int, keys: list[str], mode: str = "") -> list[dict[str, Any]]:
     """Returns what each column of the search page shows; none without a question."""
     if not q.strip():
         return []
     engines = [library.engine(key) for key in keys]
-    answers: list[Results] = [engine.search(q, k) for engine in engines]
+    answers: list[Results] = [engine.search(q, k, mode or None) for engine in engines]
     others = [answers[1], answers[0]] if len(answers) == 2 else [None]
     return [
         {
@@ -105,7 +112,7 @@ def _documents(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
         item = engine.documents.fetch_ids([id])[0]
         spans = engine.model.tokenizer.token_spans
         words = engine.model.tokenizer.read(q)[0] if q.strip() else []
-        near = engine.search(f"{item.title} {item.text}"[:LONGEST_QUERY], 7).hits
+        near = engine.search(f"{item.title} {item.text}"[:LONGEST_QUERY], 7, "dense").hits
         context = {
             "q": q,
             "run": run,

@@ -67,7 +67,9 @@ def hit_views(results: Results, spans: Spans, beside: Results | None = None) -> 
 
 
 def percent(score: float, results: Results) -> int:
-    """Returns where a score stands between a random document's (0) and 1 (100)."""
+    """Returns where a score stands between a random document's (0) and 1 (100); of no cosine, how near the best."""
+    if results.scale:  # no cosines: of the best hit's score
+        return round(100 * min(1.0, max(0.0, score / max(1e-6, results.hits[0].score))))
     low = results.random.mean if results.random else 0.0
     return round(100 * min(1.0, max(0.0, (score - low) / max(1e-6, 1.0 - low))))
 

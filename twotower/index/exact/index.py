@@ -6,7 +6,7 @@ Legend: N documents, D dimension, Q queries, K ranks.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from twotower.core.errors import UserError
 from twotower.core.reading import read_array
 from twotower.index.base import Index, Probe, need
 from twotower.index.exact.on_numpy import search_arrays, threads_for
-from twotower.index.vectors import Progress, Vectors, write_npy
+from twotower.index.vectors import Progress, Vectors, normalise, write_npy
 
 if TYPE_CHECKING:
     import torch
@@ -107,6 +107,11 @@ class ExactIndex(Index):
             self._tensor_ND = as_tensor(self._vectors_ND)
         with torch.inference_mode():
             return search_tensor(torch.from_numpy(query_QD).to(self._tensor_ND.device), self._tensor_ND, k)
+
+    def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
+        """Reads the vectors of some rows from the file [K, D]."""
+        assert self._vectors_ND is not None, "load first"
+        return normalise(np.asarray(self._vectors_ND[rows_K], dtype=np.float32))
 
     def _numpy_is_quicker(self, queries: int) -> bool:
         """Says whether numpy is the quicker way for a batch, the import of torch counted."""

@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from twotower.index.faiss.effort import CANDIDATES, FIRST, Level, read_levels, v
 from twotower.index.faiss.factory import fit, largest, list_count, make, most_efforts, prepare, search_parameter
 from twotower.index.faiss.search import ThreadsFor, read_ahead, rescore, smallest_enough
 from twotower.index.recall import recall_of_scores
-from twotower.index.vectors import Progress, Vectors, best_first, blocks, sample_rows, take, write_npy
+from twotower.index.vectors import Progress, Vectors, best_first, blocks, normalise, sample_rows, take, write_npy
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class FaissIndex(Index):
         self.target_recall, self.train_size, self.gpu, self.seed = target_recall, train_size, gpu, seed
         self.value: int | None = None
         self.levels: list[Level] = []
-        self._parameter, self._lists = "", 0
+        self._parameter, self._lists, self._mapped = "", 0, False
         self.notes: list[str] = []
         self._index: Any = None
         self._resources: Any = None
@@ -301,6 +301,18 @@ class FaissIndex(Index):
             if value >= most or (rows_QK >= 0).all():
                 return scores_QK, rows_QK
             value = min(most, 2 * value)  # fewer hits than there are documents: look further
+
+    def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
+        """Returns the vectors of some rows: the originals if kept, else what FAISS makes of its codes [K, D]."""
+        if self._originals_ND is not None:
+            return normalise(np.asarray(self._originals_ND[rows_K], dtype=np.float32))
+        try:
+            if self._parameter == "nprobe" and not self._mapped:
+                faiss.extract_index_ivf(self._cpu_view()).make_direct_map()
+                self._mapped = True
+            return normalise(self._index.reconstruct_batch(np.ascontiguousarray(rows_K, dtype=np.int64)))
+        except RuntimeError:
+            return super().vectors_at(rows_K, document_ids)
 
     def _at_value(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._index is not None, "search before load"

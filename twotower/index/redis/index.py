@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from twotower.index.redis.commands import create_command, search_command
 from twotower.index.redis.connection import pairs, resolve_url
 from twotower.index.redis.keys import new_version, prefixes, rows_key
 from twotower.index.redis.session import Session
-from twotower.index.vectors import Progress, Vectors, best_first, blocks
+from twotower.index.vectors import Progress, Vectors, best_first, blocks, normalise
 
 log = logging.getLogger(__name__)
 
@@ -318,6 +318,19 @@ class RedisIndex(Index):
                 rows_QK[number, : len(hits)] = [int(hit["row"]) for hit in hits]
         self._check_complete(int((rows_QK >= 0).sum(axis=1).min(initial=k)), k)
         return best_first(np.nan_to_num(scores_QK, nan=0.0, neginf=-np.inf), rows_QK, k)
+
+    def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
+        """Fetches the vectors of some rows by their keys [K, D]."""
+        prefix = prefixes(self.version, self.hash_tags)
+        pipeline = self.session.client.pipeline(transaction=False)
+        for row, doc_id in zip(rows_K.tolist(), document_ids(), strict=True):
+            pipeline.execute_command("HGET", f"{prefix[row % len(prefix)]}{doc_id}", "vector")
+        with self.session.errors_named():
+            answers = pipeline.execute()
+        if None in answers:
+            raise UserError(f"The Redis index {self.version} lacks documents that it should hold. {REBUILD}")
+        vectors_KD = np.frombuffer(b"".join(answers), dtype=np.float32).reshape(len(answers), self.dim)
+        return normalise(vectors_KD)
 
     def describe(self) -> dict[str, Any]:
         """Names where the index lives and how much memory Redis gives it."""

@@ -1,0 +1,234 @@
+"""Ranking by model and BM25 together, and fitting BM25's weight on training queries that the model never saw.
+
+Shapes: Q queries, P queries of a pool, B queries of a block, D dimensions, N documents, K ranks, W weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from twotower.data.collection import Collection
+from twotower.data.held_out import FEWEST
+from twotower.evaluation.bm25 import bm25_of, bm25_rankings, stronger
+from twotower.evaluation.keys import pack, unpack
+from twotower.evaluation.measures import MetricSet
+from twotower.evaluation.own_document import without_own
+from twotower.evaluation.pools import Pool, build_pools
+from twotower.evaluation.ranking import Ranking
+from twotower.evaluation.relevance import Relevance
+from twotower.lexical.bm25 import Bm25
+from twotower.lexical.fusion import DEFAULT_WEIGHT, Fusion
+
+WEIGHTS = tuple(float(2 ** (power / 2)) for power in range(-6, 9))
+"""Weights that are tried: 1/8 to 16 by factors of 1.41."""
+DECIDING_QUERIES = 1000
+"""Training queries that decide between plain words and stems."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hybrid:
+    """What a hybrid evaluation needs: BM25 over the documents, and how its scores are fused with the model's."""
+
+    bm25: Bm25
+    fusion: Fusion
+
+
+def make_hybrid(
+    settings: Mapping[str, Any],
+    collection: Collection,
+    train_split: str,
+    *,
+    stem: str | None,
+    held_out: np.ndarray,
+    query_QD: np.ndarray,
+    document_ND: np.ndarray,
+    max_memory: int,
+) -> Hybrid:
+    """Prepares the hybrid of a trained model: the stronger BM25 on training queries, its weight on those held out.
+
+    Args:
+        settings: `fusion` and `weight`, as in `conf/evaluation`.
+        collection: the collection.
+        train_split: the split trained on.
+        stem: language of the stems that are tried beside plain words; None tries none.
+        held_out: rows of the training queries that were kept from training [Q].
+        query_QD: their vectors.
+        document_ND: unit vectors of all documents.
+        max_memory: bytes for a block of scores.
+
+    Raises:
+        UserError: for a bad setting.
+    """
+    fusion = Fusion(kind=settings["fusion"], stem=_stronger_stem(collection, train_split, stem))
+    bm25 = bm25_of(collection, fusion.stem)
+    if settings["weight"] != "auto":
+        fusion = replace(fusion, weight=settings["weight"], note="weight given by the config")
+    else:
+        texts = [collection.query_texts[row] for row in held_out]
+        relevance = Relevance.of(collection.split(train_split), held_out)
+        fusion = fit_weight(query_QD, document_ND, bm25, texts, relevance, fusion, max_memory=max_memory)
+    return Hybrid(bm25=bm25, fusion=fusion)
+
+
+def _stronger_stem(collection: Collection, train_split: str, stem: str | None) -> str | None:
+    """Returns the stem of the BM25 that ranks training queries better; BM25 is not trained, so any of them will do."""
+    rows = collection.split(train_split).queries
+    if len(rows) > DECIDING_QUERIES:
+        rows = np.sort(np.random.default_rng(0).choice(rows, DECIDING_QUERIES, replace=False))
+    if not len(rows) or stem is None:
+        return stem
+    pools, relevance = build_pools(collection, rows, "full"), Relevance.of(collection.split(train_split), rows)
+    rankings = [bm25_rankings(collection, rows, pools, k=100, stem=item)[0] for item in (stem, None)]
+    best = stronger(rankings, (stem, None), MetricSet({}, k=100), relevance, "mrr_10")
+    return stem if best is None else best.stem
+
+
+def hybrid_rankings(
+    query_QD: np.ndarray,
+    document_ND: np.ndarray,
+    bm25: Bm25,
+    texts: Sequence[str],
+    pools: Sequence[Pool],
+    fusion: Fusion,
+    *,
+    k: int,
+    max_memory: int,
+) -> list[Ranking]:
+    """Ranks each pool by the fused scores; ties are broken by document id.
+
+    Args:
+        query_QD: unit vectors of the queries under evaluation.
+        document_ND: unit vectors of all documents.
+        bm25: over the same documents.
+        texts: of the queries.
+        pools: from `pools.build_pools` for the same queries.
+        fusion: how scores are fused; over the whole corpus in every pool.
+        k: ranks to keep.
+        max_memory: bytes for a block of scores.
+    """
+    count = len(texts)
+    depth = min(k + any(pool.own is not None for pool in pools), len(document_ND))
+    place = torch.from_numpy(pools[0].order)
+    row_at = np.append(np.argsort(pools[0].order), -1)
+    rows, best = np.full((count, depth), -1, dtype=np.int64), np.full((count, depth), -np.inf, dtype=np.float32)
+    candidates = [_Candidates(pool, count) for pool in pools if pool.offsets is not None]
+    for start, dense_BN, lexical_BN in _blocks(query_QD, document_ND, bm25, texts, max_memory):
+        fused_BN = fusion(dense_BN, lexical_BN)
+        for item in candidates:
+            item.take(start, fused_BN)
+        keys = pack(torch.from_numpy(fused_BN), place.expand(len(fused_BN), -1)).topk(depth, dim=1).values
+        values, places = unpack(keys)
+        best[start : start + len(fused_BN)], rows[start : start + len(fused_BN)] = values, row_at[places.numpy()]
+    reranked = iter(candidates)
+    return [
+        _cut(Ranking(rows=rows, scores=best, pool_size=pool.sizes), pool, k)
+        if pool.offsets is None
+        else next(reranked).ranking(k)
+        for pool in pools
+    ]
+
+
+def _cut(ranking: Ranking, pool: Pool, k: int) -> Ranking:
+    """Returns the first k ranks, without each query's own document where that is left out."""
+    if pool.own is not None:
+        return without_own(ranking, pool.own, k)
+    return Ranking(rows=ranking.rows[:, :k], scores=ranking.scores[:, :k], pool_size=ranking.pool_size)
+
+
+class _Candidates:
+    """Gathers the scores of a pool's candidates out of blocks of scores of all documents."""
+
+    def __init__(self, pool: Pool, count: int) -> None:
+        assert pool.offsets is not None
+        assert pool.candidates is not None
+        self.pool, self.offsets, self.candidates = pool, pool.offsets, pool.candidates
+        self.scores_C = np.zeros(len(pool.candidates), dtype=np.float32)
+        self.place_Q = np.full(count, -1)
+        self.place_Q[pool.positions] = np.arange(len(pool.positions))
+
+    def take(self, start: int, scores_BN: np.ndarray) -> None:
+        for at, place in enumerate(self.place_Q[start : start + len(scores_BN)].tolist()):
+            if place >= 0:
+                own = slice(int(self.offsets[place]), int(self.offsets[place + 1]))
+                self.scores_C[own] = scores_BN[at, self.candidates[own]]
+
+    def ranking(self, k: int) -> Ranking:
+        return self.pool.sort(self.scores_C, k=k)
+
+
+def fit_weight(
+    query_QD: np.ndarray,
+    document_ND: np.ndarray,
+    bm25: Bm25,
+    texts: Sequence[str],
+    relevance: Relevance,
+    fusion: Fusion,
+    *,
+    max_memory: int,
+) -> Fusion:
+    """Fits BM25's weight on queries that the model was not trained on.
+
+    Every weight gets the mean reciprocal rank of the queries. Among those that can't be told from the best (the paired
+    difference lies within a standard error) the one nearest to the default is taken: many queries decide, few leave the
+    default in place.
+
+    Args:
+        query_QD: unit vectors of Q training queries that were kept from training.
+        document_ND: unit vectors of all documents.
+        bm25: over the same documents.
+        texts: of the queries.
+        relevance: what is relevant to them.
+        fusion: the fusion whose weight is to be fitted.
+        max_memory: bytes for a block of scores.
+    """
+    if len(texts) < FEWEST:
+        reason = "no training query was kept from training" if not len(texts) else f"only {len(texts)} training queries"
+        return replace(fusion, weight=DEFAULT_WEIGHT, note=f"the default weight: {reason} to fit it on")
+    reciprocal_WQ = np.zeros((len(WEIGHTS), len(texts)))
+    for start, dense_BN, lexical_BN in _blocks(query_QD, document_ND, bm25, texts, max_memory):
+        rows = slice(start, start + len(dense_BN))
+        part = relevance.take(np.arange(rows.start, rows.stop))
+        for at, weight in enumerate(WEIGHTS):
+            fused_BN = replace(fusion, weight=weight)(dense_BN.copy(), lexical_BN.copy())
+            reciprocal_WQ[at, rows] = _reciprocal(fused_BN, part)
+    weight = choose(reciprocal_WQ)
+    return replace(
+        fusion, weight=weight, fitted_on=len(texts), note=f"fitted on {len(texts)} queries kept from training"
+    )
+
+
+def choose(reciprocal_WQ: np.ndarray) -> float:
+    """Returns, of the weights that can't be told from the best, the one nearest to the default."""
+    means_W = reciprocal_WQ.mean(axis=1)
+    behind_WQ = reciprocal_WQ[means_W.argmax()] - reciprocal_WQ
+    error_W = behind_WQ.std(axis=1) / behind_WQ.shape[1] ** 0.5
+    equal = [weight for weight, ok in zip(WEIGHTS, behind_WQ.mean(axis=1) <= error_W, strict=True) if ok]
+    return min(equal, key=lambda weight: abs(np.log(weight / DEFAULT_WEIGHT)))
+
+
+def _reciprocal(scores_BN: np.ndarray, relevance: Relevance) -> np.ndarray:
+    """Returns 1 / rank of the best relevant document of each query, 0 without one."""
+    best_B = np.full(len(scores_BN), np.inf, dtype=np.float32)
+    own = relevance.num_relevant > 0
+    best_B[own] = -np.inf
+    np.maximum.at(best_B, relevance.position, scores_BN[relevance.position, relevance.document])
+    rank_B = 1 + (scores_BN > best_B[:, None]).sum(axis=1)
+    return np.where(own, 1 / rank_B, 0.0)
+
+
+def _blocks(
+    query_QD: np.ndarray, document_ND: np.ndarray, bm25: Bm25, texts: Sequence[str], max_memory: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yields (first query, cosines [B, N], BM25 scores [B, N]) block by block."""
+    step = max(1, min(256, max_memory // (48 * max(len(document_ND), 1))))
+    words_QV = bm25.count_words(texts)
+    documents = torch.from_numpy(np.ascontiguousarray(document_ND, dtype=np.float32))
+    for start in range(0, len(texts), step):
+        block = torch.from_numpy(np.ascontiguousarray(query_QD[start : start + step], dtype=np.float32))
+        lexical_BN = (words_QV[start : start + step] @ bm25.matrix).toarray()
+        yield start, (block @ documents.T).numpy(), lexical_BN

@@ -1,0 +1,137 @@
+"""The lexical side of an exported run: BM25 over what people search, and how it is fused with the model's scores.
+
+It lies in `index/lexical`: bm25s's own files, mapped into memory, the mean and spread of the document vectors,
+which make any query's mean and deviation of cosines a matter of one small product, and `lexical.json`, which says whose
+it is, how the sides are fused and what each way of searching was measured to be worth.
+
+Shapes: N documents, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twotower.core.errors import UserError
+from twotower.core.files import atomic_path, read_json, sha256_file, write_json
+from twotower.index.vectors import Vectors, blocks
+from twotower.lexical.bm25 import Bm25
+from twotower.lexical.fusion import Fusion
+
+FOLDER, FILE, MOMENTS = "lexical", "lexical.json", "moments.npz"
+SCHEMA = 1
+MODES = ("dense", "lexical", "hybrid")
+
+
+class LexicalSide:
+    """What an engine needs beside its dense index to search by words, and by both.
+
+    Args:
+        bm25: over the stored documents.
+        fusion: how the sides are fused.
+        mean_D: mean of the document vectors, all of length 1.
+        second_DD: mean of their outer products.
+        facts: what `lexical.json` says.
+    """
+
+    def __init__(
+        self, *, bm25: Bm25, fusion: Fusion, mean_D: np.ndarray, second_DD: np.ndarray, facts: Mapping[str, Any]
+    ) -> None:
+        self.bm25, self.fusion, self.facts = bm25, fusion, facts
+        self.mean_D, self.second_DD = mean_D.astype(np.float64), second_DD.astype(np.float64)
+
+    @property
+    def mode(self) -> str:
+        """How the run was measured to search best."""
+        return str(self.facts["mode"])
+
+    def spread(self, query_D: np.ndarray) -> tuple[float, float]:
+        """Returns mean and deviation of a unit query's cosines over all documents."""
+        query_D = query_D.astype(np.float64)
+        mean = float(query_D @ self.mean_D)
+        return mean, max(float(query_D @ self.second_DD @ query_D) - mean**2, 0.0) ** 0.5
+
+
+def moments(vectors_ND: Vectors) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean [D] and the mean outer product [D, D] of vectors, each brought to length 1."""
+    dim = int(vectors_ND.shape[1])
+    total_D, outer_DD, count = np.zeros(dim), np.zeros((dim, dim)), 0
+    for _, block_BD in blocks(vectors_ND, rows=16_384, start=0):
+        total_D += block_BD.sum(axis=0, dtype=np.float64)
+        outer_DD += block_BD.T @ block_BD
+        count += len(block_BD)
+    return total_D / count, outer_DD / count
+
+
+def write_side(
+    run_dir: Path,
+    bm25: Bm25,
+    vectors_ND: Vectors,
+    *,
+    fusion: Fusion,
+    identity: Mapping[str, Any],
+    measured: Mapping[str, float],
+    objective: str,
+) -> Path:
+    """Writes the lexical side of a run, replacing a former one only when complete.
+
+    Args:
+        run_dir: the run's folder.
+        bm25: over what people search, N documents.
+        vectors_ND: the vectors of the same documents, as they are indexed.
+        fusion: as it was measured.
+        identity: from `index.manifest.identity_of`.
+        measured: what each mode reached on the evaluation queries.
+        objective: the metric of those figures.
+    """
+    folder = Path(run_dir) / "index" / FOLDER
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder) as part:
+        part.mkdir(parents=True)
+        bm25.save(part)
+        mean_D, second_DD = moments(vectors_ND)
+        np.savez(part / MOMENTS, mean_D=mean_D.astype(np.float32), second_DD=second_DD.astype(np.float32))
+        files = {
+            path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(part.iterdir())
+        }
+        known = {mode: float(value) for mode, value in measured.items()}
+        facts = {
+            "schema": SCHEMA,
+            "bm25": {"stem": bm25.stem, "count": bm25.count},
+            "fusion": asdict(fusion),
+            "mode": max(known, key=lambda mode: (known[mode], mode == "hybrid")) if known else "hybrid",
+            "measured": {"metric": objective, **known},
+            **identity,
+            "files": files,
+        }
+        write_json(part / FILE, facts)
+    return folder
+
+
+def open_side(run_dir: Path, identity: Mapping[str, Any]) -> LexicalSide | None:
+    """Opens the lexical side of a run; None where it has none, as those trained before there was one.
+
+    Raises:
+        UserError: when it belongs to another model or other documents, or is damaged.
+    """
+    folder = Path(run_dir) / "index" / FOLDER
+    if not (folder / FILE).is_file():
+        return None
+    facts = read_json(folder / FILE)
+    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+        raise UserError(f"{folder / FILE} is not of this version (schema {SCHEMA}); use --mode dense or train again.")
+    for part, key in (("model", "sha256"), ("documents", "hash")):
+        if facts[part][key] != identity[part][key]:
+            what = "another model" if part == "model" else "other documents"
+            raise UserError(f"The lexical index in {folder} belongs to {what}; use --mode dense, or export again.")
+    for name, stamp in facts["files"].items():
+        if not (folder / name).is_file() or (folder / name).stat().st_size != stamp["bytes"]:
+            raise UserError(f"{folder / name} is missing or cut short; use --mode dense, or export again.")
+    with np.load(folder / MOMENTS, allow_pickle=False) as arrays:
+        mean_D, second_DD = arrays["mean_D"], arrays["second_DD"]
+    bm25 = Bm25.load(folder, count=facts["bm25"]["count"], stem=facts["bm25"]["stem"])
+    return LexicalSide(bm25=bm25, fusion=Fusion(**facts["fusion"]), mean_D=mean_D, second_DD=second_DD, facts=facts)

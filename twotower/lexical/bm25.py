@@ -1,0 +1,152 @@
+"""BM25 as bm25s computes it, plain or over stems: a sparse matrix of what every word gives every document.
+
+bm25s holds the contribution of every (word, document) pair; the scores of many queries at once are one sparse product
+with it, those of a single query the sum of a handful of its rows.
+
+Shapes: Q queries, N documents, V words.
+
+Source: bm25s (https://github.com/xhluca/bm25s), its "lucene" variant with k1 1.5, b .75, its tokenizer and its English
+stop words; stems by PyStemmer's Snowball.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import bm25s
+import numpy as np
+from bm25s.stopwords import STOPWORDS_EN
+from scipy import sparse
+
+from twotower.core.cache import cached_folder, content_key
+from twotower.core.errors import UserError
+from twotower.core.files import read_json, write_json
+from twotower.text.stem import Stems, check_language
+
+WORD = re.compile(r"(?u)\b\w\w+\b")
+STOP_WORDS = frozenset(STOPWORDS_EN)
+
+
+def variant(stem: str | None) -> str:
+    """Returns how a BM25 is called: "plain", or "stemmed" where words are reduced to their stems."""
+    return "stemmed" if stem else "plain"
+
+
+class Bm25:
+    """BM25 scores of queries against a fixed list of documents. Build one with `Bm25.build` or `Bm25.load`.
+
+    Args:
+        model: an indexed bm25s model, or None for documents without a single word.
+        count: N.
+        stem: language of the stemmer its words went through; None for none.
+    """
+
+    def __init__(self, model: bm25s.BM25 | None, *, count: int, stem: str | None = None) -> None:
+        self.model, self.count, self.stem = model, count, check_language("bm25.stem", stem)
+        self._stems = Stems(stem) if stem else None
+        if model is None:
+            self.data, self.rows = np.zeros(0, np.float32), np.zeros(0, np.int32)
+            self.starts, self.vocabulary = np.zeros(1, np.int64), {}
+            return
+        self.data, self.rows = model.scores["data"], model.scores["indices"]
+        self.starts = np.asarray(model.scores["indptr"], dtype=np.int64)
+        words = len(self.starts) - 1
+        self.vocabulary: dict[str, int] = {word: at for word, at in model.vocab_dict.items() if word and at < words}
+
+    @classmethod
+    def build(cls, texts: Sequence[str], *, stem: str | None = None) -> Bm25:
+        """Indexes N texts.
+
+        Args:
+            texts: what BM25 reads of each document.
+            stem: language of a Snowball stemmer; None leaves words as they are.
+        """
+        tokenized = _tokenize(texts, stem)
+        if not tokenized.vocab:
+            return cls(None, count=len(texts), stem=stem)
+        model = bm25s.BM25()
+        model.index(tokenized, show_progress=False)
+        return cls(model, count=len(texts), stem=stem)
+
+    @classmethod
+    def cached(cls, texts: Callable[[], Sequence[str]], key: str, *, stem: str | None = None) -> Bm25:
+        """As `build`, kept on disk by a key that stands for the texts; they are asked for only where it is new.
+
+        Args:
+            texts: gives the N texts.
+            key: another one for other texts.
+            stem: as for `build`.
+        """
+
+        def fill(folder: Path) -> None:
+            made = cls.build(texts(), stem=stem)
+            made.save(folder)
+            write_json(folder / "count.json", made.count)
+
+        folder = cached_folder("bm25_index", content_key("bm25 index 1", bm25s.__version__, key, stem), fill)
+        return cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
+
+    def save(self, folder: Path) -> None:
+        """Writes bm25s's own files into a folder; `bm25s.BM25.load` reads them too. Nothing where there is no word."""
+        if self.model is not None:
+            self.model.save(folder, show_progress=False)
+
+    @classmethod
+    def load(cls, folder: Path, *, count: int, stem: str | None) -> Bm25:
+        """Opens what `save` wrote; the scores stay on disk and are mapped into memory.
+
+        Raises:
+            UserError: when files are missing or damaged.
+        """
+        _quiet()
+        if not (folder / "params.index.json").is_file():
+            return cls(None, count=count, stem=stem)
+        try:
+            model = bm25s.BM25.load(folder, mmap=True)
+            made = cls(model, count=count, stem=stem)
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"The lexical index in {folder} cannot be read ({error}); build it again.") from error
+        if made.starts[-1] != len(made.data) or len(made.data) != len(made.rows):
+            raise UserError(f"The lexical index in {folder} is cut short; build it again.")
+        return made
+
+    @cached_property
+    def matrix(self) -> sparse.csr_matrix:
+        """What each word gives each document, sparse [V, N]."""
+        shape = (len(self.starts) - 1, self.count)
+        return sparse.csr_matrix((self.data, self.rows, self.starts), shape=shape)
+
+    def words(self, text: str) -> list[str]:
+        """Returns the words of a text as they are looked up, stop words left out, known or not."""
+        words = [word for word in WORD.findall(text.lower()) if word not in STOP_WORDS]
+        return [self._stems(word) for word in words] if self._stems else words
+
+    def count_words(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """Returns how often each query holds each known word, sparse float32 [Q, V]."""
+        ids = [[self.vocabulary[word] for word in self.words(text) if word in self.vocabulary] for text in texts]
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        words = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=int(lengths.sum()))
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        shape = (len(texts), len(self.starts) - 1)
+        return sparse.csr_matrix((np.ones(len(words), np.float32), (owner, words)), shape=shape)
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """Returns the scores of every document for every query, float32 [Q, N]."""
+        scores_QN: np.ndarray = (self.count_words(texts) @ self.matrix).toarray()
+        return scores_QN
+
+
+def _tokenize(texts: Sequence[str], stem: str | None) -> Any:
+    _quiet()
+    stemmer = None if stem is None else Stems(stem).all
+    return bm25s.tokenize(list(texts), stopwords="en", stemmer=stemmer, show_progress=False)
+
+
+def _quiet() -> None:
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG on import

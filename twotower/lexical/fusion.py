@@ -1,0 +1,93 @@
+"""Dense and lexical scores made one: by z-scores over the whole corpus, or by reciprocal ranks.
+
+Each query's scores are brought to mean 0 and deviation 1 over all documents, which makes cosines and BM25 scores alike,
+and added; the weight is that of BM25 beside the model's 1. Reciprocal rank fusion (Cormack et al. 2009) reads ranks.
+
+Shapes: B queries of a block, N documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from twotower.core.validators import check_choice, check_keys, check_number
+
+KINDS = ("zscore", "rrf")
+DEFAULT_WEIGHT = 1.0
+"""BM25's weight where there are no training queries to fit it on: of 2^-2 to 2^3, the one never far from the best."""
+RRF_CONSTANT, RRF_DEPTH = 60, 1000
+"""What is added to a rank, and the rank from which on documents get nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """How the two sides are fused.
+
+    Attributes:
+        kind: "zscore" or "rrf".
+        weight: of BM25 beside the model's 1.
+        stem: language of the stems BM25 reads; None for plain words.
+        fitted_on: training queries the weight was fitted on; 0 for a weight that was given, or the default one.
+        note: where the weight comes from, for people.
+    """
+
+    kind: str = "zscore"
+    weight: float = DEFAULT_WEIGHT
+    stem: str | None = None
+    fitted_on: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        check_choice("evaluation.hybrid.fusion", self.kind, KINDS)
+        check_number("evaluation.hybrid.weight", self.weight, at_least=0)
+
+    def __call__(self, dense_BN: np.ndarray, lexical_BN: np.ndarray) -> np.ndarray:
+        """Returns the fused scores of every document, float32 [B, N]; what is given may be overwritten."""
+        if self.kind == "rrf":
+            return reciprocal_ranks(dense_BN) + np.float32(self.weight) * reciprocal_ranks(lexical_BN, above=0)
+        fused_BN = standardised(dense_BN)
+        lexical_BN = standardised(lexical_BN)
+        lexical_BN *= np.float32(self.weight)
+        fused_BN += lexical_BN
+        return fused_BN
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain data for run.json and manifests."""
+        return asdict(self)
+
+
+def check_hybrid(settings: Mapping[str, Any]) -> None:
+    """Checks `evaluation.hybrid`.
+
+    Raises:
+        UserError: for an unknown key, or a fusion or weight that there is not.
+    """
+    check_keys("evaluation.hybrid", settings, ("fusion", "weight"))
+    check_choice("evaluation.hybrid.fusion", settings.get("fusion"), KINDS)
+    if settings.get("weight") != "auto":
+        check_number("evaluation.hybrid.weight", settings.get("weight"), at_least=0)
+
+
+def standardised(scores_BN: np.ndarray) -> np.ndarray:
+    """Brings each row to mean 0 and deviation 1, in place; a row without any spread becomes 0."""
+    scores_BN -= scores_BN.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    deviation_B = np.sqrt(np.einsum("bn,bn->b", scores_BN, scores_BN) / max(scores_BN.shape[1], 1))
+    scores_BN /= np.where(deviation_B > 1e-12, deviation_B, 1)[:, None].astype(np.float32)
+    return scores_BN
+
+
+def reciprocal_ranks(scores_BN: np.ndarray, *, above: float = -np.inf) -> np.ndarray:
+    """Returns 1 / (60 + rank) of the best documents of each row, 0 for the others and for scores not above a bound."""
+    depth = min(RRF_DEPTH, scores_BN.shape[1])
+    best_BK = np.sort(np.argpartition(-scores_BN, depth - 1, axis=1)[:, :depth], axis=1)  # ties by row
+    scores_BK = np.take_along_axis(scores_BN, best_BK, axis=1)
+    order_BK = np.argsort(-scores_BK, axis=1, kind="stable")
+    best_BK, scores_BK = np.take_along_axis(best_BK, order_BK, axis=1), np.take_along_axis(scores_BK, order_BK, axis=1)
+    gain_BK = np.where(scores_BK > above, 1 / (RRF_CONSTANT + 1 + np.arange(depth)), 0).astype(np.float32)
+    gains_BN = np.zeros(scores_BN.shape, np.float32)
+    np.put_along_axis(gains_BN, best_BK, gain_BK, axis=1)
+    return gains_BN

@@ -1,0 +1,121 @@
+"""One query by words, or by words and vector together, over many documents.
+
+The scores of all documents are held in one array that is filled from the rows of the query's few words; the best are
+found by a bound that the rarest words give, so that nothing is sorted but a handful.
+
+Shapes: N documents, K ranks, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from twotower.index.lexical import LexicalSide
+from twotower.lexical.bm25 import Bm25
+from twotower.lexical.fusion import RRF_CONSTANT, Fusion
+
+LEAST_CANDIDATES, CANDIDATES = 200, 4
+"""Candidates that each side gives: at least so many, and so many for each hit asked for."""
+Dense = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""Finds so many documents by vector: cosines and rows [K], best first, row -1 where there is none."""
+
+
+class WordScores:
+    """BM25 scores of one query after another, in an array that is used again; for one thread at a time.
+
+    Args:
+        bm25: the documents' BM25.
+    """
+
+    def __init__(self, bm25: Bm25) -> None:
+        self.bm25 = bm25
+        self.scores_N = np.zeros(bm25.count, dtype=np.float32)
+        self._data, self._rows = np.asarray(bm25.data).view(np.ndarray), np.asarray(bm25.rows).view(np.ndarray)
+        self._lists: list[tuple[int, int]] = []
+
+    def read(self, words: list[str]) -> None:
+        """Scores all documents for a query's words."""
+        vocabulary, starts = self.bm25.vocabulary, self.bm25.starts
+        known = Counter(vocabulary[word] for word in words if word in vocabulary)
+        self.scores_N.fill(0)
+        self._lists = []
+        for word, count in known.items():
+            begin, end = int(starts[word]), int(starts[word + 1])
+            data = self._data[begin:end]
+            self.scores_N[self._rows[begin:end]] += data if count == 1 else count * data
+            self._lists.append((begin, end))
+        self._lists.sort(key=lambda part: part[1] - part[0])
+
+    def best(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns scores and rows of the best documents with any of the words, at most k, best first, ties by row."""
+        at_least = [part for part in self._lists if part[1] - part[0] >= k]
+        if at_least:
+            begin, end = at_least[0]  # the k-th best of the documents of one word is a bound on the k-th best of all
+            bound = float(np.partition(self.scores_N[self._rows[begin:end]], end - begin - k)[end - begin - k])
+            rows_C = np.flatnonzero(self.scores_N >= bound)
+        else:
+            rows_C = np.unique(np.concatenate([self._rows[b:e] for b, e in self._lists] or [np.zeros(0, np.int32)]))
+        scores_C = self.scores_N[rows_C]
+        if len(rows_C) > 4 * k:
+            bound = float(np.partition(scores_C, len(scores_C) - k)[len(scores_C) - k])
+            rows_C, scores_C = rows_C[scores_C >= bound], scores_C[scores_C >= bound]
+        order_K = np.lexsort((rows_C, -scores_C))[:k]
+        return scores_C[order_K], rows_C[order_K].astype(np.int64)
+
+    def spread(self) -> tuple[float, float]:
+        """Returns mean and deviation of the scores over all documents."""
+        count = max(1, len(self.scores_N))
+        mean = float(self.scores_N.sum(dtype=np.float64)) / count
+        return mean, max(float(self.scores_N @ self.scores_N) / count - mean**2, 0.0) ** 0.5
+
+
+def fuse(
+    side: LexicalSide,
+    words: WordScores,
+    query_D: np.ndarray,
+    dense: Dense,
+    vectors_at: Callable[[np.ndarray], np.ndarray],
+    k: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the fused scores and rows of the k best documents, best first, ties by row.
+
+    The candidates are the best of each side; every one of them gets both scores. Z-scores are over all documents, as in
+    the evaluation.
+
+    Args:
+        side: the lexical side.
+        words: the query's words, scored.
+        query_D: the query's unit vector.
+        dense: finds documents by vector.
+        vectors_at: the unit vectors of rows.
+        k: how many.
+    """
+    depth = min(side.bm25.count, max(LEAST_CANDIDATES, CANDIDATES * k))
+    cosines_K, dense_K = dense(depth)
+    cosines_K, dense_K = cosines_K[dense_K >= 0], dense_K[dense_K >= 0]
+    _, lexical_K = words.best(depth)
+    fusion = side.fusion
+    if fusion.kind == "rrf":
+        return _ranks(fusion, dense_K, lexical_K, k)
+    new_K = lexical_K[~np.isin(lexical_K, dense_K)]
+    rows_C = np.concatenate([dense_K, new_K])
+    cosines_C = np.concatenate([cosines_K, vectors_at(new_K) @ query_D]) if len(new_K) else cosines_K
+    fused_C = _standard(cosines_C, *side.spread(query_D))
+    fused_C = fused_C + fusion.weight * _standard(words.scores_N[rows_C], *words.spread())
+    order_K = np.lexsort((rows_C, -fused_C))[:k]
+    return fused_C[order_K].astype(np.float32), rows_C[order_K]
+
+
+def _standard(scores_C: np.ndarray, mean: float, deviation: float) -> np.ndarray:
+    return (scores_C - mean) / (deviation if deviation > 1e-12 else 1.0)
+
+
+def _ranks(fusion: Fusion, dense_K: np.ndarray, lexical_K: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    rows_C, place_J = np.unique(np.concatenate([dense_K, lexical_K]), return_inverse=True)
+    gains = [1 / (RRF_CONSTANT + 1 + np.arange(len(part))) for part in (dense_K, lexical_K)]
+    fused_C = np.bincount(place_J, weights=np.concatenate([gains[0], fusion.weight * gains[1]]), minlength=len(rows_C))
+    order_K = np.lexsort((rows_C, -fused_C))[:k]
+    return fused_C[order_K].astype(np.float32), rows_C[order_K]
