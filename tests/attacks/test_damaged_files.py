@@ -184,7 +184,33 @@ def record_cases(run: Path, count: int):
     )
 
 
+def data_cases(run: Path, count: int):
+    """Pairs and MS MARCO's own files as parquet, their bytes damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from twotower.data import jsonl, msmarco
+
+    folder = run.parent / "data"
+    folder.mkdir(exist_ok=True)
+    rows = [{"query": f"question {n} about things", "positive": f"answer {n} of many words"} for n in range(300)]
+    pairs = folder / "pairs.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), pairs)
+    marco = folder / "train-0.parquet"
+    passages = {"is_selected": [1, 0], "passage_text": ["a text of words", "another one"], "url": ["u", "v"]}
+    lines = [{"query": f"q {n}", "query_id": n, "passages": passages, "answers": ["a"]} for n in range(200)]
+    pq.write_table(pa.Table.from_pylist(lines), marco)
+    tally = attack_file(pairs, lambda: jsonl.load(path=pairs), count // 2)
+    other = attack_file(marco, lambda: msmarco.load(path=marco), count - count // 2)
+    tally.cases += other.cases
+    tally.refused += other.refused
+    tally.fine += other.fine
+    tally.escaped += other.escaped
+    return tally
+
+
 KINDS = {
+    "data as parquet": data_cases,
     "manifest.json": manifest_cases,
     "model.pt": model_cases,
     "model.pt for queries": query_model_cases,
