@@ -16,6 +16,7 @@ from twotower.core.nested import at, changed, dotted_keys
 
 FOLLOWERS: dict[str, tuple[tuple[str, str], ...]] = {
     "data.path": (("data.source.path", "{}"),),
+    "data.missing": (("data.source.missing", "{}"),),
     "evaluation.objective": (
         ("callbacks.checkpoint.monitor", "eval_{}"),
         ("callbacks.early_stopping.monitor", "eval_{}"),
@@ -107,7 +108,8 @@ def _is_swap(config: Mapping[str, Any], item: Any) -> bool:
 
 def _group(group: str, choice: Any, config: Mapping[str, Any]) -> Any:
     """Composes one group as it stands now, with the recorded paths filled in where it refers to them."""
-    recorded = [f"++{key}={_quoted(at(config, key))}" for key in ("paths.run", *FOLLOWERS)]
+    known = set(dotted_keys(config))  # an earlier record lacks what came later, which then has its default
+    recorded = [f"++{key}={_quoted(at(config, key))}" for key in ("paths.run", *FOLLOWERS) if key in known]
     return compose_group(group, choice, recorded)
 
 
