@@ -16,7 +16,7 @@ NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow attack audit bench docs lint clean
+.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow test-export attack audit bench docs lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
