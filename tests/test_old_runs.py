@@ -78,7 +78,7 @@ def test_they_are_listed(at_home):
 
 
 def test_they_are_found_by_filters_of_their_own_config_keys(at_home):
-    for term in ("model=mlp", "embedding.learn_from=.025", "dropout>=.4"):
+    for term in ("model=mlp", "embedding.learn_from=.025", "embedding.alpha=.025", "dropout>=.4"):
         names = [run["name"] for run in json.loads(ask("runs", "tests/old_run", "--json", "--where", term))]
         assert "old_mlp" in names, term
 

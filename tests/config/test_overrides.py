@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from twotower.config.canonical import current_override
+from twotower.config.instantiate import config_hash
 from twotower.config.overrides import FOLLOWERS, relocated, vary
 from twotower.core.errors import UserError
+from twotower.runs.ledger import load
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {
@@ -99,3 +102,19 @@ def test_paths_move_with_the_folder_and_others_stay():
     value = {"a": "/there/run", "b": ["/there/run/x", "/there/run2", "other"], "c": 1}
     assert relocated(value, "/there/run", "/new") == {"a": "/new", "b": ["/new/x", "/there/run2", "other"], "c": 1}
     assert relocated(value, None, "/new") == value
+
+
+def test_keys_of_earlier_versions_are_understood(fake, tmp_path):
+    old = {"embedding": {"kind": "cbow", "learn_from": 0.05}, "seed": 0}
+    new = {"embedding": {"kind": "cbow", "alpha": 0.05}, "seed": 0}
+    assert config_hash(old) == config_hash(new)
+    assert config_hash({**new, "embedding": {"kind": "cbow", "alpha": 0.1}}) != config_hash(new)
+    assert vary(old, {}, [])[0] == new
+    assert vary(old, {}, ["embedding.learn_from=.1"])[0]["embedding"] == {"kind": "cbow", "alpha": 0.1}
+    assert vary(new, {}, ["embedding.alpha=.1"])[0]["embedding"] == {"kind": "cbow", "alpha": 0.1}
+    assert current_override("++embedding.learn_from=.1,.2") == "++embedding.alpha=.1,.2"
+    assert current_override("--multirun") == "--multirun"
+    for name, embedding in (("old", old["embedding"]), ("new", new["embedding"])):
+        fake.make_run(tmp_path / name, files=False, embedding=embedding)
+    for term in ("embedding.learn_from=.05", "learn_from=.05", "alpha=.05"):
+        assert len(load(tmp_path, where=[term])) == 2

@@ -16,6 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from twotower.config.agents import in_hydras_words, nested_hint
+from twotower.config.canonical import current_override
 from twotower.config.hydra_job import choices, overrides
 from twotower.core.errors import RefusedError, UserError, nearest
 from twotower.core.files import CLOSED_TO_US, NO_ROOM
@@ -39,7 +40,7 @@ def run(main: Callable[[], Any]) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` has it
         signal.signal(signal.SIGHUP, _interrupt)
-    typed, stopped = sys.argv[1:], False
+    typed, stopped = [current_override(text) for text in sys.argv[1:]], False
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 

@@ -11,6 +11,9 @@ NOT_IN_HASH = ("run_name", "ckpt_path", "logger", "sweep", "paths", "tags", "pri
 """Top-level keys that say where and how a run is watched, not what it computes: left out of its hash, of comparisons
 and of what a sweep varies."""
 
+EARLIER_KEYS = {"embedding.learn_from": "embedding.alpha"}
+"""Key of earlier versions -> today's: recorded runs and command lines may still use it."""
+
 MODULE = "twotower.model.module.TwoTowerModule"
 """The LightningModule of a config that names none."""
 

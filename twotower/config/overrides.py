@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from twotower.config.canonical import current, current_override
 from twotower.config.compose import compose_group
 from twotower.core.errors import UserError, nearest
 from twotower.core.nested import at, changed, dotted_keys
@@ -52,7 +53,7 @@ def vary(
         UserError: for an override that can't be read, an unknown key or choice (with the nearest valid one), or several
             values where one is needed.
     """
-    changed, chosen = deepcopy(dict(config)), dict(choices)
+    changed, chosen = deepcopy(current(config)), dict(choices)
     parsed = [_parse(text) for text in overrides]
     swaps = [item for item in parsed if _is_swap(changed, item)]
     for item in swaps:
@@ -85,7 +86,7 @@ def _parse(text: str) -> Any:
     from hydra.errors import HydraException
 
     try:
-        override = OverridesParser.create().parse_override(text)
+        override = OverridesParser.create().parse_override(current_override(text))
     except HydraException as error:
         reason = str(error).splitlines()[0].split(" See https")[0]
         raise UserError(f"'{text}' is not an override such as model.dropout=.2 ({reason}).") from error

@@ -50,7 +50,7 @@ class Cbow:
         window: neighbours on each side, at most.
         negative: random words against each true one.
         min_count: rarer words stay random.
-        learn_from: first learning rate.
+        alpha: first learning rate.
     """
 
     kind = "cbow"
@@ -63,13 +63,13 @@ class Cbow:
         window: int = 5,
         negative: int = 5,
         min_count: int = 1,
-        learn_from: float = 0.025,
+        alpha: float = 0.025,
     ) -> None:
         counts = {"epochs": epochs, "window": window, "negative": negative, "min_count": min_count}
         for key, value in counts.items():
             check_count(f"embedding.{key}", value)
-        check_number("embedding.learn_from", learn_from, above=0, at_most=1)
-        self.settings = {"kind": self.kind, "dim": dim, **counts, "learn_from": learn_from}
+        check_number("embedding.alpha", alpha, above=0, at_most=1)
+        self.settings = {"kind": self.kind, "dim": dim, **counts, "alpha": alpha}
 
     def vectors(self, words: Sequence[str], *, tokens: Tokens | None, seed: int) -> Found:
         """Trains, or reads what the same training gave before."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEYS = ("kind", "dim", "epochs", "window", "negative", "min_count", "learn_from")
+KEYS = ("kind", "dim", "epochs", "window", "negative", "min_count", "alpha")
 
 
 class Sentences:
@@ -49,7 +49,7 @@ def trained_vectors(
     One worker thread, so that the same seed gives the same vectors.
 
     Args:
-        settings: kind (cbow or skipgram), dim, epochs, window, negative, min_count, learn_from (learning rate).
+        settings: kind (cbow or skipgram), dim, epochs, window, negative, min_count, alpha (learning rate).
         tokens: the corpus.
         size: number of words V.
         seed: gensim's.
@@ -80,7 +80,7 @@ def _train(folder: Path, settings: Mapping[str, Any], tokens: Tokens, *, size: i
             negative=settings["negative"],
             min_count=settings["min_count"],
             epochs=settings["epochs"],
-            alpha=settings["learn_from"],
+            alpha=settings["alpha"],
             seed=seed + 1,
             workers=1,
         )

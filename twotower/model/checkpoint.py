@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from twotower.config.canonical import canonical
+from twotower.config.canonical import canonical, current
 from twotower.config.names import MODULE, tower_settings
 from twotower.config.trust import admit
 from twotower.core.archive import read_archive
@@ -222,7 +222,7 @@ def check_resume(path: Path, config: dict[str, Any], *, run_dir: Path | None = N
     if run_dir is not None and path.resolve().parent.parent != run_dir.resolve():
         _check_left(path, state, config["trainer"])
     earlier = state["hyper_parameters"]["config"]
-    was, will = canonical(earlier), canonical(config)
+    was, will = current(canonical(earlier)), current(canonical(config))
     for group in COMPARED:
         before, now = was.get(group) or {}, masked(will[group])
         for key in (*before, *now):

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from twotower.config.canonical import current_key
 from twotower.core.errors import UserError, nearest
 from twotower.runs.run import Run
 
@@ -65,6 +66,7 @@ def value_getter(key: str, runs: Sequence[Run]) -> Callable[[Run], Any]:
     Raises:
         UserError: for a key that no run has, with the nearest one, or one that is the end of several.
     """
+    key = current_key(key)
     if key in FACTS:
         return FACTS[key]
     if any(key in run.choices for run in runs):

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from twotower.config.canonical import canonical
+from twotower.config.canonical import canonical, current
 from twotower.config.names import NOT_IN_HASH
 from twotower.core.host import is_alive
 from twotower.core.nested import flat
@@ -93,7 +93,7 @@ class Run:
     @cached_property
     def flat(self) -> dict[str, Any]:
         """The config with dotted keys; lists stay whole."""
-        return flat(canonical(self.record.get("config") or {}))
+        return flat(current(canonical(self.record.get("config") or {})))
 
     def counts(self, key: str) -> bool:
         """Says whether a config key tells what this run computes; `ckpt_path` does for a sweep's job."""
