@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -51,8 +52,14 @@ def test_without_per_query_scores_it_says_that_it_does_not_know(fake, tmp_path):
 def test_runs_on_different_data_have_no_best(fake, tmp_path):
     fake.make_run(tmp_path / "a", files=False)
     fake.make_run(tmp_path / "b", files=False, data="squad", fingerprint="0" * 64)
-    with pytest.raises(UserError, match="different data"):
+    with pytest.raises(UserError, match="different data") as caught:
         best(load(tmp_path))
+    term = re.search(r"--where '([^']+)'", str(caught.value))[1]
+    assert best(load(tmp_path, where=[term])).run.path.name in ("a", "b"), "the filter that is named works"
+    fake.make_run(tmp_path / "c", files=False, fingerprint="1" * 64)  # of the same name as a
+    with pytest.raises(UserError, match=r"fingerprint=|data_name=") as caught:
+        best(load(tmp_path))
+    best(load(tmp_path, where=[re.search(r"--where '([^']+)'", str(caught.value))[1]]))
     assert best(load(tmp_path, where=["data_name=squad"])).run.path.name == "b"
 
 

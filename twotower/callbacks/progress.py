@@ -19,6 +19,11 @@ class Progress(RichProgressBar):
         super().__init__(leave=True)
         self._context = context
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Names the epoch as files and reports do: the first is 1 (Lightning's own bar says 0)."""
+        most = self.trainer.max_epochs
+        return f"Epoch {current_epoch + 1}" + ("" if most is None else f"/{most}")
+
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:

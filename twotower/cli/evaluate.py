@@ -45,7 +45,7 @@ def command(run: str | None, data: Path | None, split: str | None, as_json: bool
     untrained = _untrained(folder, collection, chosen)
     evaluation = evaluate_checkpoint(checkpoint, collection, chosen, untrained=untrained)
     if trec_run is not None:
-        _write_run(trec_run, evaluation, tag=path.stem)
+        _write_run(trec_run, evaluation, tag=_run_name(folder) or path.stem)
     if as_json:
         content = {
             "checkpoint": str(path),
@@ -101,6 +101,15 @@ def _untrained(folder: Path | None, collection: Collection, split: str) -> dict[
         name: {metric: figures.get("untrained") for metric, figures in part.get("metrics", {}).items()}
         for name, part in parts.items()
     }
+
+
+def _run_name(folder: Path | None) -> str:
+    """Returns the name in a run's record; "" for a model without its run."""
+    from twotower.runs.run import read_run
+
+    if folder is None or not (folder / "run.json").is_file():
+        return ""
+    return str(read_run(folder).record.get("run_name") or "")
 
 
 def _write_run(path: Path, evaluation: Evaluation, tag: str) -> None:

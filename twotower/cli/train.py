@@ -25,6 +25,18 @@ from twotower.core.secrets import mask_text, refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
 from twotower.sweep.names import job_folder, with_added
 
+SHARED = "base"
+"""The file of a group that holds what its choices share; it is no choice itself."""
+USUAL_NAMES = {
+    **dict.fromkeys(("optimizer.learning_rate", "learning_rate", "lr", "trainer.lr", "model.lr"), "optimizer.lr"),
+    **dict.fromkeys(("epochs", "max_epochs", "trainer.epochs", "optimizer.epochs"), "trainer.max_epochs"),
+    **dict.fromkeys(("batch_size", "trainer.batch_size", "optimizer.batch_size"), "data.batch_size"),
+    **dict.fromkeys(("loss.temp", "temperature", "loss.tau"), "loss.temperature"),
+    **dict.fromkeys(("dim", "model.dim", "model.embedding_dim", "embedding.size"), "embedding.dim"),
+    **dict.fromkeys(("patience", "trainer.patience"), "callbacks.early_stopping.patience"),
+    **dict.fromkeys(("random_seed", "trainer.seed"), "seed"),
+}
+"""What keys are called elsewhere, and here."""
 LEFT_BY_A_REFUSED_RUN = {".hydra", "train.log", "run.json", ".run.lock", "metrics"}
 """All that a run's folder can hold before its training begins."""
 
@@ -99,8 +111,8 @@ def refuse_odd_choices(typed: list[str]) -> None:
             value.strip(),
             re.IGNORECASE,
         )
-        if odd:
-            names = sorted(path.stem for path in folder.glob("*.yaml"))
+        if odd or value.strip() == SHARED:
+            names = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != SHARED)
             nothing = f" To choose none, leave {override} out." if value == "null" else ""
             told = f"{group} is a group of settings; choose one of: {', '.join(names)}.{nothing}"
             raise UserError(f"{override}: {told}")
@@ -117,12 +129,12 @@ def explain(error: Exception) -> str:
         return f"No config key '{key}'.{_nearest_key(key)} `python train.py --cfg job` shows them all."
     options = r"Could not find '([^']+)'\s*Available options in '([^']+)':\s*(.*?)\s*(?:Config search|$)"
     if match := re.search(options, lines):
-        group, names = match.group(2), match.group(3).split()
+        group, names = match.group(2), [name for name in match.group(3).split() if name != SHARED]
         choice = match.group(1).split("/")[-1]
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     if match := re.search(r"Could not load '([^']+)/([^'/]+)'", lines):  # one of several, as in index=[exact,redis]
         group, choice = match.groups()
-        names = sorted(path.stem for path in (_conf() / group).glob("*.yaml"))
+        names = sorted(path.stem for path in (_conf() / group).glob("*.yaml") if path.stem != SHARED)
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     return text or lines
 
@@ -140,6 +152,8 @@ def _nearest_key(key: str) -> str:
         config = OmegaConf.to_container(compose("train"), resolve=False)
     assert isinstance(config, dict)
     names = list(dotted_keys(config))
+    if key in USUAL_NAMES:
+        return f" Did you mean '{USUAL_NAMES[key]}'?"
     hint = nearest(key, names)
     if not hint:
         tails = {name.rsplit(".", 1)[-1]: name for name in reversed(names)}

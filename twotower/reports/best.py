@@ -44,12 +44,22 @@ def best(runs: Ledger, metric: str | None = None) -> Best:
     if len(kinds) > 1:
         shown = ", ".join(f"{label} {key[0][:8]} ({key[1]})" for key, label in kinds.items())
         raise UserError(
-            f"The runs were evaluated on different data, so none is best: {shown}. Narrow with --where data=..."
+            f"The runs were evaluated on different data, so none is best: {shown}. Narrow with "
+            f'--where {_narrowing(kinds)} (make best ARGS="--where ...").'
         )
     top = ranked[0]
     score = top.scores[name]
     warnings = [*_chance_warning(top, name, score), *_rival_warning(ranked, name), *_seed_warning(ranked, name)]
     return Best(run=top, metric=name, score=score, warnings=warnings)
+
+
+def _narrowing(kinds: dict[tuple[str, str], str]) -> str:
+    """Returns a filter that leaves one kind of data: by its name, else by its fingerprint, and by the split."""
+    (fingerprint, split), name = next(iter(kinds.items()))
+    alike = [key for key, label in kinds.items() if label == name]
+    term = f"data_name={name}" if len({key[0] for key in alike}) == 1 else f"fingerprint={fingerprint[:8]}*"
+    same = [key for key in alike if key[0] == fingerprint]
+    return f"'{term}'" + (f" --where data.eval_split={split}" if len(same) > 1 else "")
 
 
 def _chance_warning(run: Run, metric: str, score: Score) -> list[str]:

@@ -30,6 +30,7 @@ FACTS: dict[str, Callable[[Run], Any]] = {
     "age": lambda run: run.age,
     "verdict": lambda run: run.verdict,
     "hash": lambda run: run.record.get("config_hash"),
+    "fingerprint": lambda run: run.data_key[0],
     "data_name": lambda run: (run.record.get("data") or {}).get("name"),
 }
 """What can be asked of every run, beside config and metrics (`age` in seconds)."""

@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,19 @@ def check_start(config: dict[str, Any]) -> Checked:
     return checked
 
 
+def data_label(data: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+    """Returns what a run's name says of its data: the collection that a path or an id names, else the choice."""
+    if data.get("path"):
+        return Path(str(data["path"])).name.split(".")[0] or str(choices.get("data"))
+    splits = (data.get("source") or {}).get("splits")
+    if isinstance(splits, Mapping) and all(isinstance(item, str) for item in splits.values()):
+        return "-".join(str(next(iter(splits.values()))).split("/")[:2])
+    return str(choices.get("data"))
+
+
 def open_record(config: dict[str, Any], *, run_dir: Path, overrides: list[str], choices: dict[str, Any]) -> RunRecord:
     """Starts run.json, in the first of several processes; the others get a record that writes nothing."""
-    parts = "-".join(str(choices.get(group)) for group in ("model", "loss", "data"))
+    parts = "-".join((*(str(choices.get(group)) for group in ("model", "loss")), data_label(config["data"], choices)))
     record = (RunRecord.open if rank() == 0 else SilentRecord)(
         run_dir,
         run_name=config["run_name"] or f"{parts}-seed{config['seed']}",
