@@ -49,7 +49,7 @@ LISTED: dict[str, tuple[str, ...]] = {
     "embedding.mix": tuple(EMBEDDINGS.values()),
     "scheduler": tuple(SCHEDULERS.values()),
     "data.source": tuple(
-        f"twotower.data.{name}.load" for name in ("beir", "docstrings", "irdatasets", "jsonl", "msmarco")
+        f"twotower.data.{name}.load" for name in ("beir", "docstrings", "irdatasets", "jsonl", "msmarco", "texts")
     ),
     "optimizer": (
         *(f"torch.optim.{name}" for name in _OPTIMIZERS),

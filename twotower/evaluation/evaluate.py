@@ -34,6 +34,9 @@ from twotower.evaluation.results import Evaluation, ProtocolResult
 from twotower.evaluation.statistics import bootstrap_interval
 from twotower.evaluation.verdict import Verdict, judge, pool_words
 
+PSEUDO = "pseudo_"
+"""How the names of splits begin whose queries were drawn from the documents."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Ranked:
@@ -180,7 +183,7 @@ def evaluate_vectors(
             metrics=figures.metrics,
             num_queries_evaluated=len(item.judged),
             num_queries_with_relevance=int(item.judged.sum()),
-            verdict=_verdict(item, figures, metric, statistics),
+            verdict=_told(_verdict(item, figures, metric, statistics), split),
             ranking=item.ranking,
             query_rows=rows[item.pool.positions],
             num_relevant=item.relevance.num_relevant,
@@ -191,11 +194,18 @@ def evaluate_vectors(
             hybrid_values=None if measured is None else measured.values,
             hybrid_ranking=both,
             hybrid=None if hybrid is None else hybrid.fusion.to_dict(),
-            hybrid_verdict=None if measured is None else _verdict(item, figures, metric, statistics, of=measured),
+            hybrid_verdict=None
+            if measured is None
+            else _told(_verdict(item, figures, metric, statistics, of=measured), split),
             relevant_scores=relevant_scores(own_PD, document_ND, item.relevance),
             random_scores=random_scores(own_PD, document_ND, item.relevance, item.pool, seed=seed),
         )
     return Evaluation(split=split, collection=collection, protocols=results, objective=objective, confidence=confidence)
+
+
+def _told(verdict: Verdict, split: str) -> Verdict:
+    """Says in a verdict where its queries are no real ones (see `data.texts`)."""
+    return replace(verdict, line=f"pseudo-queries, {verdict.line}") if split.startswith(PSEUDO) else verdict
 
 
 def _objective_metric(objective: str, own: Mapping[str, Metric]) -> str:
