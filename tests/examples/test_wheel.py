@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -42,9 +43,12 @@ def run(folder: Path, *command: str | Path) -> str:
 def installed(tmp_path_factory):
     """Gives the `twotower` command of an environment that holds the two wheels, and an empty folder with data."""
     folder = tmp_path_factory.mktemp("wheel")
+    ignored = shutil.ignore_patterns(".*", "outputs", "multirun", "tests", "build", "*.egg-info", "__pycache__")
     for source in (ROOT, ROOT / "examples" / "own_parts"):
+        copy = folder / source.name  # building leaves files behind
+        shutil.copytree(source, copy, ignore=ignored)
         options = ["--no-deps", "--no-build-isolation", "-q", "-w", folder / "wheels"]
-        run(folder, sys.executable, "-m", "pip", "wheel", *options, source)
+        run(folder, sys.executable, "-m", "pip", "wheel", *options, copy)
     venv.create(folder / "env", with_pip=False)
     [packages] = (folder / "env" / "lib").glob("python*/site-packages")
     wheels = sorted((folder / "wheels").glob("*.whl"))
