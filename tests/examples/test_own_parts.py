@@ -131,7 +131,9 @@ def test_elsewhere_each_command_asks_for_trust_in_one_line(home, trained, comman
 def test_trusted_it_is_searched_evaluated_encoded_indexed_and_reported(home, trained, ask):
     trust = ["--trust", "acme_search"]
     for index in ("acme_codes", "exact"):
-        found = ask("search", "mend lamp3 part 2", "--run", str(trained), "--index", index, "--json", *trust)
+        found = ask(
+            "search", "mend lamp3 part 2", "--run", str(trained), "--index", index, "--mode", "dense", "--json", *trust
+        )
         assert len(json.loads(found)["hits"]) == 10
     evaluated = json.loads(ask("evaluate", "--run", str(trained), "--json", *trust))["evaluation"]["full"]["metrics"]
     recorded = record_of(trained)["evaluation"]["full"]["metrics"]
@@ -175,7 +177,9 @@ def test_a_whole_lightning_module_is_trained_resumed_and_searched(home, ask):
         home, str(ROOT / "train.py"), CONF, *SMALL, *longer, f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"
     )
     assert train_again.returncode == 0, train_again.stderr[-3000:]
-    found = ask("search", "mend lamp3 part 2", "--run", str(folder), "--json", "--trust", "acme_search")
+    found = ask(
+        "search", "mend lamp3 part 2", "--run", str(folder), "--mode", "dense", "--json", "--trust", "acme_search"
+    )
     assert len(json.loads(found)["hits"]) == 10
 
 

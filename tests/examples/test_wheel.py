@@ -74,7 +74,7 @@ def test_own_parts_are_trained_swept_repeated_and_searched(installed):
     [record] = home.glob("outputs/*/*/run.json")
     folder = record.parent
     assert json.loads(record.read_text())["config"]["loss"]["_target_"] == "acme_search.losses.SigmoidLoss"
-    query = ["search", "mend lamp3 part 2", "--run", folder, "--index", "acme_codes", "--json"]
+    query = ["search", "mend lamp3 part 2", "--run", folder, "--index", "acme_codes", "--mode", "dense", "--json"]
     assert len(json.loads(run(home, twotower, *query, "--trust", "acme_search"))["hits"]) == 10
     assert "IDENTICAL" in run(home, twotower, "rerun", folder, "--trust", "acme_search")
     run(home, twotower, "rerun", folder, CONF, "loss=triplet", "--trust", "acme_search")
