@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     "--run", "run", metavar="RUN", help="Run folder, name, config hash or .pt file (default: newest finished)."
 )
 @click.option("--data", "data", metavar="DIR", type=click.Path(path_type=Path), help="A folder in BEIR layout.")
+@click.option("--missing", default="error", show_default=True, help="Judgements of absent documents: error or skip.")
 @click.option("--split", metavar="NAME", help="Split whose judgements count (default: the run's evaluation split).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--trec-run", metavar="FILE", type=click.Path(path_type=Path), help="Write the ranking as a TREC run file."
 )
 @trust_option
-def command(run: str | None, data: Path | None, split: str | None, as_json: bool, trec_run: Path | None) -> None:
+def command(
+    run: str | None, data: Path | None, missing: str, split: str | None, as_json: bool, trec_run: Path | None
+) -> None:
     """Evaluate a trained model: every metric with its interval, beside chance, BM25 and the untrained model.
 
     Without --data it is measured on the data of its own run.
@@ -40,7 +43,7 @@ def command(run: str | None, data: Path | None, split: str | None, as_json: bool
 
     checkpoint = load(path)
     check_unchanged(folder, path, checkpoint.sha256)
-    collection = _collection(checkpoint, data)
+    collection = _collection(checkpoint, data, missing)
     chosen = _split(checkpoint, collection, split)
     untrained = _untrained(folder, collection, chosen)
     evaluation = evaluate_checkpoint(checkpoint, collection, chosen, untrained=untrained)
@@ -58,11 +61,11 @@ def command(run: str | None, data: Path | None, split: str | None, as_json: bool
     _show(evaluation, path, trec_run)
 
 
-def _collection(checkpoint: Checkpoint, data: Path | None) -> Collection:
+def _collection(checkpoint: Checkpoint, data: Path | None, missing: str = "error") -> Collection:
     if data is not None:
         from twotower.data.beir import load
 
-        return load(path=data)
+        return load(path=data, missing=missing)
     from twotower.config.trust import UntrustedError, admit
     from twotower.core.errors import UserError
     from twotower.data.source import read_collection
