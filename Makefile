@@ -110,7 +110,8 @@ $(EXPORT_STAMP): $(DEV_STAMP)
 	test -x $(EXPORT)/bin/python || $(BIN)/python -m venv $(EXPORT)
 	@echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
 	  > $$($(EXPORT)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/twotower-base.pth
-	$(EXPORT)/bin/python -m pip install -q --disable-pip-version-check sentence-transformers==6.2.0
+	$(EXPORT)/bin/python -m pip install -q --disable-pip-version-check sentence-transformers==6.2.0 \
+	  onnx==1.23.2 onnxruntime==1.32.0
 	@touch $(EXPORT_STAMP)
 
 test-export: $(EXPORT_STAMP) ## the tests of `twotower export` against the libraries it exports for

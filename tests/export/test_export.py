@@ -55,6 +55,25 @@ def test_sentence_transformers_gives_the_same_vectors_and_trains_on(kind, tmp_pa
     assert np.abs(tuned.encode_query(words) - before.encode_query(words)).max() > 1e-4
 
 
+@pytest.mark.parametrize("kind", ["mlp", "gru"])
+def test_onnx_gives_the_same_vectors_for_any_number_and_length_of_texts(kind, tmp_path):
+    pytest.importorskip("onnx", reason="onnx isn't installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime isn't installed")
+    path = exported(kind, "onnx", tmp_path / "graphs")
+    checkpoint = load(path)
+    for side, most in (("query", checkpoint.max_query_length), ("document", checkpoint.max_document_length)):
+        session = runtime.InferenceSession(str(tmp_path / "graphs" / f"{side}.onnx"))
+        expected = by_twotower(path, side)
+        rows = [checkpoint.tokenizer.encode([text], most).ids_T for text in TEXTS]
+        for chosen in (range(len(TEXTS)), [0], [1, 4]):
+            ids = np.zeros((len(chosen), max(1, *(len(rows[at]) for at in chosen), 1)), dtype=np.int64)
+            for number, at in enumerate(chosen):
+                ids[number, : len(rows[at])] = rows[at]
+            lengths = np.array([len(rows[at]) for at in chosen])
+            (vectors,) = session.run(None, {"ids": ids, "lengths": lengths})
+            np.testing.assert_allclose(vectors, expected[list(chosen)], atol=1e-5)
+
+
 def test_safetensors_holds_every_weight_and_what_shapes_the_model(tmp_path):
     path = exported("mlp", "safetensors", tmp_path / "plain")
     state, weights = load(path).model.state_dict(), load_file(tmp_path / "plain" / "model.safetensors")

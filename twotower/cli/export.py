@@ -9,12 +9,17 @@ import click
 
 from twotower.cli.options import trust_option
 
-FORMS = {"sentence-transformers": "sentence_transformers", "safetensors": "safetensors"}
+FORMS = {"sentence-transformers": "sentence_transformers", "onnx": "onnx", "safetensors": "safetensors"}
 USAGE = {
     "sentence-transformers": (
         "from sentence_transformers import SentenceTransformer\n\n"
         'model = SentenceTransformer("DIR", trust_remote_code=True)  # the code it asks about is twotower, installed\n'
         'model.encode_query(["a question"]) @ model.encode_document(["a document"]).T'
+    ),
+    "onnx": (
+        "import onnxruntime\n\n"
+        'session = onnxruntime.InferenceSession("DIR/document.onnx")  # ids are places in vocabulary.json, 0 pads\n'
+        'vectors = session.run(None, {"ids": ids, "lengths": lengths})[0]'
     ),
     "safetensors": (
         'from safetensors.numpy import load_file\n\nweights = load_file("DIR/model.safetensors")  # and config.json'
