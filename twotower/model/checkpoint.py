@@ -193,6 +193,8 @@ def read_training_state(path: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or (not key.endswith("?") and key not in content):
             raise UserError(f"ckpt_path={path} holds no training state to go on from (it lacks {key}).")
     conform(content, TRAINING_STATE, f"ckpt_path={path}")
+    for key, _ in _tensors(content["hyper_parameters"], "hyper_parameters"):
+        raise UserError(f"ckpt_path={path}: {key} is a tensor, not a setting; it is damaged or not one of ours.")
     check_weights(content["state_dict"], f"ckpt_path={path}")
     moments = {f"{key}": value for key, value in _tensors(content["optimizer_states"], "optimizer")}
     check_weights(moments, f"ckpt_path={path}")
