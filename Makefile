@@ -23,7 +23,7 @@ help: ## list the targets
 
 setup: $(STAMP) ## create .venv and install the pinned versions (done by every target that needs it)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is %s; try make PYTHON=python3.12" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 ifeq ($(GPU),)
@@ -31,7 +31,7 @@ ifeq ($(GPU),)
 	@$(PIP) --no-deps --retries 1 --timeout 20 --index-url $(TORCH_CPU_INDEX) torch 2>/dev/null \
 	  || echo "The CPU index $(TORCH_CPU_INDEX) can't be reached: taking torch from your package index."
 endif
-	$(PIP) -e '.[$(FAISS)]'
+	$(PIP) -e '.[$(FAISS),recipes]'
 	@touch $(STAMP)
 
 $(DEV_STAMP): $(STAMP)
@@ -40,7 +40,7 @@ $(DEV_STAMP): $(STAMP)
 	@touch $(DEV_STAMP)
 
 ray: $(STAMP) ## install Ray and its Hydra launcher, for sweeps over a cluster (240 MB)
-	$(PIP) -e '.[$(FAISS),launchers,ray]'
+	$(PIP) -e '.[$(FAISS),recipes,ray]'
 	$(PIP) --no-deps hydra-ray-launcher  # its own pins ask for an older cloudpickle than joblib takes; both work
 
 train: $(STAMP) ## train, evaluate, export and index one run:  make train ARGS="model=gru loss=triplet"
@@ -134,4 +134,4 @@ lint: $(DEV_STAMP) ## ruff, mypy and the order of the rooms
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
 clean: ## remove .venv, .venv-bench, .venv-docs, the site and caches of tools; runs are kept (see `twotower clean`)
-	rm -rf $(VENV) $(BENCH) $(EXPORT) $(AUDIT) $(DOCS) build .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf $(VENV) $(BENCH) $(EXPORT) $(AUDIT) $(DOCS) build dist .pytest_cache .ruff_cache .mypy_cache *.egg-info

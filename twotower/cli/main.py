@@ -10,12 +10,14 @@ from pathlib import Path
 import click
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.extras import is_extra, missing
 from twotower.core.files import CLOSED_TO_US, NO_ROOM
 from twotower.core.format import visible
+from twotower.core.version import __version__
 from twotower.kernels.threads import let_threads_wait
 
-NO_COMMANDS = ("__init__", "main", "options", "train", "sweep_job")
-"""Files here that are no command of `twotower`: how `train.py` starts, shared options, and a job of a sweep."""
+NO_COMMANDS = ("__init__", "main", "options", "sweep_job")
+"""Files here that are no command of `twotower`: shared options, and a job of a sweep."""
 
 
 class _Lazy(click.Group):
@@ -40,8 +42,9 @@ class _Lazy(click.Group):
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Train, compare, index and search two-tower models (training itself is `python train.py`)."""
+    """Train, compare, index and search two-tower models."""
 
 
 def main() -> None:
@@ -51,6 +54,12 @@ def main() -> None:
         sys.exit(cli(prog_name="twotower", standalone_mode=False) or 0)
     except UserError as error:
         click.secho(f"twotower: {visible(_with_way_out(error))}", fg="red", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if not is_extra(error.name):
+            raise
+        needed_by = " ".join(["twotower", *sys.argv[1:2]])
+        click.secho(f"twotower: {missing(needed_by, str(error.name))}", fg="red", err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)

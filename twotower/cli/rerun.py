@@ -66,11 +66,12 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
 
 def _one_process(config: dict[str, Any], together: list[str]) -> None:
     from twotower.core.errors import UserError
+    from twotower.core.format import train_command
 
     if str(config["trainer"].get("strategy", "auto")).startswith("ddp"):
         raise UserError(
             "The run trains in several processes (trainer.strategy=ddp), which start by repeating the command line of "
-            f"train.py; repeat it with: python train.py {' '.join(together)}"
+            f"train.py; repeat it with: {train_command()} {shlex.join(together)}"
         )
 
 

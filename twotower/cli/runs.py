@@ -55,6 +55,7 @@ def _show(runs: Any, everything: Any, metric: str | None, seeds: bool, *, fold: 
     from rich.console import Console
 
     from twotower.core.errors import UserError
+    from twotower.core.format import train_command
     from twotower.reports.table import groups_table, levels, runs_table, unreadable_table
 
     terminal = sys.stdout.isatty()
@@ -77,7 +78,7 @@ def _show(runs: Any, everything: Any, metric: str | None, seeds: bool, *, fold: 
         else:
             click.echo(table.plain)
     elif not runs:
-        console.print("No run matches; `python train.py` makes one.")
+        console.print(f"No run matches; `{train_command()}` makes one.")
     if failed:
         shown = "failed run is" if len(failed) == 1 else "failed runs are"
         console.print(

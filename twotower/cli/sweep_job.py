@@ -10,8 +10,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from twotower.config.hydra_job import choices, overrides
-from twotower.config.instantiate import config_hash, plain
+from twotower.config.hydra_job import choices, job_config, overrides, tell_of_exact_index
+from twotower.config.instantiate import config_hash
 from twotower.core.files import write_text
 from twotower.core.memo import keeping
 from twotower.core.secrets import masked
@@ -32,7 +32,7 @@ def launched_job(config: DictConfig) -> float | None:
     """
     hydra = HydraConfig.get()
     share_threads(parallel_jobs(hydra))  # before torch is loaded, where this process is young enough
-    run_dir, settings = Path(hydra.runtime.output_dir), plain(config)
+    run_dir, settings = Path(hydra.runtime.output_dir), job_config(config)
     journal = Journal(Path(hydra.sweep.dir).absolute(), settings["sweep"]["session"])
     job = Job(
         run_dir=run_dir,
@@ -47,6 +47,7 @@ def launched_job(config: DictConfig) -> float | None:
 
 
 def _train(settings: dict[str, Any], run_dir: Path, resume: Path | None) -> float:
+    tell_of_exact_index(settings)
     with set_aside("twotower.training.train"):
         from twotower.training.train import train
 

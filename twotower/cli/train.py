@@ -1,4 +1,4 @@
-"""Stands between the command line of `train.py` and training: folders, errors, sweeps. No torch until then."""
+"""`twotower train`, which is `train.py` too: from the command line to training. No torch until then."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import click
 from omegaconf import DictConfig, OmegaConf
 
 from twotower.config.agents import in_hydras_words, nested_hint
 from twotower.config.canonical import current_override
-from twotower.config.hydra_job import choices, overrides
+from twotower.config.hydra_job import choices, hydra_started, job_config, overrides, tell_of_exact_index
 from twotower.core.errors import RefusedError, UserError, nearest
+from twotower.core.extras import is_extra, missing, missing_plugin
 from twotower.core.files import CLOSED_TO_US, NO_ROOM
+from twotower.core.format import train_command
+from twotower.core.logging import LogFile
 from twotower.core.nested import dotted_keys
+from twotower.core.places import conf_dir
 from twotower.core.secrets import mask_text, refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
 from twotower.sweep.names import job_folder, with_added
@@ -40,9 +45,42 @@ USUAL_NAMES = {
 LEFT_BY_A_REFUSED_RUN = {".hydra", "train.log", "run.json", ".run.lock", "metrics"}
 """All that a run's folder can hold before its training begins."""
 
+COMMAND_LINE: list[str] = []
+"""This process's command line before Hydra's part was taken out; Lightning repeats it for the processes of one run."""
 
-def run(main: Callable[[], Any]) -> None:
-    """Calls the Hydra main function; a user's mistake ends as one line with exit code 2, a failed job with 1.
+
+class _Verbatim(click.Command):
+    """A command that leaves its arguments to another parser, here Hydra's."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Keeps every argument, options included."""
+        context.args = list(args)
+        return []
+
+
+@click.command(name="train", cls=_Verbatim, add_help_option=False)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Train one model, or with -m a sweep: twotower train model=gru data=beir data.path=DIR."""
+    main(context.args)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Trains what a command line asks for, and ends the process where that fails.
+
+    Args:
+        arguments: Hydra's overrides and flags; None takes those of this process.
+    """
+    import hydra
+
+    COMMAND_LINE[:] = sys.argv
+    if arguments is not None:
+        sys.argv = [sys.argv[0], *arguments]
+    run(hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")(job))
+
+
+def run(start: Callable[[], Any]) -> None:
+    """Calls a Hydra main function; a user's mistake ends as one line with exit code 2, a failed job with 1.
 
     What belongs to a sweep is added to the command line first, so that every job in every process knows it.
     """
@@ -61,7 +99,7 @@ def run(main: Callable[[], Any]) -> None:
         refuse_literal_secrets({}, typed)
         refuse_odd_choices(typed)
         sys.argv[1:] = with_added(in_hydras_words(typed))
-        main()
+        start()
     except (UserError, RefusedError) as error:
         message, code = str(error), 2
     except (HydraException, OmegaConfBaseException) as error:
@@ -71,6 +109,11 @@ def run(main: Callable[[], Any]) -> None:
             _end_sweep(typed, stopped)
             raise
         code = 2
+    except ModuleNotFoundError as error:
+        if not is_extra(error.name):
+            _end_sweep(typed, stopped)
+            raise
+        message, code = str(missing("This", str(error.name))), 2
     except KeyboardInterrupt:
         message, code, stopped = "stopped; `ckpt_path=last` goes on from the last finished epoch", 130, True
     except Exception as error:
@@ -126,29 +169,25 @@ def explain(error: Exception) -> str:
         return f"No config group '{match.group(1)}'."
     if match := re.search(r"Could not override '([^']+)'", lines):
         key = match.group(1)
-        return f"No config key '{key}'.{_nearest_key(key)} `python train.py --cfg job` shows them all."
+        return f"No config key '{key}'.{_nearest_key(key)} `{train_command()} --cfg job` shows them all."
     options = r"Could not find '([^']+)'\s*Available options in '([^']+)':\s*(.*?)\s*(?:Config search|$)"
     if match := re.search(options, lines):
         group, names = match.group(2), [name for name in match.group(3).split() if name != SHARED]
         choice = match.group(1).split("/")[-1]
+        if plugin := missing_plugin(match.group(1), f"{group}={choice}"):
+            return str(plugin)
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     if match := re.search(r"Could not load '([^']+)/([^'/]+)'", lines):  # one of several, as in index=[exact,redis]
         group, choice = match.groups()
-        names = sorted(path.stem for path in (_conf() / group).glob("*.yaml") if path.stem != SHARED)
+        names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml") if path.stem != SHARED)
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     return text or lines
 
 
-def _conf() -> Path:
-    return Path(sys.argv[0]).resolve().parent / "conf"
-
-
 def _nearest_key(key: str) -> str:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+    from hydra import compose
 
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(_conf()), version_base="1.3"):
+    with hydra_started():
         config = OmegaConf.to_container(compose("train"), resolve=False)
     assert isinstance(config, dict)
     names = list(dotted_keys(config))
@@ -194,26 +233,51 @@ def closed_to_us(error: OSError) -> str | None:
     return f"Cannot write {error.filename}: {error.strerror}. Choose a folder you can write."
 
 
-def _single(config: DictConfig) -> float:
+def run_folder(config: DictConfig) -> tuple[Path, Path | None]:
+    """Returns the folder of the job at hand, and the checkpoint it goes on from where `ckpt_path` asks for that.
+
+    A run that goes on in an earlier folder has that in its config too.
+
+    Raises:
+        UserError: when there is nothing to go on from.
+    """
     from hydra.core.hydra_config import HydraConfig
 
-    from twotower.config.instantiate import config_hash, plain
+    from twotower.config.instantiate import config_hash
 
-    run_dir = new_dir = Path(HydraConfig.get().runtime.output_dir)
-    resume = None
-    try:
-        if config.ckpt_path is not None:
-            from twotower.runs.resume import find_resume
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    if config.ckpt_path is None:
+        return run_dir, None
+    from twotower.runs.resume import find_resume
 
-            run_dir, resume = find_resume(config.ckpt_path, new_dir, config_hash(plain(config)))
-            _move(config, new_dir, run_dir)
+    earlier, resume = find_resume(config.ckpt_path, run_dir, config_hash(job_config(config)))
+    _move(config, run_dir, earlier)
+    return earlier, resume
+
+
+def _single(config: DictConfig) -> float:
+    if COMMAND_LINE:
+        sys.argv = list(COMMAND_LINE)
+    with nothing_left_if_refused():
+        run_dir, resume = run_folder(config)
+        settings = job_config(config)
+        tell_of_exact_index(settings)
         with set_aside("twotower.training.train"):
             from twotower.training.train import train
 
-        return train(plain(config), run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
+        return train(settings, run_dir=run_dir, overrides=overrides(), choices=choices(), resume=resume)
+
+
+@contextmanager
+def nothing_left_if_refused() -> Iterator[None]:
+    """Removes the job's new folder where a mistake of the user's ends it before its training began."""
+    from hydra.core.hydra_config import HydraConfig
+
+    new_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        yield
     except UserError:
-        if run_dir == new_dir:
-            _leave_nothing(run_dir)
+        _leave_nothing(new_dir)
         raise
 
 
@@ -242,7 +306,7 @@ def _move(config: DictConfig, new_dir: Path, run_dir: Path) -> None:
         return
     OmegaConf.update(config, "paths.run", str(run_dir))
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):
+        if isinstance(handler, LogFile):
             handler.close()
             handler.baseFilename = str(run_dir / "train.log")
     shutil.rmtree(new_dir)
@@ -274,7 +338,8 @@ def _tell(message: str) -> None:
 
     from twotower.core.format import visible
 
-    Console(stderr=True, soft_wrap=True).print(Text(f"train.py: {visible(mask_text(message))}", style="red"))
+    name = "twotower train" if COMMAND_LINE[1:2] == ["train"] else "train.py"
+    Console(stderr=True, soft_wrap=True).print(Text(f"{name}: {visible(mask_text(message))}", style="red"))
 
 
 OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.places import conf_dir
 
 SEARCHED: list[str] = []
 """Where choices are looked for beside our own, as Hydra writes it: file:///folder, pkg://mypackage.conf."""
@@ -39,18 +40,6 @@ def own_choices(overrides: Sequence[str]) -> list[str]:
     return [text for text in overrides if not text.startswith(start)]
 
 
-def conf_folder() -> Path:
-    """Returns the folder of our choices: `conf` here, else the one beside the package.
-
-    Raises:
-        UserError: when there is neither.
-    """
-    for base in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if (base / "conf" / "index").is_dir():
-            return base / "conf"
-    raise UserError("No folder conf/index here: run this in the project's folder.")
-
-
 def compose_group(group: str, choice: str | Sequence[str], overrides: Sequence[str] = ()) -> Any:
     """Composes one group as training would, from our choices and those that `search` added.
 
@@ -63,18 +52,15 @@ def compose_group(group: str, choice: str | Sequence[str], overrides: Sequence[s
         UserError: for a choice that does not exist, naming the nearest.
     """
     from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    folder = Path(__file__).resolve().parents[2] / "conf"
-    if not folder.is_dir():
-        raise UserError(f"{group}={choice}: groups can be swapped in a checkout only; there is no {folder}.")
+    from twotower.config.hydra_job import hydra_started
+
+    folder = conf_dir()
     written = choice if isinstance(choice, str) else f"[{','.join(choice)}]"
     places = [f"hydra.searchpath=[{','.join(SEARCHED)}]"] if SEARCHED else []
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(folder), version_base="1.3"):
+        with hydra_started():
             whole = hydra_compose("train", overrides=[f"{group}={written}", *places, *overrides])
             return OmegaConf.to_container(whole[group], resolve=True)
     except HydraException as error:
@@ -102,7 +88,7 @@ def compose(names: Sequence[str], overrides: Sequence[str] = ()) -> dict[str, An
     Raises:
         UserError: for a choice or a setting that does not exist, naming the nearest.
     """
-    folder = conf_folder()
+    folder = conf_dir()
     choices = _choices(folder, "index")
     config: dict[str, Any] = {}
     for name in names:

@@ -13,6 +13,7 @@ from typing import Any
 from twotower.config.canonical import current, current_override
 from twotower.config.compose import compose_group
 from twotower.core.errors import UserError, nearest
+from twotower.core.format import train_command
 from twotower.core.nested import at, changed, dotted_keys
 
 FOLLOWERS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -91,7 +92,7 @@ def _parse(text: str) -> Any:
         reason = str(error).splitlines()[0].split(" See https")[0]
         raise UserError(f"'{text}' is not an override such as model.dropout=.2 ({reason}).") from error
     if override.is_sweep_override():
-        raise UserError(f"'{text}' names several values; rerun starts one run. A sweep is: python train.py -m {text}")
+        raise UserError(f"'{text}' names several values; rerun starts one run. A sweep is: {train_command()} -m {text}")
     if override.key_or_group.split(".")[0] in NOT_OURS:
         raise UserError(f"'{text}': {override.key_or_group} is set anew for every run and can't be varied.")
     return override

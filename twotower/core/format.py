@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from twotower.core.places import in_checkout
+
 UNSEEN = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 UNSEEN |= {0x7F: 0x2421} | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
 """Control characters, and the signs of Unicode that picture them."""
@@ -42,6 +44,12 @@ def program() -> str:
         return "twotower"
     here = Path.cwd()
     return shlex.quote(str(mine.relative_to(here) if mine.is_relative_to(here) else mine))
+
+
+def train_command() -> str:
+    """Returns what starts a training here: `python train.py` in a checkout, `twotower train` elsewhere."""
+    at_hand = in_checkout() or Path(sys.argv[0]).name.endswith("train.py")
+    return "python train.py" if at_hand else f"{program()} train"
 
 
 def size(count: float | None) -> str:

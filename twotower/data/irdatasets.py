@@ -10,6 +10,7 @@ from textwrap import shorten
 from typing import Any
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.extras import missing
 from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.lines import BLANKS, is_one_line, shown
 from twotower.data.qrels import Ids
@@ -44,7 +45,7 @@ def _find(item: str) -> Any:
     try:
         import ir_datasets
     except ImportError as error:
-        raise UserError("data=ir_datasets needs the ir extra: pip install 'twotower[ir]'.") from error
+        raise missing("data=ir_datasets", "ir_datasets") from error
     try:
         found = ir_datasets.load(item)
     except KeyError as error:

@@ -16,6 +16,7 @@ from typing import Any
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
+from twotower.core.extras import missing
 from twotower.data import jsonl
 from twotower.data import serialize as stored
 from twotower.data.collection import Candidates, Collection, Judgements
@@ -147,7 +148,7 @@ def _hub_rows(version: str) -> Iterator[tuple[str, Row]]:
     try:
         import datasets
     except ImportError as error:
-        raise UserError("data=msmarco without data.path needs the hub extra: pip install 'twotower[hub]'.") from error
+        raise missing("data=msmarco without data.path", "datasets") from error
     try:
         whole = datasets.load_dataset(HUB_NAME, version)
     except Exception as error:  # the package raises many kinds for one cause: it can't be had from here

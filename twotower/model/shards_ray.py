@@ -10,6 +10,7 @@ from typing import Any
 
 from twotower.config.trust import trust, trusted_packages
 from twotower.core.errors import UserError
+from twotower.core.extras import missing
 from twotower.model.shards import Plan
 
 CONNECT_SECONDS = 10
@@ -26,7 +27,7 @@ def connect(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError("--ray needs Ray, which is not installed: `make ray` installs it.") from None
+        raise missing("--ray", "ray") from None
     options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
     try:
         _check_reachable(address)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.format import train_command
 from twotower.runs.ledger import Ledger, load
 from twotower.runs.record import FILE_NAME
 from twotower.runs.run import Run, read_run
@@ -74,7 +75,7 @@ def find_newest_run(folders: Sequence[str | Path] = ()) -> Path:
     """
     runs = load(*folders).ended
     if not runs:
-        raise UserError("No finished run here yet: train one with `python train.py`, or name a folder with --run.")
+        raise UserError(f"No finished run here yet: train one with `{train_command()}`, or name a folder with --run.")
     return min(runs, key=lambda run: run.age).path
 
 

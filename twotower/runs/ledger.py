@@ -31,7 +31,14 @@ class Spread(NamedTuple):
 
 
 class Ledger(list[Run]):
-    """A list of runs that can be narrowed, sorted and shown."""
+    """A list of runs that can be narrowed, sorted and shown.
+
+    Args:
+        source: runs, or a folder under which all runs are read, as `load` does.
+    """
+
+    def __init__(self, source: Iterable[Run] | str | os.PathLike[str] = ()) -> None:
+        super().__init__(load(Path(source)) if isinstance(source, (str, os.PathLike)) else source)
 
     @property
     def readable(self) -> Ledger:

@@ -53,6 +53,10 @@ class Run:
     status: str
     problem: str | None = None
 
+    def __fspath__(self) -> str:
+        """Lets a run stand wherever its folder may."""
+        return str(self.path)
+
     @property
     def name(self) -> str:
         """The run's name, or its folder's."""

@@ -6,6 +6,7 @@ Legend: D dimension, K ranks, S sampled documents.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from pathlib import Path
@@ -71,11 +72,11 @@ class SearchEngine:
         return "dense" if self.lexical is None else self.lexical.mode
 
     @classmethod
-    def open(cls, run_dir: str | Path, index: str | None = None) -> SearchEngine:
+    def open(cls, run_dir: str | os.PathLike[str], index: str | None = None) -> SearchEngine:
         """Opens a run's newest exported model and one of its indexes.
 
         Args:
-            run_dir: the run's folder.
+            run_dir: the run's folder, or a `Run`.
             index: the index's name; None takes the only one, or the one whose recall was highest.
 
         Raises:

@@ -14,7 +14,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from twotower.config.instantiate import config_hash, plain
+from twotower.config.hydra_job import job_config
+from twotower.config.instantiate import config_hash
 from twotower.runs.run import ENDED, Run
 from twotower.sweep.decide import Action, Decision, decide
 
@@ -74,7 +75,7 @@ def planned(config: DictConfig, jobs: Iterable[Sequence[str]]) -> list[PlannedJo
 
 def _planned(job: DictConfig, overrides: list[str], run_dir: Path) -> PlannedJob:
     choices = {str(key): str(value) for key, value in job.hydra.runtime.choices.items() if "hydra/" not in str(key)}
-    settings = plain(_task_part(job, run_dir))
+    settings = job_config(_task_part(job, run_dir))
     decision = decide(run_dir, settings, config_hash(settings), retry_failed=bool(settings["sweep"]["retry_failed"]))
     return PlannedJob(overrides=overrides, run_dir=run_dir, choices=choices, decision=decision)
 

@@ -49,7 +49,7 @@ def start(config: DictConfig) -> Session:
     """
     settings = config.sweep
     if settings.name is None or settings.session is None:
-        raise UserError("A sweep is started with -m on the command line: python train.py -m ...")
+        raise UserError(f"A sweep is started with -m on the command line: {text.train_command()} -m ...")
     if settings.seeds is not None and not any(str(item).startswith("seed=") for item in config.hydra.overrides.task):
         raise UserError(f"sweep.seeds={settings.seeds} must stand on the command line, not in a file.")
     console = Console(file=sys.stdout)  # this very stream: jobs exchange sys.stdout for a file of theirs
@@ -131,7 +131,7 @@ def end(session: Session, typed: Sequence[str], *, stopped: bool = False) -> int
     show_troubles(outcomes, session.journal.sweep_dir, console)
     session.journal.close()
     if stopped:
-        command = shlex.join(["python", "train.py", *typed])
+        command = f"{text.train_command()} {shlex.join(typed)}"
         done = sum(item.outcome in ("finished", "skipped") for item in outcomes)
         of_all = f"{done} of {session.progress.total} jobs" if session.progress.total else f"{done} jobs"
         console.print(

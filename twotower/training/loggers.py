@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger
 
 from twotower.config.instantiate import instantiate
 from twotower.core.errors import UserError
+from twotower.core.extras import is_extra, missing
 from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
 
@@ -59,7 +60,7 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
         experiment = getattr(logger, "experiment", None)
         logger.log_hyperparams(_for_wandb(config, experiment) if name == "wandb" else masked(dict(config)))
     except ModuleNotFoundError as error:
-        raise UserError(f"logger={name} needs the package {error.name}: pip install 'twotower[{name}]'.") from error
+        raise missing(f"logger={name}", error.name if is_extra(error.name) else name) from error
     except TypeError as error:
         if "keyword argument" not in str(error):
             raise

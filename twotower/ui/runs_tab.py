@@ -121,7 +121,7 @@ class RunsTab(Vertical):
         if hidden:
             note += f"; {hidden} failed, stopped or unreadable folded (f shows)"
         if not self.runs:
-            note = "No runs yet: `python train.py` makes one."
+            note = f"No runs yet: `{text.train_command()}` makes one."
         self._note(note, "dim")
 
     def _row(self, run: Run, metric: str, keys: Sequence[str]) -> list[Any]:

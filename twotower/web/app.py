@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
 from twotower.core.errors import UserError
+from twotower.core.version import __version__
 from twotower.index.lexical import MODES
 from twotower.reports.compare import differences, extreme_queries
 from twotower.runs.per_query import pair
@@ -26,7 +26,6 @@ from twotower.web.guards import Rate, guard
 from twotower.web.library import Library
 
 HERE = Path(__file__).parent
-VERSION = version("twotower")
 MOST_HITS, LONGEST_QUERY = 1000, 10_000
 THREADS = 4
 BOTH = ["GET", "HEAD"]
@@ -47,9 +46,9 @@ def make_app(library: Library, *, host: str = "127.0.0.1", rate: Rate | None = N
         host: the address it will listen on.
         rate: how often one address may ask.
     """
-    app = FastAPI(title="twotower", version=VERSION, docs_url=None, redoc_url=None, lifespan=_few_threads)
+    app = FastAPI(title="twotower", version=__version__, docs_url=None, redoc_url=None, lifespan=_few_threads)
     pages = Jinja2Templates(HERE / "templates")
-    pages.env.globals.update(library=library, version=VERSION)
+    pages.env.globals.update(library=library, version=__version__)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     guard(app, host=host, rate=rate)
     _errors(app, pages)
@@ -179,7 +178,7 @@ def _service(app: FastAPI, pages: Jinja2Templates) -> None:
     @app.get("/healthz", tags=["service"])
     def health() -> dict[str, str]:
         """Says that the server answers."""
-        return {"status": "ok", "version": VERSION}
+        return {"status": "ok", "version": __version__}
 
     @app.api_route("/docs", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
     def docs(request: Request) -> Response:
