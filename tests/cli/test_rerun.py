@@ -156,7 +156,7 @@ def test_a_variation_changes_what_is_asked_and_nothing_else(trained):
         (["model.droput=.2"], "'model.dropout'"),
         (["model=grru"], "'gru'"),
         (["model.dropout=.1,.2"], "train -m model.dropout"),
-        (["++trainer.strategy=ddp"], "python train.py"),
+        (["++trainer.strategy=ddp"], "repeat it with: "),
         (["model.dropout=2"], None),
     ],
 )

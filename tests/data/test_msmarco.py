@@ -169,7 +169,7 @@ def test_the_hub_without_the_package_or_the_network(monkeypatch):
 
     monkeypatch.delitem(sys.modules, "datasets")
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match=r"twotower\[hub\]"):
+    with pytest.raises(UserError, match=r"pip install datasets"):
         msmarco.load(None)
 
 

