@@ -96,11 +96,17 @@ def _checked(overrides: Sequence[str]) -> list[str]:
 
 
 def _job(config: DictConfig, places: list[Path], *, show: bool) -> float:
-    from twotower.cli.train import run_folder
+    from twotower.cli.train import nothing_left_if_refused, run_folder
+
+    with nothing_left_if_refused():
+        run_dir, resume = run_folder(config)
+        places.append(run_dir)
+        return _trained(config, run_dir, resume, show=show)
+
+
+def _trained(config: DictConfig, run_dir: Path, resume: Path | None, *, show: bool) -> float:
     from twotower.config.hydra_job import choices, job_config, overrides, tell_of_exact_index
 
-    run_dir, resume = run_folder(config)
-    places.append(run_dir)
     settings = job_config(config)
     with _messages(run_dir, show=show):
         tell_of_exact_index(settings)
@@ -152,16 +158,10 @@ def load(source: Run | str | PathLike[str]) -> Model:
     Raises:
         UserError: when there is no such model, or its file is damaged or was changed after the run.
     """
-    from twotower.model.checkpoint import find_checkpoint
     from twotower.model.checkpoint import load as load_checkpoint
-    from twotower.runs.find import check_unchanged, find_run
+    from twotower.runs.find import check_unchanged, resolve_model
 
-    path = Path(source)
-    if path.suffix == ".pt":
-        folder = path.parent.parent
-    else:
-        folder = path if path.is_dir() else find_run(str(source)).path
-        path = find_checkpoint(folder)
+    folder, path = resolve_model(str(Path(source)))
     checkpoint = load_checkpoint(path)
     check_unchanged(folder, path, checkpoint.sha256)
     return Model(checkpoint)
