@@ -146,7 +146,7 @@ def refuse_odd_choices(typed: list[str]) -> None:
     """
     for override in typed:
         group, equals, value = override.partition("=")
-        folder = _conf() / group
+        folder = conf_dir() / group
         if not equals or not re.fullmatch(r"[a-z_]+", group) or not folder.is_dir():
             continue
         odd = re.fullmatch(
