@@ -169,7 +169,7 @@ def test_a_model_encodes_as_evaluation_does(run):
 
 
 def test_similarity_is_what_the_search_says(run):
-    model, engine = twotower.load(str(run.path)), twotower.SearchEngine.open(run)
+    model, engine = twotower.load(str(run.path)), twotower.SearchEngine.open(run, mode="dense")
     query = "query3x1 aim3n2"
     hits = engine.search(query, k=5).hits
     document_MD = model.encode_documents([hit.text for hit in hits], titles=[hit.title for hit in hits])
