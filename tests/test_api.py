@@ -169,8 +169,9 @@ def test_a_model_encodes_as_evaluation_does(run):
 
 
 def test_similarity_is_what_the_search_says(run):
-    model, engine = twotower.load(str(run.path)), twotower.SearchEngine.open(run, mode="dense")
+    model, engine = twotower.load(str(run.path)), twotower.SearchEngine.open(run)
     query = "query3x1 aim3n2"
+    engine.lexical = None  # the vectors alone
     hits = engine.search(query, k=5).hits
     document_MD = model.encode_documents([hit.text for hit in hits], titles=[hit.title for hit in hits])
     scores_1M = model.similarity(model.encode_queries([query]), document_MD)

@@ -56,14 +56,16 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | PathLike[str] | No
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from twotower.cli.train import explain
+    from twotower.cli.train import explain, refuse_odd_choices
+    from twotower.config.canonical import current_override
     from twotower.config.hydra_job import hydra_started
     from twotower.core.secrets import refuse_literal_secrets
     from twotower.runs.run import read_run
     from twotower.sweep.isolation import isolated
 
-    typed = _checked(overrides)
+    typed = [current_override(item) for item in _checked(overrides)]
     refuse_literal_secrets({}, typed)
+    refuse_odd_choices(typed)
     searched = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir is not None else []
     places: list[Path] = []
 

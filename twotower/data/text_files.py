@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from twotower.core.errors import UserError
+from twotower.core.extras import missing
 
 Section = tuple[str, str]
 """A heading, "" where there is none, and the text below it."""
@@ -43,7 +44,7 @@ def read_sections(path: Path) -> list[Section]:
 
 
 def _need(package: str) -> UserError:
-    return UserError(f"data=texts needs {package} for these files: pip install 'twotower[texts]'.")
+    return missing("data=texts, for these files,", package)
 
 
 def _markdown(text: str) -> str:
