@@ -64,7 +64,7 @@ def test_the_followers_are_all_there_are_in_conf():
 
 def test_a_group_is_swapped_as_conf_has_it_and_keys_change_what_it_brings():
     config, choices = vary(CONFIG, CHOICES, ["model.hidden_dim=7", "model=gru"])
-    assert config["model"]["query_tower"] == {"_target_": "twotower.model.rnn.GruTower"}
+    assert config["model"]["query_tower"]["_target_"] == "twotower.model.rnn.GruTower"
     assert config["model"]["hidden_dim"] == 7
     assert choices == {"model": "gru"}
 

@@ -37,6 +37,7 @@ def make(tower: str = "mlp", **config: Any) -> TwoTower:
 VARIANTS = (
     [("mlp", {"word_pooling": pooling, "residual": flag}) for pooling in ("mean", "weighted") for flag in (True, False)]
     + [("mlp", {"count_power": power}) for power in (0, 1)]
+    + [("mlp", {"k1": 1.5}), ("gru", {"residual": True, "k1": 1.5, "read": 4}), ("lstm", {"residual": True})]
     + [("gru", {"pooling": pooling, "bidirectional": flag}) for pooling in FAITHFUL for flag in (True, False)]
     + [(tower, {"pooling": pooling}) for tower in ("lstm", "rnn") for pooling in FAITHFUL]
 )

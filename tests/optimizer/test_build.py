@@ -36,6 +36,14 @@ def test_groups_hold_every_trained_parameter_once() -> None:
     assert any(item is holder.loss.log_temperature for item in groups["vectors"]["params"])
 
 
+def test_word_weights_learn_at_a_rate_of_their_own() -> None:
+    holder = Holder()
+    groups = {group["name"]: group for group in parameter_groups(holder, lr=0.01, word_weights=5)}
+    assert [item is holder.model.query_tower.layers[0].weight for item in groups["word_weights"]["params"]] == [True]
+    assert groups["word_weights"]["lr"] == pytest.approx(0.05)
+    assert sum(len(group["params"]) for group in groups.values()) == len(list(holder.parameters()))
+
+
 def test_frozen_word_vectors_are_left_out_and_nothing_left_is_an_error() -> None:
     holder = Holder()
     holder.model.embedding.weight.requires_grad_(False)

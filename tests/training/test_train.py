@@ -332,3 +332,20 @@ def test_a_foreign_or_unfitting_checkpoint_is_one_line(finished, tiny_beir, tmp_
     config = json.loads(json.dumps(config).replace(str(run), str(tmp_path / "run")))  # leaves the finished run alone
     with pytest.raises(UserError, match="weights have another shape"):
         train(config, run_dir=tmp_path / "run", overrides=[], choices={}, resume=tmp_path / "shape.ckpt")
+
+
+def test_pre_training_is_recorded_and_not_repeated_by_a_run_that_goes_on(tiny_beir, tmp_path):
+    quick = ["pretrain=crops", "pretrain.epochs=3", "pretrain.batch_size=64", "trainer.max_epochs=1", "index=none"]
+    done = launch(tmp_path, tiny_beir, *quick)
+    assert done.returncode == 0, done.stderr[-3000:]
+    run = only_run(tmp_path)
+    first = json.loads((run / "run.json").read_text())
+    assert first["pretrain"]["steps"] == 12
+    assert first["pretrain"]["metrics"]["full/mrr_10"] != first["evaluation"]["full"]["metrics"]["mrr_10"]["untrained"]
+    again = [*quick[:3], "trainer.max_epochs=2", "index=none", f"hydra.run.dir={run}", "ckpt_path=last"]
+    done = launch(tmp_path, tiny_beir, *again)
+    assert done.returncode == 0, done.stderr[-3000:]
+    second = json.loads((run / "run.json").read_text())
+    assert second["pretrain"] == first["pretrain"]
+    assert len(second["history"]) == 2
+    assert second["history"][0] == first["history"][0]

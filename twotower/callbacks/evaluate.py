@@ -56,8 +56,12 @@ class Evaluate(RunCallback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Measures the model before its first step, the third figure beside chance and BM25."""
-        self.context.untrained = self._means(pl_module, self.context.data.eval_queries(None))
+        self.context.untrained = self.measure(pl_module)
         self._check_objective()
+
+    def measure(self, pl_module: pl.LightningModule) -> dict[str, dict[str, float]]:
+        """Returns protocol -> metric -> value of the model as it is, on all evaluation queries."""
+        return self._means(pl_module, self.context.data.eval_queries(None))
 
     def _check_objective(self) -> None:
         known = [f"{name}/{item}" for name, metrics in self.context.untrained.items() for item in metrics]

@@ -25,7 +25,9 @@ class Tower(Protocol):
     """`model.query_tower`, `model.document_tower`: a torch module that turns texts into vectors.
 
     Offered to its constructor: vocabulary_size, embedding_dim, and the settings beside the towers in `model`.
-    Optional: `output_dim`; `pads_batches = False` where like lengths need not go together; `set_word_weights(idf_V)`.
+    Optional: `output_dim`; `pads_batches = False` where like lengths need not go together; `set_word_weights(idf_V)`
+    or `start_weights(statistics)`; `pool`, called like the tower:
+    the words alone, which pre-training on the corpus trains.
     """
 
     def __call__(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
@@ -38,7 +40,7 @@ class Encoder(Protocol):
 
     Offered to its constructor: vocabulary_size, embedding_dim, and loss, optimizer, scheduler, sparse_gradients,
     freeze_embedding, cache_chunk for training. Optional: `output_dim`, `load_embedding(matrix_VE)`,
-    `set_word_weights(weight_V)`.
+    `set_word_weights(weight_V)` or `start_weights(statistics)`, `pool_queries` and `pool_documents` for pre-training.
     """
 
     def encode_queries(self, batch: TokenBatch) -> Tensor:

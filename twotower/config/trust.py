@@ -47,6 +47,7 @@ LISTED: dict[str, tuple[str, ...]] = {
     "text": (TOKENIZER,),
     "embedding": tuple(EMBEDDINGS.values()),
     "embedding.mix": tuple(EMBEDDINGS.values()),
+    "pretrain": ("twotower.pretrain.crops.Crops",),
     "scheduler": tuple(SCHEDULERS.values()),
     "data.source": tuple(
         f"twotower.data.{name}.load" for name in ("beir", "docstrings", "irdatasets", "jsonl", "msmarco", "texts")

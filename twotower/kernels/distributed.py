@@ -68,6 +68,13 @@ def gather_documents(own_ND: Tensor, batch: int) -> Tensor:
     return torch.cat([gather_rows(own_ND[:batch]), gather_rows(own_ND[batch:])])
 
 
+def broadcast_weights(module: torch.nn.Module) -> None:
+    """Gives every process the first one's weights, where each has changed its own outside of training steps."""
+    if world_size() > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
 def group_rank() -> int:
     """This process's number within the group of connected processes, 0 outside of a group."""
     return dist.get_rank() if world_size() > 1 else 0

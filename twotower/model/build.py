@@ -65,7 +65,10 @@ def _loss(settings: Mapping[str, Any]) -> Any:
 
 
 def _optimizer(settings: Mapping[str, Any], embedding_lr: float | None, module: nn.Module) -> Optimizer:
-    return build_optimizer(settings, parameter_groups(module, lr=settings["lr"], embedding_lr=embedding_lr))
+    groups = parameter_groups(
+        module, lr=settings["lr"], embedding_lr=embedding_lr, word_weights=settings.get("word_weights", 1.0)
+    )
+    return build_optimizer(settings, groups)
 
 
 def _schedule(

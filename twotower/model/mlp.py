@@ -5,81 +5,13 @@ Shapes: B batch, T tokens of the batch, V vocabulary, E embedding, D dimension.
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from twotower.core.validators import check_choice, check_count, check_flag, check_number
-from twotower.kernels.bag import Dropout, distinct_words, kept, weighted_bag
+from twotower.core.validators import check_count, check_flag, check_number
+from twotower.kernels.bag import Dropout
 from twotower.kernels.linear import Linear
-from twotower.model.pooling import row_lengths
-
-WORD_POOLINGS = ("mean", "weighted")
-
-
-class WordPooling(nn.Module):
-    """Sums word vectors over each text with one weight per word, straight from ragged ids.
-
-    A word that occurs c times in a text counts c ** count_power times: like BM25's saturation, this keeps a page that
-    repeats one word from being about nothing else. The sum is divided by the square root of the text's length;
-    directions decide after L2 normalisation, and this keeps the scale of what the next layer sees nearly the same for
-    short and long texts.
-
-    Args:
-        vocabulary_size: number of words V.
-        kind: mean (all words count the same) or weighted (learned weights `weight` [V], started at 1 or at idf).
-        count_power: 1 counts every occurrence, 0 counts a word once.
-        word_dropout: chance that a word is left out of a text in training.
-    """
-
-    def __init__(self, *, vocabulary_size: int, kind: str, count_power: float = 1.0, word_dropout: float = 0.0) -> None:
-        super().__init__()
-        self.vocabulary_size = vocabulary_size
-        self.count_power = count_power
-        self.word_dropout = word_dropout
-        self.weight = nn.Parameter(torch.ones(vocabulary_size)) if kind == "weighted" else None
-
-    def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
-        """Returns pooled_BE; zeros for a text without words."""
-        lengths_B = row_lengths(offsets_B1)
-        dtype = embedding.weight.dtype
-        if self.count_power == 1:
-            weight_T = torch.ones_like(ids_T, dtype=dtype)
-        else:
-            ids_T, offsets_B1, counts_T = count_words(ids_T, offsets_B1, self.vocabulary_size)
-            weight_T = counts_T.to(dtype).pow(self.count_power)
-        if self.training and self.word_dropout:
-            weight_T = weight_T * kept(weight_T.shape, self.word_dropout, weight_T.device)
-        sum_BE = self._sum(embedding, ids_T, offsets_B1, weight_T)
-        return sum_BE * lengths_B.clamp_min(1).to(dtype).rsqrt()[:, None]
-
-    def _sum(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor, weight_T: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            if self.weight is not None:
-                weight_T = weight_T * self.weight[ids_T]
-            return F.embedding_bag(
-                ids_T, embedding.weight, offsets_B1, mode="sum", per_sample_weights=weight_T, include_last_offset=True
-            )
-        # A small table of the batch's words, each weighed once, takes all gradients: a word's weight gets its own from
-        # its row, not token by token, and a sparse gradient names each word once.
-        words_U, place_T = distinct_words(ids_T, self.vocabulary_size)
-        table_UE = F.embedding(words_U, embedding.weight, sparse=embedding.sparse)
-        if self.weight is not None:
-            table_UE = table_UE * self.weight.index_select(0, words_U)[:, None]
-        return weighted_bag(table_UE, place_T, offsets_B1, weight_T)
-
-
-def count_words(ids_T: Tensor, offsets_B1: Tensor, vocabulary_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns each text's distinct words (ids and offsets, ragged, ids rising) and how often each occurs there."""
-    rows = len(offsets_B1) - 1
-    row_T = torch.repeat_interleave(row_lengths(offsets_B1), output_size=len(ids_T))
-    key_T = row_T * vocabulary_size + ids_T
-    # on a CPU numpy sorts with the processor's wide instructions, four times as fast
-    sorted_T = torch.from_numpy(np.sort(key_T.numpy())) if key_T.device.type == "cpu" else key_T.sort().values
-    key_U, counts_U = torch.unique_consecutive(sorted_T, return_counts=True)
-    starts_B1 = torch.arange(rows + 1, device=ids_T.device) * vocabulary_size
-    return key_U % vocabulary_size, torch.searchsorted(key_U, starts_B1), counts_U
+from twotower.model.words import WordPooling, WordStatistics
 
 
 class ResidualBlock(nn.Module):
@@ -118,6 +50,9 @@ class MlpTower(nn.Module):
         count_power: how much repeated words count, see `WordPooling`.
         word_dropout: chance that a word is left out in training.
         residual: see above.
+        word_weights: what the learned weights of words start at, one of `WORD_WEIGHTS`.
+        k1: BM25's saturation of repeated words instead of `count_power`; None: that power.
+        b: how much a longer text's repeats count less, from 0 to 1; with k1 only.
 
     Raises:
         UserError: for a value out of range.
@@ -138,18 +73,24 @@ class MlpTower(nn.Module):
         count_power: float = 0.5,
         word_dropout: float = 0.0,
         residual: bool = True,
+        word_weights: str = "idf",
+        k1: float | None = None,
+        b: float = 0.75,
     ) -> None:
         super().__init__()
         check_count("model.hidden_dim", hidden_dim)
         self.output_dim = check_count("model.output_dim", output_dim)
         check_count("model.num_layers", num_layers, at_least=0)
         check_number("model.dropout", dropout, at_least=0, below=1)
-        check_number("model.word_dropout", word_dropout, at_least=0, below=1)
-        check_choice("model.word_pooling", word_pooling, WORD_POOLINGS)
-        check_number("model.count_power", count_power, at_least=0, at_most=1)
         check_flag("model.residual", residual)
         pooling = WordPooling(
-            vocabulary_size=vocabulary_size, kind=word_pooling, count_power=count_power, word_dropout=word_dropout
+            vocabulary_size=vocabulary_size,
+            kind=word_pooling,
+            count_power=count_power,
+            word_dropout=word_dropout,
+            word_weights=word_weights,
+            k1=k1,
+            b=b,
         )
         layers: list[nn.Module] = [pooling]
         size = embedding_dim
@@ -166,11 +107,24 @@ class MlpTower(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def set_word_weights(self, weight_V: Tensor) -> None:
-        """Starts the word weights at the given values (idf); no effect for mean pooling."""
-        weight = self.layers[0].weight
-        if isinstance(weight, nn.Parameter):
-            with torch.no_grad():
-                weight.copy_(weight_V)
+        """Starts the word weights at the given values; no effect for mean pooling."""
+        self._words().set_weights(weight_V)
+
+    def start_weights(self, statistics: WordStatistics) -> None:
+        """Starts the word weights from what the corpus tells of its words; no effect for mean pooling."""
+        self._words().start_weights(statistics)
+
+    def _words(self) -> WordPooling:
+        pooling = self.layers[0]
+        assert isinstance(pooling, WordPooling)
+        return pooling
+
+    def pool(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
+        """Returns vectors_BD of the words alone, without hidden layers: what the corpus by itself can teach."""
+        vectors_BE = self.layers[0](embedding, ids_T, offsets_B1)
+        last = self.layers[-1]
+        projects = len(self.layers) > 1 and isinstance(last, nn.Linear) and last.in_features == vectors_BE.shape[1]
+        return last(vectors_BE) if projects else vectors_BE
 
     def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
         """Returns vectors_BD, not normalised."""

@@ -63,6 +63,8 @@ class TwoTowerModule(pl.LightningModule):
         self.epoch_rate = 0.0
         self.last_loss: Tensor | None = None
         self.last_batch = (0, 0)
+        self.auxiliary: Callable[[int], Tensor] | None = None
+        """A second loss, added to that of every step; given the step's number in its epoch."""
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Returns the loss of one `TrainBatch`; sums are kept on the device and read once an epoch."""
@@ -77,7 +79,7 @@ class TwoTowerModule(pl.LightningModule):
         for name, value in (("loss", self.last_loss), ("accuracy", output.accuracy.detach())):
             self.epoch_sums[name] = self.epoch_sums[name] + value if name in self.epoch_sums else value.clone()
         self.steps_in_epoch += 1
-        return output.loss
+        return output.loss if self.auxiliary is None else output.loss + self.auxiliary(batch_index)
 
     def on_train_epoch_start(self) -> None:
         """Forgets the sums of the epoch before, and notes the learning rate this one starts with."""

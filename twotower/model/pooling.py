@@ -36,6 +36,17 @@ def row_lengths(offsets_B1: Tensor) -> Tensor:
     return offsets_B1[1:] - offsets_B1[:-1]
 
 
+def first_words(ids_T: Tensor, offsets_B1: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+    """Returns the first `count` words of every text, ids and offsets; all where it is None."""
+    if count is None:
+        return ids_T, offsets_B1
+    lengths_B = row_lengths(offsets_B1)
+    place_T = torch.arange(len(ids_T), device=ids_T.device)
+    place_T = place_T - torch.repeat_interleave(offsets_B1[:-1], lengths_B, output_size=len(ids_T))
+    cut_B1 = torch.cat([offsets_B1[:1], lengths_B.clamp_max(count).cumsum(0)])
+    return ids_T[place_T < count], cut_B1
+
+
 def pad_positions(offsets_B1: Tensor) -> tuple[Tensor, Tensor]:
     """Returns where each cell of the padded batch lies in the ragged one, and which cells are real.
 

@@ -68,11 +68,14 @@ def write_query_file(path: Path, content: Mapping[str, Any], model_sha256: str) 
         model_sha256: its hash.
 
     Returns:
-        The file; None where the model's query tower is no mlp of ours, and nothing is written.
+        The file; None where the model's query tower is no mlp of ours, or counts words as BM25 does (`k1`), and nothing
+        is written: such queries are read through torch.
     """
     model, config = content["model_config"], (content["training_stats"].get("config") or {}).get("resolved")
     tower = tower_settings("model.query_tower", model.get("query_tower", "mlp"))
     if config is None or tower["_target_"] != TOWERS["mlp"] or model.get("_target_", MODULE) != MODULE:
+        return None
+    if tower.get("k1", model.get("k1")) is not None:
         return None
     state = {
         name: np.ascontiguousarray(tensor.float().numpy())

@@ -17,11 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from twotower.core.errors import UserError
 from twotower.core.validators import check_choice, check_count, check_flag, check_number
 from twotower.kernels.bag import distinct_words, weighted_bag
 from twotower.kernels.gru import gru_steps
 from twotower.kernels.linear import Linear, dense
-from twotower.model.pooling import Pooling, check_pooling, pad_positions, reverse, reverse_positions
+from twotower.model.pooling import Pooling, check_pooling, first_words, pad_positions, reverse, reverse_positions
+from twotower.model.words import WordPooling, WordStatistics
 
 RECURRENT: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
@@ -42,6 +44,11 @@ class RecurrentTower(nn.Module):
         pooling: one of `twotower.model.pooling.POOLINGS`.
         bidirectional: whether each layer reads the text backwards too.
         allow_pad_step: permits pooling=pad_step, a known mistake.
+        residual: adds the recurrent part to the weighted sum of the word vectors (`twotower.model.words`). Started at
+            zero, so that the untrained tower is that sum and the network learns what the order of words adds to it.
+        read: words from a text's start that the recurrent layers read; None for all. The sum takes all.
+        vocabulary_size: number of words; needed by `residual` only.
+        word_pooling, count_power, word_weights, k1, b: of that sum, see `WordPooling`.
         kind: gru, lstm or rnn; None for the class's own.
 
     Raises:
@@ -63,6 +70,14 @@ class RecurrentTower(nn.Module):
         pooling: str = "last",
         bidirectional: bool = True,
         allow_pad_step: bool = False,
+        residual: bool = False,
+        read: int | None = None,
+        vocabulary_size: int | None = None,
+        word_pooling: str = "weighted",
+        count_power: float = 0.5,
+        word_weights: str = "idf",
+        k1: float | None = None,
+        b: float = 0.75,
         kind: str | None = None,
     ) -> None:
         super().__init__()
@@ -87,9 +102,58 @@ class RecurrentTower(nn.Module):
         layers.append(Pooling(kind=pooling, dim=width, bidirectional=bidirectional))
         layers.append(Linear(width, output_dim))
         self.layers = nn.ModuleList(layers)
+        self.read = None if read is None else check_count("model.read", read)
+        self.words: WordPooling | None = None
+        if check_flag("model.residual", residual):
+            counting: dict[str, Any] = {
+                "word_pooling": word_pooling,
+                "count_power": count_power,
+                "word_weights": word_weights,
+            }
+            self._start_as_words(embedding_dim, vocabulary_size, **counting, k1=k1, b=b)
+
+    def _start_as_words(
+        self, embedding_dim: int, vocabulary_size: int | None, *, word_pooling: str, **settings: Any
+    ) -> None:
+        """Adds the pooled words, turned to `output_dim` where their size differs, and silences the recurrent part."""
+        if vocabulary_size is None:
+            raise UserError("model.residual=true needs the number of words, vocabulary_size.")
+        self.words = WordPooling(
+            vocabulary_size=vocabulary_size, kind=word_pooling, word_dropout=self.word_dropout, **settings
+        )
+        projection: Any = self.layers[-1]
+        nn.init.zeros_(projection.weight)
+        nn.init.zeros_(projection.bias)
+        if embedding_dim != self.output_dim:
+            self.turn = Linear(embedding_dim, self.output_dim, bias=False)
+            nn.init.orthogonal_(self.turn.weight)
+
+    def set_word_weights(self, weight_V: Tensor) -> None:
+        """Starts the word weights at the given values; no effect without `residual`."""
+        if self.words is not None:
+            self.words.set_weights(weight_V)
+
+    def start_weights(self, statistics: WordStatistics) -> None:
+        """Starts the word weights from what the corpus tells of its words; no effect without `residual`."""
+        if self.words is not None:
+            self.words.start_weights(statistics)
+
+    def pool(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
+        """Returns vectors_BD of the words alone, without their order; without `residual`, of the whole tower."""
+        if self.words is None:
+            return self.forward(embedding, ids_T, offsets_B1)
+        pooled_BE = self.words(embedding, ids_T, offsets_B1)
+        return self.turn(pooled_BE) if hasattr(self, "turn") else pooled_BE
 
     def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
         """Returns vectors_BD, not normalised."""
+        if self.words is not None:
+            pooled_BD = self.pool(embedding, ids_T, offsets_B1)
+            return pooled_BD + self._read(embedding, *first_words(ids_T, offsets_B1, self.read))
+        return self._read(embedding, *first_words(ids_T, offsets_B1, self.read))
+
+    def _read(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
+        """Returns what the recurrent layers make of the texts, vectors_BD."""
         index_LB, mask_LB = pad_positions(offsets_B1)
         pooling, projection = self.layers[-2], self.layers[-1]
         if self.steps_by_hand and ids_T.device.type == "cpu":

@@ -22,6 +22,7 @@ from twotower.model.encoder import check_tower, try_tower
 from twotower.model.pooling import normalise
 
 if TYPE_CHECKING:
+    from twotower.model.words import WordStatistics
     from twotower.text.tokens import TokenBatch
 
 OFFERED = ("vocabulary_size", "embedding_dim")
@@ -115,6 +116,30 @@ class TwoTower(nn.Module):
             start: Any = getattr(tower, "set_word_weights", None)
             if start is not None:
                 start(weights)
+
+    def start_weights(self, statistics: WordStatistics) -> None:
+        """Starts the word weights of every tower that has some from what the corpus tells of its words.
+
+        Each takes what it wants from `statistics` (`start_weights`), or idf (`set_word_weights`).
+        """
+        for tower in (self.query_tower, self.document_tower):
+            own: Any = getattr(tower, "start_weights", None)
+            plain: Any = getattr(tower, "set_word_weights", None)
+            if own is not None:
+                own(statistics)
+            elif plain is not None:
+                plain(torch.as_tensor(statistics.idf, dtype=self.embedding.weight.dtype))
+
+    def pool_queries(self, batch: TokenBatch) -> Tensor:
+        """As `encode_queries`, of the words alone where the tower can tell them apart (`pool`)."""
+        return self._pool(self.query_tower, batch)
+
+    def pool_documents(self, batch: TokenBatch) -> Tensor:
+        """As `encode_documents`, of the words alone where the tower can tell them apart (`pool`)."""
+        return self._pool(self.document_tower, batch)
+
+    def _pool(self, tower: Any, batch: TokenBatch) -> Tensor:
+        return normalise(_full(getattr(tower, "pool", tower)(self.embedding, batch.ids_T, batch.offsets_B1)))
 
     def encode_queries(self, batch: TokenBatch) -> Tensor:
         """Returns the queries' unit vectors [B, D]; finite for every text, empty ones too, if the weights are."""

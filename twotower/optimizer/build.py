@@ -15,14 +15,16 @@ from twotower.core.validators import check_keys, check_number
 
 Groups = list[dict[str, Any]]
 
-NOT_ARGUMENTS = ("_target_", "name", "sparse", "beta1", "beta2", "lr")
+NOT_ARGUMENTS = ("_target_", "name", "sparse", "beta1", "beta2", "lr", "word_weights")
 
 
 SPARSE_READY = ("SparseAdam", "SGD", "Adagrad")
 """Optimizers that take sparse gradients."""
 
 
-def parameter_groups(module: nn.Module, *, lr: float, embedding_lr: float | None = None) -> Groups:
+def parameter_groups(
+    module: nn.Module, *, lr: float, embedding_lr: float | None = None, word_weights: float = 1.0
+) -> Groups:
     """Sorts trainable parameters into groups: matrices, word vectors, and all that should not decay.
 
     Biases, norms, word weights and a learned temperature get weight decay 0; the other groups take the optimizer's.
@@ -32,20 +34,26 @@ def parameter_groups(module: nn.Module, *, lr: float, embedding_lr: float | None
         module: holds one table of word vectors, named `...embedding.weight`.
         lr: the learning rate.
         embedding_lr: the word vectors' own learning rate; None for `lr`.
+        word_weights: word weights (one number for each word) learn at so many times `lr`.
 
     Raises:
         UserError: for a learning rate that is not positive, or if everything is frozen.
     """
     check_number("optimizer.lr", lr, above=0)
+    check_number("optimizer.word_weights", word_weights, above=0)
     if embedding_lr is not None:
         check_number("embedding.learning_rate", embedding_lr, above=0)
     trained = {name: item for name, item in module.named_parameters() if item.requires_grad}
     words = [item for name, item in trained.items() if f".{name}".endswith(".embedding.weight")]
     rest = [item for name, item in trained.items() if not f".{name}".endswith(".embedding.weight")]
+    size = next((len(item) for name, item in module.named_parameters() if f".{name}".endswith(".embedding.weight")), -1)
+    weights = [item for item in rest if item.shape == (size,)] if word_weights != 1 else []
+    rest = [item for item in rest if all(item is not weight for weight in weights)]
     groups: Groups = [
         {"name": "matrices", "params": [item for item in rest if item.ndim > 1], "lr": lr},
         {"name": "vectors", "params": [item for item in rest if item.ndim <= 1], "lr": lr, "weight_decay": 0.0},
         {"name": "embedding", "params": words, "lr": embedding_lr or lr},
+        {"name": "word_weights", "params": weights, "lr": lr * word_weights, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:
@@ -59,7 +67,7 @@ def build_optimizer(config: Mapping[str, Any], groups: Groups) -> Optimizer:
     Args:
         config: `_target_` (a class of `torch.optim` or `twotower.optimizer`), `lr`, optionally `beta1` and `beta2`;
             every other key goes to the class as it is. `name` is a label; `sparse` is for the model (gradients hold the
-            batch's words only).
+            batch's words only), `word_weights` for `parameter_groups`.
         groups: parameter groups.
 
     Raises:
@@ -71,6 +79,7 @@ def build_optimizer(config: Mapping[str, Any], groups: Groups) -> Optimizer:
         "_target_",
         "name",
         "sparse",
+        "word_weights",
         *(("beta1", "beta2") if "betas" in inspect.signature(optimizer).parameters else ()),
     )
     check_keys("optimizer", config, [*known, *extra])

@@ -35,7 +35,7 @@ class MlpQuery:
 
     Args:
         state: the model's state dict as arrays.
-        count_power: how much repeated words count, see `twotower.model.mlp.WordPooling`.
+        count_power: how much repeated words count, see `twotower.model.words.WordPooling`.
     """
 
     def __init__(self, state: Mapping[str, np.ndarray], *, count_power: float) -> None:

@@ -175,3 +175,14 @@ def idf(tokens: Tokens, size: int) -> np.ndarray:
     """Inverse document frequency, ln((1 + N) / (1 + df)) + 1 (scikit-learn's smoothed form), float32 [V]."""
     frequency_V = document_frequency(tokens, size)
     return (np.log((1 + len(tokens)) / (1 + frequency_V)) + 1).astype(np.float32)
+
+
+def bm25_idf(frequency_V: np.ndarray, documents: int) -> np.ndarray:
+    """Returns BM25's inverse document frequency, ln(1 + (N - df + .5) / (df + .5)), float32 [V].
+
+    Args:
+        frequency_V: in how many documents each word occurs, df.
+        documents: number of documents N.
+    """
+    frequency_V = np.asarray(frequency_V, dtype=np.float64)
+    return np.log1p((documents - frequency_V + 0.5) / (frequency_V + 0.5)).astype(np.float32)

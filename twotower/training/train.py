@@ -35,9 +35,10 @@ from twotower.kernels.distributed import rank
 from twotower.model.build import build_module
 from twotower.model.checkpoint import check_resume
 from twotower.model.encoder import encoder_of, pads_batches
+from twotower.model.words import WordStatistics
 from twotower.runs.record import RunRecord, SilentRecord
 from twotower.text.build import train_tokenizer
-from twotower.text.tokens import Tokens, concatenate, idf
+from twotower.text.tokens import Tokens, concatenate
 from twotower.training.finish import finish
 from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
 from twotower.training.validate import Checked, check_launch, check_settings
@@ -242,8 +243,16 @@ def start_module(context: RunContext) -> pl.LightningModule:
     encoder: Any = encoder_of(module)
     if hasattr(encoder, "load_embedding"):
         encoder.load_embedding(matrix_VD)
-    if hasattr(encoder, "set_word_weights"):
-        encoder.set_word_weights(remember("word_weights", weights_of, lambda: idf(tokens, tokenizer.size)))
+    documents = context.data.document_tokens
+    statistics = remember(
+        "word_statistics",
+        weights_of,
+        lambda: WordStatistics(tokens=tokens, documents=documents, size=tokenizer.size),
+    )
+    if hasattr(encoder, "start_weights"):
+        encoder.start_weights(statistics)
+    elif hasattr(encoder, "set_word_weights"):
+        encoder.set_word_weights(statistics.idf)
     return module
 
 

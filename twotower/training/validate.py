@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 TOP_LEVEL = (
     *("callbacks", "ckpt_path", "data", "embedding", "evaluation", "index", "logger", "loss", "model", "optimizer"),
-    *("paths", "run_name", "scheduler", "seed", "sweep", "tags", "text", "trainer"),
+    *("paths", "pretrain", "run_name", "scheduler", "seed", "sweep", "tags", "text", "trainer"),
 )
 """Every key at the top of a config."""
 
@@ -75,6 +75,8 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
         check_evaluation(config["evaluation"])
     with checking("callbacks"):
         callbacks = check_callbacks(config["callbacks"], own=own_names(config))
+    with checking("pretrain"):
+        callbacks += check_pretrain(config.get("pretrain"))
     with checking("data, loss or text"):
         check_data(config)
     with checking("embedding, model, loss, optimizer or scheduler"):
@@ -112,6 +114,26 @@ def check_callbacks(callbacks: Mapping[str, Any], own: Sequence[str] | None = ()
         if not isinstance(callback, pl.Callback):
             raise UserError(f"callbacks.{name} is a {type(callback).__name__}, not a callback of pytorch_lightning.")
     return list(built.values())
+
+
+def check_pretrain(settings: Mapping[str, Any] | None) -> list[Any]:
+    """Builds the `pretrain` group, and what runs it; nothing where it is empty, or missing as in earlier records.
+
+    Raises:
+        UserError: as `check_settings`.
+    """
+    from twotower.callbacks.pretrain import Pretrain
+    from twotower.config.instantiate import instantiate
+
+    if not settings:
+        return []
+    method = instantiate(settings, "pretrain")
+    if not callable(getattr(method, "run", None)):
+        raise UserError(
+            f"pretrain._target_={settings['_target_']}: {type(method).__name__} has no method run; "
+            "docs/own_parts.md shows what each part needs."
+        )
+    return [Pretrain(method=method)]
 
 
 def own_names(config: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -180,7 +202,12 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     check_source(config["embedding"])
     module = build_module(config, vocabulary_size=2, embedding_dim=embedding["dim"])
     rate = check_number("optimizer.lr", config["optimizer"].get("lr"), above=0)
-    groups = parameter_groups(module, lr=rate, embedding_lr=embedding["learning_rate"])
+    groups = parameter_groups(
+        module,
+        lr=rate,
+        embedding_lr=embedding["learning_rate"],
+        word_weights=config["optimizer"].get("word_weights", 1.0),
+    )
     optimizer = build_optimizer(config["optimizer"], groups)
     build_scheduler(config["scheduler"], optimizer, total_steps=100, steps_per_epoch=10)
     if config["scheduler"].get("monitor"):

@@ -1,0 +1,1 @@
+"""Training on the corpus itself, before any pair is seen."""
