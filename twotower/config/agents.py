@@ -50,9 +50,9 @@ def _defaults() -> Iterator[tuple[str, Any]]:
     """Yields every key and value of every choice of every group; read only where a command line asks for it."""
     import yaml
 
-    from twotower.config.compose import conf_folder
+    from twotower.core.places import conf_dir
 
-    folder = conf_folder()
+    folder = conf_dir()
     for path in sorted(folder.glob("*/*.yaml")):
         yield from _leaves(yaml.safe_load(path.read_text(encoding="utf-8")), f"{path.parent.name}.")
     yield from _leaves(yaml.safe_load((folder / "train.yaml").read_text(encoding="utf-8")), "")

@@ -107,7 +107,7 @@ def _pdf(path: Path) -> Iterator[Section]:
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of every slip in other people's files
     try:
         reader = PdfReader(path)
-        title = str((reader.metadata or {}).get("/Title") or "").strip()
+        title = str(reader.metadata.title or "" if reader.metadata else "").strip()
         pages = [page.extract_text() for page in reader.pages]
     except Exception as error:  # pypdf raises as many kinds as there are ways to break a file
         raise UnreadableError(

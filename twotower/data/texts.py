@@ -132,7 +132,8 @@ def _collect(name: str, passages: list[tuple[str, str, str]], queries: int, dev:
         query_ids=[f"pseudo-{row}" for row in range(len(texts))],
         query_texts=list(texts),
         judgements={
-            split: Judgements.of(*zip(*found, strict=True), np.ones(len(found))) for split, found in pairs.items()
+            split: Judgements.of([query for query, _ in found], [row for _, row in found], np.ones(len(found)))
+            for split, found in pairs.items()
         },
     )
 

@@ -50,14 +50,15 @@ class Bm25:
     def __init__(self, model: bm25s.BM25 | None, *, count: int, stem: str | None = None) -> None:
         self.model, self.count, self.stem = model, count, check_language("bm25.stem", stem)
         self._stems = Stems(stem) if stem else None
+        self.vocabulary: dict[str, int] = {}
         if model is None:
             self.data, self.rows = np.zeros(0, np.float32), np.zeros(0, np.int32)
-            self.starts, self.vocabulary = np.zeros(1, np.int64), {}
+            self.starts = np.zeros(1, np.int64)
             return
         self.data, self.rows = model.scores["data"], model.scores["indices"]
         self.starts = np.asarray(model.scores["indptr"], dtype=np.int64)
         words = len(self.starts) - 1
-        self.vocabulary: dict[str, int] = {word: at for word, at in model.vocab_dict.items() if word and at < words}
+        self.vocabulary = {word: at for word, at in model.vocab_dict.items() if word and at < words}
 
     @classmethod
     def build(cls, texts: Sequence[str], *, stem: str | None = None) -> Bm25:
