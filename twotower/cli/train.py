@@ -170,12 +170,14 @@ def explain(error: Exception) -> str:
     if match := re.search(r"Could not override '([^']+)'", lines):
         key = match.group(1)
         return f"No config key '{key}'.{_nearest_key(key)} `{train_command()} --cfg job` shows them all."
+    if match := re.search(r"In '([^']+)/([^'/]+)'.*?Could not find '([^']+)'", lines):  # a choice built on a plugin's
+        name = match.group(3) if "/" in match.group(3) else f"{match.group(1)}/{match.group(3)}"
+        if plugin := missing_plugin(name, f"{match.group(1)}={match.group(2)}"):
+            return str(plugin)
     options = r"Could not find '([^']+)'\s*Available options in '([^']+)':\s*(.*?)\s*(?:Config search|$)"
     if match := re.search(options, lines):
         group, names = match.group(2), [name for name in match.group(3).split() if name != SHARED]
         choice = match.group(1).split("/")[-1]
-        if plugin := missing_plugin(match.group(1), f"{group}={choice}"):
-            return str(plugin)
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     if match := re.search(r"Could not load '([^']+)/([^'/]+)'", lines):  # one of several, as in index=[exact,redis]
         group, choice = match.groups()
