@@ -178,6 +178,8 @@ def explain(error: Exception) -> str:
     if match := re.search(options, lines):
         group, names = match.group(2), [name for name in match.group(3).split() if name != SHARED]
         choice = match.group(1).split("/")[-1]
+        if plugin := missing_plugin(f"{group}/{choice}", group):
+            return str(plugin)
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     if match := re.search(r"Could not load '([^']+)/([^'/]+)'", lines):  # one of several, as in index=[exact,redis]
         group, choice = match.groups()
