@@ -183,6 +183,8 @@ def explain(error: Exception) -> str:
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     if match := re.search(r"Could not load '([^']+)/([^'/]+)'", lines):  # one of several, as in index=[exact,redis]
         group, choice = match.groups()
+        if plugin := missing_plugin(f"{group}/{choice}", group):
+            return str(plugin)
         names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml") if path.stem != SHARED)
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     return text or lines
