@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import time
 import warnings
 from collections.abc import Mapping
@@ -264,6 +265,23 @@ def training_tokens(data: RetrievalData) -> Tokens:
     return concatenate([data.document_tokens, queries])
 
 
+def check_batches(limit: float | int, batches: int) -> None:
+    """Refuses a share of the training batches that comes to none of them.
+
+    Args:
+        limit: `trainer.limit_train_batches`, a share if it is no whole number.
+        batches: of an epoch.
+
+    Raises:
+        UserError: naming the least that gives one.
+    """
+    if isinstance(limit, float) and batches and int(limit * batches) < 1:
+        least = math.ceil(1000 / batches) / 1000
+        raise UserError(
+            f"trainer.limit_train_batches={limit} leaves none of the {batches} batches; at least {least} gives one."
+        )
+
+
 def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], resume: Path | None) -> pl.Trainer:
     """Trains with the callbacks of the config; they evaluate, record and export."""
     config = context.config
@@ -274,6 +292,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
             callback.context = context
     if config["trainer"].get("enable_progress_bar", True):
         callbacks.append(Progress(context=context))
+    check_batches(config["trainer"].get("limit_train_batches", 1.0), len(context.data.train_dataloader()))
     precision = choose_precision(config, module, before=earlier_precision(context.record.data))
     context.record.update(precision=precision)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
