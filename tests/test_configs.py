@@ -83,6 +83,12 @@ def prepare(tiny_beir: Path, tmp_path: Path, group: str, choice: str, request: p
             lines = "".join(json.dumps(row) + "\n" for row in part)
             (tmp_path / "msmarco" / f"{split}.json").write_text(lines)
         return [f"data.path={tmp_path / 'msmarco'}"]
+    if (group, choice) == ("data", "texts"):
+        (tmp_path / "texts").mkdir()
+        for i in range(40):
+            words = " ".join(f"word{i} about{i} thing{j}" for j in range(30))
+            (tmp_path / "texts" / f"page{i}.md").write_text(f"# Page {i}\n\n{words}\n")
+        return [f"data.path={tmp_path / 'texts'}"]
     if (group, choice) == ("embedding", "file"):
         words = ["noise1", "noise2"]
         lines = [f"{len(words)} 16", *(f"{word} " + " ".join(f"{x:.3f}" for x in np.ones(16)) for word in words)]

@@ -12,7 +12,7 @@ from twotower.model.shards_ray import connect, encode_on_ray
 
 def test_without_ray_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match="make ray"):
+    with pytest.raises(UserError, match="pip install ray"):
         connect("local")
 
 
