@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from twotower.data.datamodule import RetrievalData
-from twotower.evaluation.evaluate import Evaluation
+from twotower.evaluation.results import Evaluation
 from twotower.runs.record import RunRecord
 from twotower.text.tokenizer import Tokenizer
 

@@ -15,7 +15,7 @@ from twotower.callbacks.base import RunCallback, RunContext
 from twotower.core.file_name import safe_file_name
 from twotower.core.files import atomic_path, sha256_file, write_json
 from twotower.core.memo import remember, stamp
-from twotower.evaluation.evaluate import Evaluation
+from twotower.evaluation.results import Evaluation
 from twotower.index.lexical import MODES
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import Fusion

@@ -30,7 +30,7 @@ class _Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(context):
             return None
-        return importlib.import_module(f"twotower.cli.{name}").command
+        return importlib.import_module(f"twotower.cli.{name}").command  # type: ignore[no-any-return]
 
     def resolve_command(
         self, context: click.Context, args: list[str]

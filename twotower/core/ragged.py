@@ -15,7 +15,7 @@ def to_offsets(lengths: np.ndarray) -> np.ndarray:
 def ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Concatenates the ranges start, start + 1, ..., start + count - 1 of all rows, int64."""
     offsets = to_offsets(counts)
-    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)  # type: ignore[no-any-return]
 
 
 def runs_of(ascending: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ def check_choice(key: str, value: Any, choices: Iterable[str]) -> str:
     names = list(choices)
     if value not in names:
         raise UserError(f"{key}={value} is unknown; choose one of: {', '.join(names)}.{nearest(str(value), names)}")
-    return value
+    return value  # type: ignore[no-any-return]
 
 
 def check_number(

@@ -73,7 +73,7 @@ class RelevantGroups:
         """Says for pairs of rows (arrays of one shape) whether the document is relevant, copies counted as the same."""
         keys = self.query_group[query] * self.groups + self.document_group[document]
         place = np.minimum(np.searchsorted(self._pairs, keys), len(self._pairs) - 1)
-        return self._pairs[place] == keys
+        return self._pairs[place] == keys  # type: ignore[no-any-return]
 
     def mask(self, query_B: np.ndarray, document_N: np.ndarray) -> np.ndarray:
         """Builds `mask_BN` by joining each query's few relevant groups with the documents of the batch.

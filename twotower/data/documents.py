@@ -123,7 +123,7 @@ class DocumentStore:
     @property
     def indexed_as(self) -> str:
         """What the texts are, where training and evaluation read others (`Collection.indexed_as`); else ""."""
-        return self._meta.get("indexed_as", "")
+        return self._meta.get("indexed_as", "")  # type: ignore[no-any-return]
 
     def fetch(self, rows: Sequence[int]) -> list[Document]:
         """Returns the documents of rows, in the order asked for (repeats allowed), by one query.

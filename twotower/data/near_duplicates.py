@@ -39,7 +39,7 @@ def near_duplicate_groups(texts: Sequence[str], *, threshold: float = 0.8, width
     near_P = [_jaccard(sets[first], sets[second]) >= threshold for first, second in pairs_P2.tolist()]
     first_P, second_P = pairs_P2[np.array(near_P, dtype=bool)].T
     edges = coo_matrix((np.ones(len(first_P), dtype=bool), (first_P, second_P)), shape=(len(texts), len(texts)))
-    return connected_components(edges, directed=False)[1].astype(np.int64)
+    return connected_components(edges, directed=False)[1].astype(np.int64)  # type: ignore[no-any-return]
 
 
 def _jaccard(first: np.ndarray, second: np.ndarray) -> float:
@@ -86,7 +86,7 @@ def _candidates(code_S: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 def _mix(value: np.ndarray) -> np.ndarray:
     """Scatters 64-bit numbers: two rounds of multiplying and folding the high bits down, as in splitmix64."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    return (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)  # type: ignore[no-any-return]
 
 
 def _chains(rows: np.ndarray, key: np.ndarray) -> np.ndarray:

@@ -171,4 +171,4 @@ def _bm25_rank(collection: Collection, queries: np.ndarray, depth: int) -> tuple
     index.index(bm25s.tokenize(collection.document_texts(), stopwords="en", **quiet), **quiet)
     texts = [collection.query_texts[row] for row in queries]
     depth = min(depth, len(collection.document_ids))
-    return tuple(index.retrieve(bm25s.tokenize(texts, stopwords="en", **quiet), k=depth, **quiet))  # type: ignore[return-value]
+    return tuple(index.retrieve(bm25s.tokenize(texts, stopwords="en", **quiet), k=depth, **quiet))

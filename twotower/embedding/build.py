@@ -125,7 +125,7 @@ def _strongest(found_KD: np.ndarray, count: int) -> np.ndarray:
 
 
 def _unit(vectors_KD: np.ndarray) -> np.ndarray:
-    return vectors_KD / np.maximum(np.linalg.norm(vectors_KD, axis=1, keepdims=True), 1e-9)
+    return vectors_KD / np.maximum(np.linalg.norm(vectors_KD, axis=1, keepdims=True), 1e-9)  # type: ignore[no-any-return]
 
 
 def coverage(known_V: np.ndarray, words: Sequence[str], tokens: Tokens | None) -> str:
@@ -191,7 +191,7 @@ def _mixed(
     width, dim = other_VM.shape[1], own_VD.shape[1]
     turn_DM, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, width)))
     length_V1 = np.linalg.norm(own_VD, axis=1, keepdims=True)
-    return (weight * length_V1 * (_unit(other_VM) @ turn_DM.T)).astype(np.float32)
+    return (weight * length_V1 * (_unit(other_VM) @ turn_DM.T)).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:

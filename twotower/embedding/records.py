@@ -236,7 +236,7 @@ class _Reader:
     def _sane(vectors_RD: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", over="ignore"):
             size_RD = np.abs(vectors_RD.astype(np.float64))
-            return (((size_RD <= LARGEST) & (size_RD >= SMALLEST)) | (size_RD == 0)).all(1)
+            return (((size_RD <= LARGEST) & (size_RD >= SMALLEST)) | (size_RD == 0)).all(1)  # type: ignore[no-any-return]
 
     @staticmethod
     def _is_word(raw: bytes) -> bool:

@@ -76,4 +76,4 @@ def _draw_own(share_P: np.ndarray, relevance: Relevance, pool: Pool) -> np.ndarr
 
 
 def _dot(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    return np.einsum("pd,pd->p", one, two).astype(np.float32)
+    return np.einsum("pd,pd->p", one, two).astype(np.float32)  # type: ignore[no-any-return]

@@ -23,9 +23,10 @@ from twotower.core.errors import UserError
 from twotower.export import safetensors
 from twotower.kernels.linear import Linear
 from twotower.model.checkpoint import load
-from twotower.model.mlp import MlpTower, WordPooling
+from twotower.model.mlp import MlpTower
 from twotower.model.pooling import normalise, reverse_positions
 from twotower.model.rnn import RecurrentTower
+from twotower.model.words import WordPooling
 
 OPSET = 17
 
@@ -80,7 +81,7 @@ class PaddedSide(nn.Module):
         if pooling.weight is not None:
             weight_BL = weight_BL * pooling.weight[ids_BL]
         sum_BE = (self.embedding(ids_BL) * weight_BL[:, :, None]).sum(dim=1)
-        return sum_BE * lengths_B.clamp(min=1).float().rsqrt()[:, None]
+        return sum_BE * lengths_B.clamp(min=1).float().rsqrt()[:, None]  # type: ignore[no-any-return]
 
     def _read(self, states_LBD: Tensor, mask_LB: Tensor) -> Tensor:
         backward_LB = reverse_positions(mask_LB)

@@ -26,7 +26,7 @@ from twotower.text.tokens import TokenBatch
 FILE_NAME = "two_tower.pt"
 
 
-class TowerModule(InputModule):
+class TowerModule(InputModule):  # type: ignore[misc]
     """One side of a two-tower model as the first and only module of a route.
 
     Args:

@@ -216,7 +216,7 @@ class AutoIndex(Index):
             spent = one_query_ms(index, probe.query_QD) * (self.count / len(sample_SD)) ** candidate.growth
         if isinstance(index, ExactIndex):  # the sample may be too small to be divided among threads, unlike the whole
             spent *= index.threads(len(sample_SD)) / index.threads(self.count)
-        return spent
+        return spent  # type: ignore[no-any-return]
 
     def load(self, folder: Path) -> None:
         """Opens whatever was chosen."""

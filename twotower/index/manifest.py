@@ -145,7 +145,7 @@ def read(folder: Path) -> dict[str, Any]:
         raise UserError(
             f"{folder / FILE} has schema {manifest['schema']}, newer than this program's {SCHEMA}: update it."
         )
-    return manifest
+    return manifest  # type: ignore[no-any-return]
 
 
 def recall_line(facts: Mapping[str, Any], k: int) -> str:

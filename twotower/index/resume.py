@@ -110,7 +110,7 @@ def _same(part: Path, key: str, sample_SD: np.ndarray | None) -> bool:
             same = before_SD.shape == sample_SD.shape and bool(np.allclose(before_SD, sample_SD, rtol=0, atol=SAME))
     except (UserError, KeyError, TypeError):
         same = False
-    return same
+    return same  # type: ignore[no-any-return]
 
 
 def _empty(part: Path) -> None:

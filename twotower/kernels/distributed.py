@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -41,7 +41,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_ND: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad_ND: Tensor) -> Tensor:
         start = dist.get_rank() * ctx.rows
         return grad_ND[start : start + ctx.rows] * world_size()
 
@@ -51,7 +51,7 @@ def gather_rows(own_BD: Tensor) -> Tensor:
 
     The gradient is that of one process with the whole batch, once the weights' gradients are averaged (as DDP does).
     """
-    return own_BD if world_size() == 1 else _Gather.apply(own_BD)  # type: ignore[no-any-return]
+    return own_BD if world_size() == 1 else _Gather.apply(own_BD)  # type: ignore[no-untyped-call]
 
 
 def gather_documents(own_ND: Tensor, batch: int) -> Tensor:

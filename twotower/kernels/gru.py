@@ -36,7 +36,7 @@ def gru_steps(gates_LBG: Tensor, weight_GH: Tensor, bias_G: Tensor, outside_LB: 
         outside_LB: given, the steps are taken from the last to the first, and where it is True the state is passed on
             unchanged: so a text with padding behind it is read backwards from its own last word.
     """
-    return _Steps.apply(gates_LBG, weight_GH, bias_G, outside_LB, torch.is_grad_enabled())  # type: ignore[no-any-return]
+    return _Steps.apply(gates_LBG, weight_GH, bias_G, outside_LB, torch.is_grad_enabled())  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Steps(torch.autograd.Function):
@@ -76,7 +76,7 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_LBH: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_LBH: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         slopes_LB4H, update_LBH, before_LBH, weight_GH = ctx.saved_tensors
         steps, batch, _, size = slopes_LB4H.shape
         low, full = before_LBH.dtype, _full(before_LBH.dtype)

@@ -60,7 +60,7 @@ class _Dense(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_NO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         input_NI, weight_OI = ctx.saved_tensors
         input_wanted, weight_wanted, bias_wanted = ctx.needs_input_grad
         rows_NO = grad_NO.contiguous()
@@ -79,7 +79,7 @@ def dense(input_NI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> 
         low = torch.get_autocast_dtype("cpu")
         input_NI, weight_OI = input_NI.to(low), weight_OI.to(low)
         bias_O = None if bias_O is None else bias_O.to(low)
-    return _Dense.apply(input_NI.contiguous(), weight_OI.contiguous(), bias_O)  # type: ignore[no-any-return]
+    return _Dense.apply(input_NI.contiguous(), weight_OI.contiguous(), bias_O)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class Linear(torch.nn.Linear):

@@ -48,7 +48,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
         power_BN, sum_B = ctx.saved_tensors
         share = grad / len(sum_B)
         grad_BN = power_BN * (share / sum_B)[:, None]
@@ -66,10 +66,10 @@ def contrastive_loss(logits_BN: Tensor, mask_BN: Tensor, directions: str) -> tup
         directions: query_to_document, or both: the mean of that and of picking each positive document's query among
             the batch's queries (explicit negatives belong to no query, so they take part in the first only).
     """
-    loss, hits_B = _CrossEntropy.apply(logits_BN, mask_BN, 0)
+    loss, hits_B = _CrossEntropy.apply(logits_BN, mask_BN, 0)  # type: ignore[no-untyped-call]
     if directions == "both":
         batch = len(logits_BN)
-        loss = (loss + _CrossEntropy.apply(logits_BN[:, :batch].T, mask_BN[:, :batch].T, 0)[0]) / 2
+        loss = (loss + _CrossEntropy.apply(logits_BN[:, :batch].T, mask_BN[:, :batch].T, 0)[0]) / 2  # type: ignore[no-untyped-call]
     return loss, hits_B
 
 
@@ -81,7 +81,7 @@ def pick_in_chunks(query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor, chunk
 
     def part(rows_CD: Tensor, documents_ND: Tensor, first: int) -> tuple[Tensor, Tensor]:
         rows = slice(first, first + chunk)
-        loss, hits_C = _CrossEntropy.apply(similarities(rows_CD, documents_ND), mask_BN[rows], first)
+        loss, hits_C = _CrossEntropy.apply(similarities(rows_CD, documents_ND), mask_BN[rows], first)  # type: ignore[no-untyped-call]
         return loss * len(rows_CD), hits_C
 
     parts = [

@@ -198,7 +198,7 @@ def read_training_state(path: Path) -> dict[str, Any]:
     check_weights(content["state_dict"], f"ckpt_path={path}")
     moments = {f"{key}": value for key, value in _tensors(content["optimizer_states"], "optimizer")}
     check_weights(moments, f"ckpt_path={path}")
-    return content
+    return content  # type: ignore[no-any-return]
 
 
 def _tensors(value: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:

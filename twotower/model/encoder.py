@@ -114,4 +114,4 @@ def try_encoder(key: str, encoder: Any) -> Tensor:
     if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != 2:
         told = f"{shapes[0]} for two queries and {shapes[1]} for two documents"
         raise UserError(f"{key}: {type(encoder).__name__} gives {told}, not (2, D) for both.{DOCS}")
-    return both[0]
+    return both[0]  # type: ignore[no-any-return]

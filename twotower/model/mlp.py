@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, input_BD: Tensor) -> Tensor:
         """Returns output_BD of the input's shape."""
-        return input_BD + self.outer(self.dropout(F.relu(self.inner(self.norm(input_BD)))))
+        return input_BD + self.outer(self.dropout(F.relu(self.inner(self.norm(input_BD)))))  # type: ignore[no-any-return]
 
 
 class MlpTower(nn.Module):
@@ -124,11 +124,11 @@ class MlpTower(nn.Module):
         vectors_BE = self.layers[0](embedding, ids_T, offsets_B1)
         last = self.layers[-1]
         projects = len(self.layers) > 1 and isinstance(last, nn.Linear) and last.in_features == vectors_BE.shape[1]
-        return last(vectors_BE) if projects else vectors_BE
+        return last(vectors_BE) if projects else vectors_BE  # type: ignore[no-any-return]
 
     def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
         """Returns vectors_BD, not normalised."""
         vectors_BD = self.layers[0](embedding, ids_T, offsets_B1)
         for layer in list(self.layers)[1:]:
             vectors_BD = layer(vectors_BD)
-        return vectors_BD
+        return vectors_BD  # type: ignore[no-any-return]

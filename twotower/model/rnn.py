@@ -143,7 +143,7 @@ class RecurrentTower(nn.Module):
         if self.words is None:
             return self.forward(embedding, ids_T, offsets_B1)
         pooled_BE = self.words(embedding, ids_T, offsets_B1)
-        return self.turn(pooled_BE) if hasattr(self, "turn") else pooled_BE
+        return self.turn(pooled_BE) if hasattr(self, "turn") else pooled_BE  # type: ignore[no-any-return]
 
     def forward(self, embedding: nn.Embedding, ids_T: Tensor, offsets_B1: Tensor) -> Tensor:
         """Returns vectors_BD, not normalised."""
@@ -157,13 +157,13 @@ class RecurrentTower(nn.Module):
         index_LB, mask_LB = pad_positions(offsets_B1)
         pooling, projection = self.layers[-2], self.layers[-1]
         if self.steps_by_hand and ids_T.device.type == "cpu":
-            return projection(pooling(self._gru(embedding, ids_T, index_LB, mask_LB), mask_LB))
+            return projection(pooling(self._gru(embedding, ids_T, index_LB, mask_LB), mask_LB))  # type: ignore[no-any-return]
         padded_LB = ids_T[index_LB].masked_fill(~mask_LB, 0) if len(ids_T) else index_LB
         states_LBD = self._drop_words(embedding(padded_LB))
         backward_LB = reverse_positions(mask_LB)
         for number in range(self.num_layers):
             states_LBD = self._layer(number, states_LBD, backward_LB)
-        return projection(pooling(states_LBD, mask_LB))
+        return projection(pooling(states_LBD, mask_LB))  # type: ignore[no-any-return]
 
     def _layer(self, number: int, states_LBD: Tensor, backward_LB: Tensor) -> Tensor:
         first = number * self.directions

@@ -162,7 +162,7 @@ def build_tower(side: str, part: Mapping[str, Any], settings: Mapping[str, Any],
     shared = {name: value for name, value in settings.items() if name in names and name not in part}
     tower = build_part({**shared, **part}, key, sizes)
     check_tower(key, tower)
-    return tower
+    return tower  # type: ignore[no-any-return]
 
 
 def settings_of(parts: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -119,7 +119,7 @@ class Crops:
             for step, (rows_B, generator) in enumerate(self._batches(len(documents), total, seed)):
                 loss, hit = drawing.loss(encoder, rows_B, generator)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * schedule(step, total)
                 optimizer.step()

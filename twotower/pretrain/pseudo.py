@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from twotower.text.tokens import TokenBatch, to_offsets
+from twotower.core.ragged import to_offsets
+from twotower.text.tokens import TokenBatch
 
 SPECIAL = 2
 """Padding and unknown words, which are never drawn."""

@@ -92,7 +92,7 @@ def _residual(layer: Mapping[str, np.ndarray]) -> Step:
     def step(vector_E: np.ndarray) -> np.ndarray:
         centred_E = vector_E - vector_E @ mean_E
         scale = np.float32((float(centred_E @ centred_E) / size + LAYER_NORM_EPSILON) ** -0.5)
-        return vector_E + outer_EH @ np.maximum(inner_HE @ (centred_E * scale) + bias_H, 0)
+        return vector_E + outer_EH @ np.maximum(inner_HE @ (centred_E * scale) + bias_H, 0)  # type: ignore[no-any-return]
 
     return step
 

@@ -77,7 +77,7 @@ def quiet_optuna() -> None:
     with suppress(ImportError):
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        optuna.logging.set_verbosity(logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 

@@ -18,10 +18,11 @@ from twotower.config.protocols import Tokenizer as Splitter
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file
+from twotower.core.ragged import to_offsets
 from twotower.core.validators import check_count
 from twotower.text import pipeline
 from twotower.text.tokenizer import UNKNOWN_ID, Tokenizer
-from twotower.text.tokens import Tokens, TokenStatistics, to_offsets
+from twotower.text.tokens import Tokens, TokenStatistics
 
 COUNTING: dict[str, Any] = {"min_frequency": 1, "max_vocabulary": 100_000}
 """The settings of `text` that are not the part's own: they decide what becomes of the words it counts."""
@@ -55,7 +56,7 @@ class OwnTokenizer(Tokenizer):
         return cls.train(texts, config)
 
     @property
-    def hash(self) -> str:  # type: ignore[override]
+    def hash(self) -> str:
         """Hex sha256 of vocabulary, part and settings."""
         settings = {key: value for key, value in self.config.items() if key not in COUNTING}
         return content_key(self.index_to_word, settings)

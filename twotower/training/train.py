@@ -317,7 +317,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
             f"ckpt_path={resume} does not fit: its weights have another shape, as if data or vocabulary had changed; "
             "a run goes on with the data and settings it began with."
         ) from error
-    return trainer
+    return trainer  # type: ignore[no-any-return]
 
 
 def earlier_precision(record: dict[str, Any]) -> str | None:

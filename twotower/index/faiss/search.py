@@ -80,7 +80,7 @@ class ThreadsFor:
 def rescore(query_QD: np.ndarray, rows_QC: np.ndarray, vectors_ND: np.ndarray) -> np.ndarray:
     """Returns the exact similarity [Q, C] of chosen rows, reading only those; a row of -1 gets an arbitrary score."""
     if len(rows_QC) == 1:  # a hit comes once: nothing to share between queries
-        return (np.asarray(vectors_ND[np.maximum(rows_QC[0], 0)], dtype=np.float32) @ query_QD[0])[None]
+        return (np.asarray(vectors_ND[np.maximum(rows_QC[0], 0)], dtype=np.float32) @ query_QD[0])[None]  # type: ignore[no-any-return]
     scores_QC = np.empty(rows_QC.shape, np.float32)
     step = max(1, RERANK_BYTES // (4 * vectors_ND.shape[1] * max(1, rows_QC.shape[1])))
     for start in range(0, len(rows_QC), step):
