@@ -54,7 +54,7 @@ def command(run: str | None, form: str, out: Path) -> None:
         module = importlib.import_module(f"twotower.export.{FORMS[form]}")
     except ModuleNotFoundError as error:
         raise UserError(
-            f"--to {form} needs {error.name}, which isn't installed: pip install {form} -c constraints.txt."
+            f"--to {form} needs {error.name}, which isn't installed: pip install {form}."
         ) from error
     out.mkdir(parents=True, exist_ok=True)
     module.export(path, out)
