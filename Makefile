@@ -19,7 +19,7 @@ NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray lock train sweep report best notebook agent index search evaluate redis test test-slow test-export attack audit bench docs lint clean
+.PHONY: help setup ray lock train sweep report best notebook agent index search evaluate redis test test-slow test-browser test-export attack audit bench docs lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,7 @@ lock: ## renew the pinned versions and their hashes after a change of pyproject.
 	echo faiss-cpu | $(COMPILE) - --no-deps -o requirements/cpu.txt $(ARGS)
 	echo "faiss-gpu; sys_platform == 'linux'" | $(COMPILE) - --no-deps -o requirements/gpu.txt $(ARGS)
 	$(COMPILE) pyproject.toml --extra dev --group servers -c constraints.txt -o requirements/dev.txt $(ARGS)
+	$(COMPILE) pyproject.toml --extra browser -c requirements/dev.txt -o requirements/browser.txt $(ARGS)
 	$(COMPILE) pyproject.toml --extra ray --group ray-launcher -c constraints.txt -o requirements/ray.txt $(ARGS)
 
 train: $(STAMP) ## train, evaluate, export and index one run:  make train ARGS="model=gru loss=triplet"
@@ -93,10 +94,21 @@ redis: $(DEV_STAMP) ## start a real Redis with vector search on 127.0.0.1:PORT (
 	$(BIN)/python -m tools.redis_server --port $(PORT)
 
 test: $(DEV_STAMP) ## the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser" $(ARGS)
 
 test-slow: $(DEV_STAMP) ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS)
+
+BROWSER_STAMP := $(VENV)/.installed-browser
+$(BROWSER_STAMP): $(DEV_STAMP) requirements/browser.txt
+	$(LOCKED) -r requirements/browser.txt
+	@touch $(BROWSER_STAMP)
+
+test-browser: $(BROWSER_STAMP) ## the web app and the report in a real browser (Chromium, installed with apt-get where it may be)
+	@command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || { \
+	  { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1 \
+	  || { echo "These tests need Chromium: apt-get install chromium (or CHROMIUM=/path/to/it)."; exit 3; }; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 attack: $(DEV_STAMP) ## damaged files, wrong configs, bombs and a web server under attack: what became of each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -m "slow or not slow" tests/attacks tests/core/test_archive.py $(ARGS)

@@ -16,6 +16,7 @@ LOCKS = {
     "cpu": "requirements/cpu.txt",
     "gpu": "requirements/gpu.txt",
     "dev": "requirements/dev.txt",
+    "browser": "requirements/browser.txt",
     "ray": "requirements/ray.txt",
 }
 PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;]+)[^\n]*?((?:\\\n\s+--hash=sha256:[0-9a-f]{64} ?)*)$", re.M)

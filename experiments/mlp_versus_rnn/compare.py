@@ -19,7 +19,7 @@ from twotower.core.files import write_json
 from twotower.evaluation.statistics import bootstrap_interval
 from twotower.reports.compare import differences
 from twotower.reports.plots.queries import pair_scores
-from twotower.reports.plots.style import GREY, PALETTE, new_figure, styled
+from twotower.reports.plots.style import GREY, PALETTE
 from twotower.runs.ledger import load
 from twotower.runs.per_query import Paired, pair
 from twotower.runs.run import Run
@@ -123,10 +123,10 @@ def _together(series: list[list[tuple[str, np.ndarray]]]) -> list[tuple[str, np.
     return [(parts[0][0], np.concatenate([values for _, values in parts])) for parts in zip(*series, strict=True)]
 
 
-@styled
 def draw(conditions: list[Condition], result: dict[str, Any]) -> Figure:
     """Draws what each condition reaches (left) and how it scores relevant and random documents (right)."""
-    figure, axes = new_figure(1, 2, width=10.5, height=4.2)
+    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2, squeeze=False)
     left, right = axes[0]
     for at, (condition, entry) in enumerate(zip(conditions, result["conditions"], strict=True)):
         ends = [[entry["mean"] - entry["low"]], [entry["high"] - entry["mean"]]]

@@ -44,7 +44,8 @@ def test_it_is_committed_without_outputs():
 def test_it_runs_and_draws_everything(fake, tmp_path, monkeypatch):
     notebook = execute(fake.make_sweep(tmp_path, seeds=2), monkeypatch)
     assert len(outputs(notebook, "image/png")) == 8
-    assert len(outputs(notebook, "text/html")) == 2  # the two tables
+    assert len(outputs(notebook, "text/html")) == 2 + 8 + 1  # two tables, the pictures, the library they need
+    assert not any("cdn" in out["data"]["text/html"][:2000] for out in outputs(notebook, "text/html"))
 
 
 def test_it_runs_on_a_single_run(fake, tmp_path, monkeypatch):

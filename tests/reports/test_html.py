@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -11,14 +12,14 @@ from twotower.runs.ledger import Ledger, load
 class Reader(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.images, self.links, self.open = [], [], []
+        self.figures, self.links, self.open = [], [], []
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "input", "br"):
             self.open.append(tag)
-        if tag == "img":
-            self.images.append(given["src"])
+        if tag == "figure":
+            self.figures.append(given["aria-label"])
         self.links += [value for name, value in given.items() if name in ("src", "href")]
 
     def handle_endtag(self, tag):
@@ -30,14 +31,31 @@ def html(sweep):
     return report_html(load(sweep), metric="mrr_10", title="demo <&>")
 
 
-def test_it_holds_everything_and_needs_nothing_from_outside(html):
+def page_data(html):
+    return json.loads(re.search(r'<script type="application/json" id="page">(.*?)</script>', html, re.S)[1])
+
+
+def test_it_holds_everything_and_needs_nothing_from_outside(html, sweep):
     reader = Reader()
     reader.feed(html)
     assert reader.open == []
-    assert len(reader.images) == 8
-    assert all(link.startswith("data:image/png;base64,") for link in reader.links)
-    assert not re.search(r"https?://|url\(|<script|<link", html)
+    assert len(reader.figures) == len(page_data(html)["charts"]) == 8
+    assert all(len(said) > 40 for said in reader.figures)
+    assert all(link.startswith("file://") for link in reader.links)
+    assert len(reader.links) == len(load(sweep))
+    assert not re.search(r"<link|@import|<script[^>]* src", html)
     assert "demo &lt;&amp;&gt;" in html
+    assert len(html) < 5_000_000
+
+
+def test_a_run_opens_with_its_whole_config_and_history(html, sweep):
+    runs = page_data(html)["runs"]
+    for run in load(sweep):
+        shown = runs[str(run.path)]
+        assert dict(shown["config"]).keys() == run.flat.keys()
+        assert [item["epoch"] for item in shown["history"]] == [item["epoch"] for item in run.history]
+        assert any(row[0] == "full/mrr_10" for row in shown["metrics"])
+        assert "rerun" in dict(shown["facts"])["run again"]
 
 
 def test_it_ranks_judges_and_tests(html, sweep):
@@ -64,7 +82,9 @@ def test_failed_and_unreadable_runs_are_named(fake, tmp_path):
 def test_a_script_in_a_config_stays_text(fake, tmp_path):
     for number in range(2):
         fake.make_run(tmp_path / str(number), files=False, note={"text": f"<script>alert({number})</script>"})
-    assert "<script" not in report_html(load(tmp_path))
+    html = report_html(load(tmp_path))
+    assert html.count("<script") == 3
+    assert "alert(0)<" not in html
 
 
 def test_nothing_to_report():

@@ -1,43 +1,27 @@
-"""A sweep as one HTML file: ranked table, verdicts, tests and pictures, all inside it, readable without a network."""
+"""A sweep as one HTML file that needs no network: table to sort and filter, tests, pictures, every run's settings."""
 
 from __future__ import annotations
 
-import base64
-import io
+import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from html import escape
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from twotower.core import format as text
 from twotower.core.errors import UserError
 from twotower.reports.best import best
+from twotower.reports.details import LEVELS
+from twotower.reports.details import details as run_details
+from twotower.reports.figures import charts, leaders, name_of
 from twotower.reports.table import interval, levels
 from twotower.runs.columns import column_value, differing, short_names
 from twotower.runs.ledger import Ledger
 from twotower.runs.run import Run
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-STYLE = """
-:root{--ink:#202124;--soft:#5f6368;--line:#e8eaed;--accent:#0072B2;--warn:#D55E00;--ground:#fff;--tint:#f8f9fa}
-*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);
-font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-main{max-width:1280px;margin:0 auto;padding:32px 24px 64px}h1{font-size:26px;margin:0 0 4px}
-h2{font-size:18px;margin:40px 0 8px;padding-top:16px;border-top:1px solid var(--line)}p{margin:6px 0}
-.soft{color:var(--soft)}.tiles{display:flex;flex-wrap:wrap;gap:12px;margin:20px 0}
-.tile{flex:1 1 180px;background:var(--tint);border-radius:10px;padding:12px 16px}
-.tile b{display:block;font-size:22px;overflow-wrap:anywhere}.tile span{color:var(--soft);font-size:13px}
-.warn{border-left:4px solid var(--warn);background:#fdf3ec;padding:8px 14px;margin:10px 0;border-radius:0 8px 8px 0}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px;width:100%}
-th{text-align:left;color:var(--soft);font-weight:600;border-bottom:2px solid var(--line);padding:6px 10px}
-td{border-bottom:1px solid var(--line);padding:6px 10px;vertical-align:top}
-th,td.n,td:last-child,td:nth-last-child(2){white-space:nowrap}td:last-child{color:var(--soft);font-size:12px}
-.n{text-align:right;font-variant-numeric:tabular-nums}tr.first td{background:#eef6fb}
-img{max-width:100%;height:auto;display:block;margin:12px 0}code{font-size:12.5px;overflow-wrap:anywhere}
-"""
+PAGE = Path(__file__).parent / "page"
 
 
 def report_html(runs: Ledger, *, metric: str | None = None, title: str = "Runs") -> str:
@@ -55,21 +39,50 @@ def report_html(runs: Ledger, *, metric: str | None = None, title: str = "Runs")
         raise UserError("There is no readable run to report on.")
     name = runs.metric(metric)
     ranked = runs.sorted(name)
+    drawn = charts(ranked, name)
     parts = [
+        '<div class="top"><div>',
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{escape(name)}, written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC</p>',
+        '</div><button id="theme" type="button">Dark</button></div>',
+        "<noscript><p class=warn>The pictures, sorting and filtering need JavaScript; the tables don't.</p></noscript>",
         *_summary(ranked, name),
         "<h2>Ranked runs</h2>",
         *(f'<p class="soft">{escape(line)}</p>' for line in levels(ranked.readable, name)),
+        '<div class="filter"><input id="filter" type="search" aria-label="Filter the runs" placeholder="filter: '
+        'model=gru lr&lt;0.01, or any words"><span id="count" class="soft" role="status"></span>'
+        '<span class="soft">A heading sorts; a row or a point opens the run.</span></div>',
         _ranked_table(ranked, name),
         *_tests(ranked, name),
-        *_pictures(ranked, name),
+        *_figures(drawn),
         *_problems(ranked),
+        '<dialog aria-label="A run"><form method="dialog"><button>Close</button></form><h3></h3><div></div></dialog>',
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    return _document(title, parts, _page_data(ranked, drawn))
+
+
+def _document(title: str, parts: Sequence[str], data: dict[str, Any]) -> str:
+    """Sets the page with its style, its data, the chart library and its script, all inside it."""
+    from twotower.reports.plots.style import library
+
+    inner = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str).replace("<", "\\u003c")
+    style, script = ((PAGE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title>{view}<style>\n{style}</style>'
     body = "\n".join(parts)
-    return f'<!doctype html>\n<html lang="en"><head>{head}{view}</head><body><main>\n{body}\n</main></body></html>\n'
+    scripts = f'<script type="application/json" id="page">{inner}</script>\n<script>{library()}</script>'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>\n{body}\n</main>\n'
+        f"{scripts}\n<script>\n{script}</script></body></html>\n"
+    )
+
+
+def _page_data(runs: Ledger, pictures: Sequence[tuple[str, dict[str, Any] | str]]) -> dict[str, Any]:
+    from twotower.reports.plots.style import theme
+
+    drawn = [chart for _, chart in pictures if isinstance(chart, dict)]
+    details = {str(run.path): run_details(run) for run in runs.readable}
+    return {"charts": drawn, "runs": details, "levels": LEVELS, "light": theme(), "dark": theme(dark=True)}
 
 
 def _summary(runs: Ledger, metric: str) -> Iterator[str]:
@@ -83,20 +96,13 @@ def _summary(runs: Ledger, metric: str) -> Iterator[str]:
     else:
         warnings += top.warnings
         tiles.append((text.number(top.score.value), f"best {metric} [{interval(top.score)}]"))
-        tiles.append((_name(top.run, runs), f"best run, {top.run.verdict}"))
+        tiles.append((name_of(top.run, runs), f"best run, {top.run.verdict}"))
     seconds = sum(run.seconds or 0.0 for run in runs.readable)
     tiles.append((text.duration(seconds), "time of all runs together"))
     inner = "".join(f'<div class="tile"><b>{escape(one)}</b><span>{escape(two)}</span></div>' for one, two in tiles)
     yield f'<div class="tiles">{inner}</div>'
     for line in warnings:
         yield f'<p class="warn">{escape(line[:1].upper() + line[1:])}</p>'
-
-
-def _name(run: Run, runs: Ledger) -> str:
-    from twotower.reports.plots.style import labels_of
-
-    label = labels_of(runs).get(run.group, run.name)
-    return f"{label}, seed {run.seed}" if run.seed is not None else label
 
 
 def _ranked_table(runs: Ledger, metric: str) -> str:
@@ -124,39 +130,41 @@ def _ranked_table(runs: Ledger, metric: str) -> str:
         ]
         values += [text.duration(run.seconds), run.verdict, os.path.relpath(run.path, root)]
         rows.append([str(value) for value in values])
-    return _table(heads, rows, numeric)
+    return _table(heads, rows, numeric, runs=shown)
 
 
 def _cell(value: Any) -> str:
     return "–" if value is None else text.value(value)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[str]) -> str:
+def _table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[str], runs: Sequence[Run] | None = None
+) -> str:
+    """Returns a table; one of runs has a link to each folder, the seconds to sort by, and opens what is clicked."""
     mark = ['class="n"' if head in numeric else "" for head in heads]
-    top = "".join(f"<th {how}>{escape(head)}</th>" for head, how in zip(heads, mark, strict=True))
+    top = "".join(f'<th scope="col" {how}>{escape(head)}</th>' for head, how in zip(heads, mark, strict=True))
     lines = []
     for number, row in enumerate(rows):
-        cells = "".join(f"<td {how}>{escape(cell)}</td>" for cell, how in zip(row, mark, strict=True))
-        lines.append(f"<tr{' class=first' if number == 0 else ''}>{cells}</tr>")
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-
-
-def _leaders(runs: Ledger, metric: str, most: int = 6) -> Ledger:
-    """The best run of each of the best configs, as far as they have per-query scores of the same data."""
-    firsts: dict[str, Run] = {}
-    for run in runs.ended.sorted(metric):
-        if metric in run.scores and (run.path / "per_query.parquet").is_file():
-            firsts.setdefault(run.group, run)
-    first = next(iter(firsts.values()), None)
-    same = [run for run in firsts.values() if first is not None and run.data_key == first.data_key]
-    return Ledger(same[:most])
+        cells = [f"<td {how}>{escape(cell)}</td>" for cell, how in zip(row, mark, strict=True)]
+        kind = " class=first" if number == 0 else ""
+        if runs is not None:
+            run = runs[number]
+            cells[-1] = f'<td><a href="{escape(run.path.resolve().as_uri())}">{escape(row[-1])}</a></td>'
+            if run.seconds is not None:
+                place = list(heads).index("time")
+                cells[place] = f'<td class="n" data-value="{run.seconds:.1f}">{escape(row[place])}</td>'
+            kind += f' tabindex="0" data-run="{escape(str(run.path))}"'
+        lines.append(f"<tr{kind}>{''.join(cells)}</tr>")
+    name = ' id="runs"' if runs is not None else ""
+    body = f"<thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f'<div class="scroll"><table{name}>{body}</table></div>'
 
 
 def _tests(runs: Ledger, metric: str) -> Iterator[str]:
     from twotower.reports.compare import compare
 
-    leaders = _leaders(runs, metric)
-    if len(leaders) < 2:
+    best_runs = leaders(runs, metric)
+    if len(best_runs) < 2:
         return
     yield "<h2>Is the best really better?</h2>"
     yield (
@@ -164,14 +172,14 @@ def _tests(runs: Ledger, metric: str) -> Iterator[str]:
         "randomisation test (p corrected after Holm), bootstrap interval of the difference.</p>"
     )
     try:
-        gaps = compare(leaders, metric, baseline=True)
+        gaps = compare(best_runs, metric, baseline=True)
     except UserError as error:
         yield f'<p class="warn">{escape(str(error))}</p>'
         return
     heads = ["against", "difference", "95 %", "p (Holm)", "wins", "ties", "losses", "told apart"]
     rows = [
         [
-            _name(leaders[gap.second], runs),
+            name_of(best_runs[gap.second], runs),
             text.number(gap.difference),
             f"{text.number(gap.low)} to {text.number(gap.high)}",
             f"{gap.p_holm:.4f}",
@@ -185,44 +193,16 @@ def _tests(runs: Ledger, metric: str) -> Iterator[str]:
     yield _table(heads, rows, set(heads[1:7]))
 
 
-def _pictures(runs: Ledger, metric: str) -> Iterator[str]:
-    for title, draw in pictures(runs, metric):
+def _figures(drawn: Sequence[tuple[str, dict[str, Any] | str]]) -> Iterator[str]:
+    number = 0
+    for title, chart in drawn:
         yield f"<h2>{escape(title)}</h2>"
-        try:
-            yield f'<img alt="{escape(title)}" src="data:image/png;base64,{_png(draw())}">'
-        except UserError as error:
-            yield f'<p class="soft">{escape(str(error))}</p>'
-
-
-def pictures(runs: Ledger, metric: str) -> list[tuple[str, Callable[[], Figure]]]:
-    """Returns the titles of all pictures of a report, each with the function that draws it."""
-    from twotower.reports.plots import curves, effects, queries, spread
-    from twotower.runs.per_query import pair
-
-    leaders = _leaders(runs, metric, most=3)
-    figures: list[tuple[str, Callable[[], Figure]]] = [
-        ("Seeds and intervals", lambda: spread.seed_spread(runs, metric)),
-        ("Learning curves", lambda: curves.learning_curves(runs, metric)),
-        ("Hyper-parameters one by one", lambda: effects.main_effects(runs, metric)),
-        ("Hyper-parameters in pairs", lambda: effects.interactions(runs, metric)),
-        ("All hyper-parameters at once", lambda: effects.parallel_coordinates(runs, metric)),
-        ("Quality against cost", lambda: spread.quality_against_cost(runs, metric)),
-    ]
-    if len(leaders) > 1:
-        names = [_name(run, runs) for run in leaders]
-        figures.append(
-            ("Best against next, by query", lambda: queries.query_differences(pair(leaders[:2], metric), names[:2]))
-        )
-    if leaders:
-        protocol = metric.partition("/")[0]
-        figures.append(("Scores of pairs", lambda: queries.score_histograms(leaders, protocol, most=3)))
-    return figures
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+        if isinstance(chart, str):
+            yield f'<p class="soft">{escape(chart)}</p>'
+            continue
+        said = escape(f"{title}. {chart.get('description', '')}")
+        yield f'<figure role="img" aria-label="{said}"><div id="chart-{number}"></div></figure>'
+        number += 1
 
 
 def _problems(runs: Ledger) -> Iterator[str]:

@@ -1,9 +1,6 @@
-import io
-
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+import vl_convert
 
 from twotower.reports.plots import curves, effects, queries, spread, style
 from twotower.runs.ledger import Ledger, load
@@ -25,15 +22,37 @@ def runs(sweep):
     return load(sweep)
 
 
+def strings(part):
+    """Every string in a description or its data."""
+    if isinstance(part, str):
+        yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ():
+        yield from strings(inner)
+
+
 def texts(figure):
-    found = [item.get_text() for axes in figure.axes for item in axes.findobj(matplotlib.text.Text)]
-    return " | ".join(text for text in found if text)
+    return " | ".join(strings(figure.to_dict()))
+
+
+def datasets(figure):
+    """The rows of every part of a chart."""
+    return list(figure.to_dict()["datasets"].values())
+
+
+def data(figure):
+    return [row for rows in datasets(figure) for row in rows]
 
 
 def render(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=40)
-    return buffer.getvalue()
+    return vl_convert.vegalite_to_png(figure.to_dict(), scale=0.5)
+
+
+def domains(part, field):
+    """The ends of the axes on which a field is drawn."""
+    if isinstance(part, dict) and str(part.get("field")) == field and "domain" in (part.get("scale") or {}):
+        yield part["scale"]["domain"]
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ():
+        yield from domains(inner, field)
 
 
 @pytest.mark.parametrize("draw", EVERY)
@@ -45,30 +64,48 @@ def test_every_picture_draws_for_many_one_and_no_runs(draw, runs, fake, tmp_path
 
 
 @pytest.mark.parametrize("draw", EVERY)
-def test_drawing_leaves_no_trace_in_matplotlibs_settings(draw, runs):
-    before = dict(matplotlib.rcParams)
-    draw(runs, METRIC)
-    assert dict(matplotlib.rcParams) == before
+def test_every_picture_says_in_words_what_it_shows(draw, runs):
+    assert len(draw(runs, METRIC).to_dict()["description"]) > 30
 
 
 def test_curves_are_the_history_and_its_mean_over_seeds(runs):
     figure = curves.learning_curves(runs, METRIC)
-    lines = [np.asarray(line.get_ydata(), dtype=float) for line in figure.axes[1].get_lines()]
     members = [run for run in runs if run.choices["model"] == "gru" and run.choices["loss"] == "triplet"]
     each = np.array([[item["metrics"][METRIC] for item in run.history] for run in members])
-    for expected in (*each, each.mean(axis=0)):
-        assert any(len(line) == len(expected) and np.allclose(line, expected) for line in lines)
-    assert "triplet, gru" in texts(figure)
+    rows = [row for row in data(figure) if row.get("config") == "triplet, gru"]
+    for run, expected in zip(members, each, strict=True):
+        drawn = [row["value"] for row in rows if row.get("run") == str(run.path)]
+        assert np.allclose(drawn[len(drawn) // 2 :], expected)
+    means = [row["value"] for row in rows if "run" not in row]
+    assert np.allclose(means[len(means) // 2 :], each.mean(axis=0))
 
 
 def test_chance_and_bm25_stand_in_the_pictures(runs):
-    figure = curves.learning_curves(runs, METRIC)
     score = runs[0].scores[METRIC]
-    levels = [line.get_ydata()[0] for line in figure.axes[1].get_lines() if len(set(line.get_ydata())) == 1]
+    levels = [row["level"] for row in data(curves.learning_curves(runs, METRIC)) if "level" in row]
     assert any(level == pytest.approx(score.bm25) for level in levels)
     for draw in (curves.learning_curves, effects.main_effects, spread.seed_spread, spread.quality_against_cost):
         assert "BM25" in texts(draw(runs, METRIC))
         assert "chance" in texts(draw(runs, METRIC))
+
+
+def test_one_epoch_and_one_seed_have_sensible_axes(fake, tmp_path):
+    fake.make_run(tmp_path / "one", epochs=1)
+    runs = load(tmp_path)
+    figure = curves.learning_curves(runs, METRIC).to_dict()
+    assert next(domains(figure, "epoch")) == [0.5, 1.5]
+    seen, measured = runs[0].history[0]["metrics"][METRIC], runs[0].scores[METRIC].value
+    for value, drawn in ((seen, figure), (measured, spread.seed_spread(runs, METRIC).to_dict())):
+        low, high = list(domains(drawn, "value"))[-1]
+        assert 0 <= low < value < high <= 1
+        assert high - low >= 0.04
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.0], [1.0], [0.2, 0.21], [0.1, 0.9], []])
+def test_an_axis_holds_its_values_has_a_least_width_and_stays_within_what_can_be(values):
+    low, high = style.span(values)
+    assert 0 <= low < high <= 1
+    assert all(low <= value <= high for value in values)
 
 
 def test_levels_that_differ_between_runs_are_not_drawn(runs, fake, tmp_path):
@@ -105,8 +142,9 @@ def test_keys_varied_in_step_are_no_interaction(fake, tmp_path):
 def test_the_cheapest_of_the_best_is_named(runs):
     best = max(runs, key=lambda run: run.scores[METRIC].value)
     figure = spread.quality_against_cost(runs, METRIC)
-    assert figure.get_supxlabel().splitlines()[0] == f"1  {best.choices['loss']}, {best.choices['model']}"
-    assert all("1" in [item.get_text() for item in panel.texts] for panel in figure.axes)
+    lines = figure.to_dict()["title"]["subtitle"]
+    assert lines[0] == f"1  {best.choices['loss']}, {best.choices['model']}"
+    assert {row["name"] for row in data(figure) if row.get("number") == "1"} >= {best.name}
 
 
 @pytest.mark.parametrize("larger", [False, True])
@@ -132,7 +170,7 @@ def test_costs_that_differ_by_a_few_bytes_are_the_same(runs):
 def test_score_histograms_name_what_differs_between_the_runs(fake, tmp_path):
     for seed, rate in ((0, 0.1), (0, 0.01), (1, 0.01)):
         fake.make_run(tmp_path / f"{rate}-{seed}", lr=rate, seed=seed)
-    titles = [panel.get_title(loc="left") for panel in queries.score_histograms(load(tmp_path)).axes]
+    titles = [panel["title"] for panel in queries.score_histograms(load(tmp_path)).to_dict()["concat"]]
     assert sorted(title.partition(":")[0] for title in titles) == ["lr 0.01, seed 0", "lr 0.01, seed 1", "lr 0.1"]
 
 
@@ -142,10 +180,12 @@ def test_query_differences_counts(sweep):
     figure = queries.query_differences(paired, ["first", "second"])
     wins = int((paired.values_RQ[0] > paired.values_RQ[1]).sum())
     assert f"first better: {wins}" in texts(figure)
+    rows = [[row["queries"] for row in part if "queries" in row] for part in datasets(figure)]
+    rows = [part for part in rows if part]
     mean = float((paired.values_RQ[0] - paired.values_RQ[1]).mean())
     assert f"mean {mean:.3f}".replace("0.", ".") in texts(figure)
-    counts = [float(item.get_text()) for item in figure.axes[1].texts]
-    assert sum(counts) == len(paired.query_ids)
+    assert sum(rows[0]) == len(paired.query_ids)
+    assert len([row for row in data(figure) if "query" in row]) == len(paired.query_ids)
 
 
 def test_score_histograms_use_random_pairs_where_recorded(fake, tmp_path):
@@ -180,7 +220,7 @@ def test_the_palette_can_be_told_apart_with_every_colour_vision():
         "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
         "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
     }
-    rgb = np.array([[int(to_hex(colour)[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in style.PALETTE[:6]])
+    rgb = np.array([[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in style.PALETTE[:6]])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     for matrix in (np.eye(3), *map(np.array, blind.values())):
         seen = np.clip(linear @ np.asarray(matrix).T, 0, 1) ** (1 / 2.2)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+import altair as alt
 
 from twotower.reports.plots import style
+from twotower.reports.plots.style import Picture, Row
 from twotower.runs.ledger import Ledger
-from twotower.runs.run import Run
+
+Read = Callable[[dict[str, Any]], Any]
+"""Takes a number out of an epoch's entry of the history."""
 
 
 @style.styled
-def learning_curves(runs: Ledger, metric: str) -> Figure:
+def learning_curves(runs: Ledger, metric: str) -> Picture:
     """Draws training loss and a metric by epoch.
 
     Args:
@@ -26,53 +27,66 @@ def learning_curves(runs: Ledger, metric: str) -> Figure:
     shown = Ledger(run for run in runs.readable if run.history)
     if not shown:
         return style.empty_figure("No run has finished an epoch yet.")
-    figure, axes = style.new_figure(1, 2, width=12.0, height=4.6)
-    left, right = axes[0]
     names, colours = style.labels_of(shown), style.colours_of(shown, metric)
-    _lines(left, shown, lambda item: item.get("train_loss"), colours)
-    left.set_title("Training loss")
-    ends = _lines(right, shown, lambda item: (item.get("metrics") or {}).get(metric), colours)
-    right.set_title(style.metric_label(metric))
-    style.draw_levels(right, shown, metric)
-    named = [(x, y, names[group], colours[group]) for group, (x, y) in ends.items() if colours[group] != style.GREY]
-    style.label_ends(right, named)
     grey = sum(colour == style.GREY for colour in colours.values())
-    if grey:
-        right.set_xlabel(f"epoch   (grey: {grey} more configs)")
-    return figure
+    label = style.metric_label(metric)
+    losses = _rows(shown, lambda item: item.get("train_loss"), names)
+    values = _rows(shown, lambda item: (item.get("metrics") or {}).get(metric), names)
+    ends, levels, notes = style.scale_of(shown, metric, [row["value"] for row in values])
+    low, high = style.span([row["value"] for row in losses], least=0.1, high=float("inf"))
+    colour = style.colour_scale(names, colours)
+    left = _panel(losses, colour, (low, high)).properties(title=style.title("Training loss"))
+    lines = alt.layer(*style.draw_levels(levels), _panel(values, colour, ends))
+    more = f"grey: {grey} more configs" if grey else ""
+    right = lines.properties(width=style.WIDTH, height=style.HEIGHT, title=style.title(label, [*notes, more]))
+    last = ", ".join(f"{row['config']} {row['value']:.3f}" for row in _last(values)[:5])
+    return alt.concat(left, right, columns=2).properties(
+        description=f"Learning curves: training loss and {label} by epoch. At the end: {last or 'nothing measured'}."
+    )
 
 
-def _lines(
-    axes: Axes, runs: Ledger, read: Callable[[dict[str, Any]], Any], colours: dict[str, str]
-) -> dict[str, tuple[float, float]]:
-    """Draws thin lines for seeds and their mean; returns each config's last point."""
-    ends: dict[str, tuple[float, float]] = {}
-    for group, members in sorted(runs.groups().items(), key=lambda pair: colours[pair[0]] != style.GREY):
-        curves = [_points(run, read) for run in members]
-        curves = [curve for curve in curves if len(curve)]
-        for curve in curves if len(curves) > 1 else []:
-            axes.plot(curve[:, 0], curve[:, 1], color=colours[group], lw=0.7, alpha=0.45)
-        if not curves:
-            continue
-        mean = _mean(curves)
-        front = colours[group] != style.GREY
-        axes.plot(mean[:, 0], mean[:, 1], color=colours[group], lw=2.2 if front else 1.0, zorder=3 if front else 2)
-        if len(mean) == 1:
-            axes.plot(*mean[0], "o", color=colours[group])
-        ends[group] = (float(mean[-1, 0]), float(mean[-1, 1]))
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return ends
+def _panel(rows: list[Row], colour: alt.Color, ends: tuple[float, float]) -> Any:
+    epochs = sorted({row["epoch"] for row in rows}) or [1]
+    ticks = epochs[:: max(1, len(epochs) // 10)]
+    x = alt.X(
+        "epoch:Q",
+        title="epoch",
+        axis=alt.Axis(values=ticks, format="d", grid=False),
+        scale=alt.Scale(domain=[epochs[0] - 0.5, epochs[-1] + 0.5], nice=False),
+    )
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=list(ends), nice=True, zero=False))
+    tips = [alt.Tooltip(f"{name}") for name in ("name:N", "config:N", "seed:N", "epoch:Q")]
+    tips.append(alt.Tooltip("value:Q", format=".4f"))
+    seeds = style.chart_of(rows).encode(x=x, y=y, color=colour, detail="run:N", tooltip=tips)
+    means = style.chart_of(_means(rows)).mark_line(strokeWidth=2.6).encode(x=x, y=y, color=colour)
+    thin = seeds.mark_line(strokeWidth=1, opacity=0.45)
+    dots = seeds.mark_circle(size=46, opacity=0.9)
+    return alt.layer(thin, means, dots).properties(width=style.WIDTH, height=style.HEIGHT)
 
 
-def _points(run: Run, read: Callable[[dict[str, Any]], Any]) -> np.ndarray:
-    pairs = [(item["epoch"], read(item)) for item in run.history if read(item) is not None and "epoch" in item]
-    return np.array(pairs, dtype=np.float64).reshape(-1, 2)
+def _rows(runs: Ledger, read: Read, names: dict[str, str]) -> list[Row]:
+    return [
+        {**style.facts(run, names), "epoch": item["epoch"], "value": float(value)}
+        for run in runs
+        for item in run.history
+        if "epoch" in item and (value := read(item)) is not None
+    ]
 
 
-def _mean(curves: list[np.ndarray]) -> np.ndarray:
-    """Averages over seeds at the epochs that all of them reached."""
-    common = sorted(set.intersection(*(set(curve[:, 0]) for curve in curves)))
-    if not common:
-        return max(curves, key=len)
-    return np.array([[x, np.mean([curve[curve[:, 0] == x, 1][0] for curve in curves])] for x in common])
+def _means(rows: list[Row]) -> list[Row]:
+    """Averages over seeds at the epochs that all of a config's runs reached."""
+    runs: dict[str, set[str]] = {}
+    values: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        runs.setdefault(row["config"], set()).add(row["run"])
+        values.setdefault((row["config"], row["epoch"]), []).append(row["value"])
+    return [
+        {"config": config, "epoch": epoch, "value": fmean(each)}
+        for (config, epoch), each in sorted(values.items())
+        if len(each) == len(runs[config])
+    ]
+
+
+def _last(rows: list[Row]) -> list[Row]:
+    ends = {row["config"]: row for row in _means(rows)}
+    return sorted(ends.values(), key=lambda row: -row["value"])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Sequence
 from itertools import combinations
+from statistics import fmean
 from typing import Any
 
-import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
+import altair as alt
 
 from twotower.core import format as text
 from twotower.reports.plots import style
+from twotower.reports.plots.style import Picture, Row
 from twotower.runs.columns import column_value, differing, short_names
 from twotower.runs.filters import as_number
 from twotower.runs.ledger import Ledger
@@ -21,10 +21,11 @@ from twotower.runs.run import Run
 
 PANELS = 6
 """Most panels in one picture; the hyper-parameters that move the metric most come first."""
+NOTHING_DIFFERS = "No hyper-parameter differs between the finished runs."
 
 
 @style.styled
-def main_effects(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -> Figure:
+def main_effects(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -> Picture:
     """Draws the metric by each hyper-parameter: every run a dot, and the mean of each value.
 
     Args:
@@ -33,55 +34,52 @@ def main_effects(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -
         keys: config keys or groups; None takes those that differ, the strongest first.
     """
     shown, names = _scored(runs, metric, keys)
-    keys = list(names)
-    if not keys:
-        return style.empty_figure("No hyper-parameter differs between the finished runs.")
-    keys = keys[:PANELS]
-    columns = 2 if len(keys) == 4 else min(3, len(keys))
-    rows = -(-len(keys) // columns)
-    figure, axes = style.new_figure(rows, columns, width=4.0 * max(columns, 2), height=3.0 * rows + 0.4, sharey=True)
-    for number, (panel, key) in enumerate(zip(axes.flat, keys, strict=False)):
-        _effect(panel, shown, metric, key)
-        panel.set_title(names[key])
-        if number % columns == 0:
-            panel.set_ylabel(style.metric_label(metric))
-    for number, panel in enumerate(axes.flat):
-        if number < len(keys):
-            style.draw_levels(panel, shown, metric, named=number == 0)
-        else:
-            panel.axis("off")
-    return figure
-
-
-def _effect(axes: Axes, runs: Ledger, metric: str, key: str) -> None:
-    values = _levels(runs, key)
-    place = {_shown(value): number for number, value in enumerate(values)}
-    points: dict[int, list[float]] = {number: [] for number in place.values()}
-    for run in runs:
-        points[place[_shown(column_value(run, key))]].append(run.scores[metric].value)
-    jitter = np.random.default_rng(0)
-    for number, column in points.items():
-        spread = jitter.uniform(-0.09, 0.09, len(column))
-        axes.scatter(number + spread, column, s=18, color=style.PALETTE[0], alpha=0.45, linewidths=0, zorder=2)
-    means = [float(np.mean(column)) for column in points.values()]
-    axes.plot(range(len(means)), means, "-", color=style.INK, lw=1.0, alpha=0.35, zorder=2)
-    axes.plot(range(len(means)), means, "_", color=style.INK, ms=22, mew=2.4, zorder=3)
-    for number, mean in enumerate(means):
-        axes.annotate(
-            text.number(mean, 3),
-            (number, mean),
-            xytext=(13, 3),
-            textcoords="offset points",
-            fontsize=8,
-            color=style.INK,
+    if not names:
+        return style.empty_figure(NOTHING_DIFFERS)
+    label = style.metric_label(metric)
+    ends, levels, notes = style.scale_of(shown, metric, [run.scores[metric].value for run in shown])
+    y = alt.Y("value:Q", title=label, scale=alt.Scale(domain=list(ends), nice=True, zero=False))
+    panels = [
+        alt.layer(*style.draw_levels(levels, named=number == 0), *_effect(shown, metric, key, y)).properties(
+            title=names[key], width=250, height=220
         )
-    axes.set_xticks(range(len(values)), [_shown(value) for value in values], rotation=25 if len(values) > 5 else 0)
-    axes.set_xlim(-0.5, len(values) - 0.3)
-    axes.grid(axis="x", visible=False)
+        for number, key in enumerate(list(names)[:PANELS])
+    ]
+    said = f"{label} by {', '.join(list(names.values())[:PANELS])}, each alone: every run a dot, and the mean."
+    heading = style.title("Every run a dot; bars: means", notes)
+    return alt.concat(*panels, columns=3).properties(title=heading, description=said)
+
+
+def _effect(runs: Ledger, metric: str, key: str, y: alt.Y) -> list[alt.Chart]:
+    order = [_shown(value) for value in _levels(runs, key)]
+    x = alt.X("level:N", title=None, sort=order, axis=alt.Axis(grid=False, labelAngle=-25 if len(order) > 4 else 0))
+    draw = random.Random(0).uniform
+    labels = style.labels_of(runs)
+    rows = [
+        {**style.facts(run, labels), "level": _shown(column_value(run, key)), "value": run.scores[metric].value}
+        | {"aside": draw(-0.2, 0.2)}
+        for run in runs
+    ]
+    means = [
+        {"level": level, "value": mean, "label": text.number(mean, 3), "runs": len(values)}
+        for level in order
+        if (values := [row["value"] for row in rows if row["level"] == level])
+        for mean in [fmean(values)]
+    ]
+    tips = ["name:N", "config:N", "seed:N", alt.Tooltip("value:Q", format=".4f")]
+    offset = alt.XOffset("aside:Q", scale=alt.Scale(domain=[-0.5, 0.5]))
+    dots = style.chart_of(rows).mark_circle(size=44, opacity=0.55, color=style.PALETTE[0])
+    middle = style.chart_of(means).encode(x=x, y=y)
+    said = [alt.Tooltip("level:N"), alt.Tooltip("label:N", title="mean"), alt.Tooltip("runs:Q")]
+    return [
+        dots.encode(x=x, y=y, xOffset=offset, tooltip=tips),
+        middle.mark_tick(thickness=3, width=34).encode(tooltip=said),
+        middle.mark_text(dy=-9, align="center").encode(text="label:N"),
+    ]
 
 
 @style.styled
-def interactions(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -> Figure:
+def interactions(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -> Picture:
     """Draws the mean metric for every pair of values of two hyper-parameters, as a table with colours.
 
     Args:
@@ -90,46 +88,44 @@ def interactions(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -
         keys: config keys or groups; None takes those that differ, the strongest first.
     """
     shown, names = _scored(runs, metric, keys)
-    keys = list(names)
-    pairs = [pair for pair in combinations(keys, 2) if _crossed(shown, *pair)][:PANELS]
+    pairs = [pair for pair in combinations(names, 2) if _crossed(shown, *pair)][:PANELS]
     if not pairs:
         return style.empty_figure("No two hyper-parameters were varied together.")
-    columns = min(3, len(pairs))
-    rows = -(-len(pairs) // columns)
-    figure, axes = style.new_figure(rows, columns, width=4.0 * max(columns, 2), height=3.4 * rows)
     values = [run.scores[metric].value for run in shown]
-    scale = Normalize(min(values), max(values))
-    for panel, (one, two) in zip(axes.flat, pairs, strict=False):
-        _heat(panel, shown, metric, one, two, scale)
-        panel.set_xlabel(names[one])
-        panel.set_ylabel(names[two])
-    for panel in axes.flat[len(pairs) :]:
-        panel.axis("off")
-    figure.suptitle(f"Mean {style.metric_label(metric)}", x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
+    ends = (min(values), max(values) if max(values) > min(values) else min(values) + 1e-6)
+    panels = [_heat(shown, metric, (one, two), names, ends) for one, two in pairs]
+    label = f"Mean {style.metric_label(metric)}"
+    said = f"{label} for pairs: " + "; ".join(f"{names[one]} by {names[two]}" for one, two in pairs) + "."
+    return alt.concat(*panels, columns=3).properties(title=style.title(label), description=said)
 
 
-def _heat(axes: Axes, runs: Ledger, metric: str, one: str, two: str, scale: Normalize) -> None:
-    columns, rows = ([_shown(value) for value in _levels(runs, key)] for key in (one, two))
-    cells: dict[tuple[int, int], list[float]] = {}
+def _heat(runs: Ledger, metric: str, keys: tuple[str, str], names: dict[str, str], ends: tuple[float, float]) -> Any:
+    orders = [[_shown(value) for value in _levels(runs, key)] for key in keys]
+    cells: dict[tuple[str, str], list[float]] = {}
     for run in runs:
-        cell = rows.index(_shown(column_value(run, two))), columns.index(_shown(column_value(run, one)))
+        cell = _shown(column_value(run, keys[0])), _shown(column_value(run, keys[1]))
         cells.setdefault(cell, []).append(run.scores[metric].value)
-    grid = np.full((len(rows), len(columns)), np.nan)
-    for cell, entries in cells.items():
-        grid[cell] = np.mean(entries)
-    axes.imshow(grid, cmap="cividis", norm=scale, aspect="auto")
-    for (row, column), entries in cells.items():
-        light = scale(float(np.mean(entries))) < 0.55
-        label = text.number(float(np.mean(entries)), 3) + (f"\n n={len(entries)}" if len(entries) > 1 else "")
-        axes.text(column, row, label, ha="center", va="center", fontsize=9, color="white" if light else style.INK)
-    axes.set_xticks(range(len(columns)), columns, rotation=25 if len(columns) > 4 else 0)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.grid(visible=False)
+    rows: list[Row] = []
+    for (one, two), values in cells.items():
+        mean = fmean(values)
+        shade = (mean - ends[0]) / (ends[1] - ends[0])
+        several = f"  n={len(values)}" if len(values) > 1 else ""
+        label = text.number(mean, 3) + several
+        rows.append({"one": one, "two": two, "mean": mean, "label": label, "runs": len(values), "light": shade > 0.55})
+    sides: list[Any] = []
+    for channel, name, key, order in ((alt.X, "one", keys[0], orders[0]), (alt.Y, "two", keys[1], orders[1])):
+        axis = alt.Axis(grid=False, labelAngle=0) if channel is alt.Y else alt.Axis(grid=False)
+        sides.append(channel(f"{name}:N", title=names[key], sort=order, axis=axis))
+    colour = alt.Color("mean:Q", scale=alt.Scale(scheme="cividis", domain=list(ends)), legend=None)
+    base = style.chart_of(rows).encode(x=sides[0], y=sides[1], tooltip=["one:N", "two:N", "label:N", "runs:Q"])
+    ink = alt.condition("datum.light", alt.value("#202124"), alt.value("#ffffff"))
+    size = {"width": max(160, 80 * len(orders[0])), "height": max(80, 40 * len(orders[1]))}
+    layers = base.mark_rect().encode(color=colour), base.mark_text(fontSize=11).encode(text="label:N", color=ink)
+    return alt.layer(*layers).properties(**size)
 
 
 @style.styled
-def parallel_coordinates(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -> Figure:
+def parallel_coordinates(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -> Picture:
     """Draws every run as a line through its hyper-parameters to its metric; the best stands out.
 
     Args:
@@ -138,59 +134,61 @@ def parallel_coordinates(runs: Ledger, metric: str, keys: Sequence[str] | None =
         keys: config keys or groups; None takes those that differ.
     """
     shown, names = _scored(runs, metric, keys)
-    keys = list(names)
-    if not keys:
-        return style.empty_figure("No hyper-parameter differs between the finished runs.")
-    keys = keys[:10]
-    figure, axes = style.new_figure(width=max(8.0, 1.6 * (len(keys) + 2)), height=4.8)
-    panel = axes[0, 0]
-    scores = np.array([run.scores[metric].value for run in shown])
-    span = (scores - scores.min()) / (np.ptp(scores) or 1.0)
-    places = np.stack([*(_axis(panel, shown, key, number) for number, key in enumerate(keys)), span], axis=1)
-    jitter = np.random.default_rng(0).uniform(-0.012, 0.012, places.shape)
-    jitter[:, -1] = 0
-    colours = matplotlib.colormaps["cividis_r"](0.05 + 0.85 * (1 - span))
-    best = int(np.argmax(scores))
-    for row in np.argsort(scores):
-        line = (
-            {"color": style.PALETTE[1], "lw": 3.0, "zorder": 5} if row == best else {"color": colours[row], "lw": 1.1}
-        )
-        panel.plot(range(places.shape[1]), (places + jitter)[row], alpha=1.0 if row == best else 0.7, **line)
-    last = len(keys)
-    panel.axvline(last, color="#BDC1C6", lw=1.0, zorder=1)
-    for share in (0.0, 0.5, 1.0):
-        value = float(scores.min() + share * np.ptp(scores))
-        panel.text(last + 0.06, share, text.number(value, 3), fontsize=8, va="center")
-    panel.annotate("best", (last, 1.0), xytext=(-6, 6), textcoords="offset points", ha="right", color=style.PALETTE[1])
-    heads = [*(names[key] for key in keys), style.metric_label(metric)]
-    panel.set_xticks(range(len(heads)), heads)
-    panel.tick_params(axis="x", top=False, length=0)
-    panel.set_yticks([])
-    panel.set_ylim(-0.08, 1.1)
-    panel.set_xlim(-0.35, last + 0.45)
-    for side in panel.spines.values():
-        side.set_visible(False)
-    panel.grid(visible=False)
-    return figure
+    if not names:
+        return style.empty_figure(NOTHING_DIFFERS)
+    keys = list(names)[:10]
+    label = style.metric_label(metric)
+    heads = [*(names[key] for key in keys), label]
+    places = {key: _places(_levels(shown, key)) for key in keys}
+    scores = [run.scores[metric].value for run in shown]
+    low, width = min(scores), (max(scores) - min(scores)) or 1.0
+    labels, draw = style.labels_of(shown), random.Random(0).uniform
+    rows: list[Row] = []
+    for run, score in zip(shown, scores, strict=True):
+        facts = {**style.facts(run, labels), "score": score, "best": score == max(scores)}
+        for key in keys:
+            value = _shown(column_value(run, key))
+            rows.append({**facts, "axis": names[key], "place": places[key][value] + draw(-0.012, 0.012)})
+        rows.append({**facts, "axis": label, "place": (score - low) / width})
+    ticks = [
+        {"axis": names[key], "place": place, "label": value}
+        for key in keys
+        for value, place in list(places[key].items())[:: max(1, len(places[key]) // 8)]
+    ]
+    ticks += [{"axis": label, "place": at, "label": text.number(low + at * width, 3)} for at in (0.0, 0.5, 1.0)]
+    top = shown[scores.index(max(scores))]
+    said = f"Every run as a line through {', '.join(heads)}; the best is {labels.get(top.group, top.name)}."
+    size = {"width": max(480, 130 * len(heads)), "height": 300}
+    return alt.layer(*_lines(rows, ticks, heads)).properties(**size, description=said)
 
 
-def _axis(axes: Axes, runs: Ledger, key: str, at: int) -> np.ndarray:
-    values = _levels(runs, key)
+def _lines(rows: list[Row], ticks: list[Row], heads: list[str]) -> list[alt.Chart]:
+    axis = alt.Axis(labelAngle=0, domain=False, ticks=False, orient="top", grid=True)
+    x = alt.X("axis:N", sort=heads, title=None, scale=alt.Scale(type="point", padding=0.35), axis=axis)
+    y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.06, 1.06]))
+    tips = ["name:N", "config:N", "seed:N", alt.Tooltip("score:Q", format=".4f")]
+    colour = alt.Color("score:Q", scale=alt.Scale(scheme="cividis", reverse=True), legend=None)
+    lines = style.chart_of([row for row in rows if not row["best"]]).mark_line(opacity=0.65, strokeWidth=1.4)
+    best = style.chart_of([row for row in rows if row["best"]]).mark_line(strokeWidth=3.2, color=style.PALETTE[1])
+    words = style.chart_of(ticks).mark_text(align="right", dx=-5)
+    return [
+        lines.encode(x=x, y=y, color=colour, detail="run:N", tooltip=tips),
+        best.encode(x=x, y=y, detail="run:N", tooltip=tips),
+        words.encode(x=x, y=y, text="label:N"),
+    ]
+
+
+def _places(values: Sequence[Any]) -> dict[str, float]:
+    """Returns where a key's values stand on its axis: numbers by size (by magnitude where wide), others evenly."""
     numbers = [as_number(value) for value in values]
-    if all(number is not None for number in numbers) and len(values) > 2:
-        scale = np.array(numbers, dtype=np.float64)
-        if scale.min() > 0 and scale.max() / scale.min() >= 50:
-            scale = np.log(scale)
-        places = (scale - scale.min()) / np.ptp(scale)
+    known = [float(number) for number in numbers if number is not None]
+    if len(known) == len(values) > 2:
+        if min(known) > 0 and max(known) / min(known) >= 50:
+            known = [math.log(number) for number in known]
+        places = [(number - min(known)) / (max(known) - min(known)) for number in known]
     else:
-        places = np.linspace(0, 1, len(values)) if len(values) > 1 else np.array([0.5])
-    axes.axvline(at, color="#BDC1C6", lw=1.0, zorder=1)
-    known = {_shown(value): float(place) for value, place in zip(values, places, strict=True)}
-    step = max(1, len(known) // 8)
-    for name, place in list(known.items())[::step]:
-        box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
-        axes.text(at - 0.04, place, name, fontsize=8, va="center", ha="right", zorder=6, bbox=box)
-    return np.array([known[_shown(column_value(run, key))] for run in runs])
+        places = [number / (len(values) - 1) for number in range(len(values))] if len(values) > 1 else [0.5]
+    return {_shown(value): place for value, place in zip(values, places, strict=True)}
 
 
 def _scored(runs: Ledger, metric: str, keys: Sequence[str] | None) -> tuple[Ledger, dict[str, str]]:
@@ -222,7 +220,7 @@ def _strength(runs: Ledger, metric: str, key: str) -> float:
     groups: dict[str, list[float]] = {}
     for run in runs:
         groups.setdefault(_shown(column_value(run, key)), []).append(run.scores[metric].value)
-    means = [float(np.mean(values)) for values in groups.values()]
+    means = [fmean(values) for values in groups.values()]
     return max(means) - min(means)
 
 

@@ -8,84 +8,106 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
-from matplotlib.figure import Figure
 
 from twotower.core import format as text
 from twotower.core.errors import UserError
 from twotower.reports.compare import differences
 from twotower.reports.plots import style
+from twotower.reports.plots.style import Picture, Row
 from twotower.runs.ledger import Ledger
 from twotower.runs.per_query import Paired, read_per_query
 from twotower.runs.run import Run
 
+MOST_QUERIES = 1500
+"""Queries drawn one by one; of more, evenly many along the order."""
+LONGEST = 80
+"""Characters of a query when it is pointed at."""
+EDGES = ((1, "1"), (3, "2–3"), (10, "4–10"), (100, "11–100"), (10**9, ">100"))
+"""Classes of ranks: the last rank of each, and its name."""
+BINS = 60
+
 
 @style.styled
-def query_differences(paired: Paired, names: Sequence[str] = ("A", "B")) -> Figure:
+def query_differences(paired: Paired, names: Sequence[str] = ("A", "B")) -> Picture:
     """Draws the per-query difference of the first two runs, sorted, beside where each query moved.
 
     Args:
         paired: the runs lined up by query.
         names: what to call them.
     """
-    first_Q, second_Q = paired.values_RQ[:2]
-    gap_Q = np.sort(first_Q - second_Q)[::-1]
-    (pair,) = differences(
-        Paired(
-            metric=paired.metric,
-            query_ids=paired.query_ids,
-            queries=paired.queries,
-            values_RQ=paired.values_RQ[:2],
-            tables=paired.tables[:2],
-        )
+    gap_Q = paired.values_RQ[0] - paired.values_RQ[1]
+    order_Q = np.argsort(-gap_Q, kind="stable")
+    first_two = Paired(
+        metric=paired.metric,
+        query_ids=paired.query_ids,
+        queries=paired.queries,
+        values_RQ=paired.values_RQ[:2],
+        tables=paired.tables[:2],
     )
-    figure, axes = style.new_figure(1, 2, width=12.0, height=4.6, width_ratios=(3, 2))
-    left, right = axes[0]
-    share = (np.arange(len(gap_Q)) + 0.5) / len(gap_Q)
-    left.fill_between(share, gap_Q, 0, where=gap_Q > 0, color=style.PALETTE[0], alpha=0.75, step="mid", lw=0)
-    left.fill_between(share, gap_Q, 0, where=gap_Q < 0, color=style.PALETTE[1], alpha=0.75, step="mid", lw=0)
-    left.axhline(0, color=style.INK, lw=0.8)
-    left.axhline(pair.difference, color=style.INK, lw=1.2, ls=(0, (5, 3)))
-    low, high = left.get_ylim()
-    left.set_ylim(low - 0.2 * (high - low), high + 0.15 * (high - low))  # room for the words
-    marks = (
-        (f"{names[0]} better: {pair.wins}", 0.01, 0.97, style.PALETTE[0], "left"),
-        (f"{names[1]} better: {pair.losses}", 0.99, 0.06, style.PALETTE[1], "right"),
-        (f"equal: {pair.ties}", 0.01, 0.06, "#5F6368", "left"),
+    (pair,) = differences(first_two)
+    label = style.metric_label(paired.metric)
+    mean = f"mean {text.number(pair.difference, 3)} [{text.number(pair.low, 3)}, {text.number(pair.high, 3)}]"
+    p = f"{mean}, p = {pair.p_value:.4f}"
+    counts = f"{names[0]} better: {pair.wins}; {names[1]} better: {pair.losses}; equal: {pair.ties}"
+    left = _sorted_gaps(paired, gap_Q, order_Q, names, pair.difference).properties(
+        width=520,
+        height=280,
+        title=style.title(f"Difference in {label} by query", [counts, p]),
     )
-    for label, x, y, colour, side in marks:
-        left.text(x, y, label, transform=left.transAxes, color=colour, fontsize=9, ha=side, va="top")
-    note = f"mean {text.number(pair.difference, 3)} [{text.number(pair.low, 3)}, {text.number(pair.high, 3)}]"
-    left.set_title(f"Difference in {style.metric_label(paired.metric)} by query")
-    left.set_xlabel(f"share of queries   ({note}, p = {pair.p_value:.4f})")
-    left.set_xlim(0, 1)
-    _movement(right, paired, names)
-    return figure
+    return alt.concat(left, _movement(paired, names), columns=2).properties(
+        description=f"Difference in {label} by query: {counts}; {p}."
+    )
 
 
-def _movement(axes: Any, paired: Paired, names: Sequence[str]) -> None:
+def _sorted_gaps(paired: Paired, gap_Q: np.ndarray, order_Q: np.ndarray, names: Sequence[str], mean: float) -> Any:
+    places = np.unique(np.linspace(0, len(gap_Q) - 1, min(len(gap_Q), MOST_QUERIES)).astype(int))
+    step = 1 / len(places)
+    rows = [
+        {
+            "from": round(number * step, 5),
+            "to": round((number + 1) * step, 5),
+            "gap": round(float(gap_Q[order_Q[place]]), 4),
+            "query": text.shortened(str(paired.queries[order_Q[place]]), LONGEST),
+        }
+        for number, place in enumerate(places)
+    ]
+    better = alt.condition("datum.gap > 0", alt.value(style.PALETTE[0]), alt.value(style.PALETTE[1]))
+    x = alt.X("from:Q", title="share of queries", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(grid=False, format="%"))
+    y = alt.Y("gap:Q", title=f"{names[0]} − {names[1]}")
+    bars = style.chart_of(rows).mark_bar(opacity=0.8).encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), color=better)
+    bars = bars.encode(tooltip=["query:N", alt.Tooltip("gap:Q", format="+.3f")])
+    line = style.chart_of([{"gap": mean}]).mark_rule(opacity=0.7, strokeDash=[6, 4]).encode(y="gap:Q")
+    return alt.layer(bars, line)
+
+
+def _movement(paired: Paired, names: Sequence[str]) -> Any:
     """A table of rank classes: where the first relevant document stood in one run and in the other."""
-    edges = ((1, "1"), (3, "2–3"), (10, "4–10"), (100, "11–100"), (10**9, ">100"))
     classes = []
     for table in paired.tables[:2]:
         ranks = table["first_relevant_rank"].fill_null(10**8).to_numpy()
-        classes.append(np.searchsorted([edge for edge, _ in edges], ranks))
-    counts = np.zeros((len(edges), len(edges)))
+        classes.append(np.searchsorted([edge for edge, _ in EDGES], ranks))
+    counts = np.zeros((len(EDGES), len(EDGES)), dtype=int)
     np.add.at(counts, (classes[0], classes[1]), 1)
-    axes.imshow(np.sqrt(counts), cmap="Blues", aspect="auto")
-    for row, column in np.argwhere(counts > 0):
-        dark = counts[row, column] > 0.35 * counts.max()
-        colour = "white" if dark else style.INK
-        axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=9, color=colour)
-    labels = [name for _, name in edges]
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(title="Queries by rank of the right answer", xlabel=f"rank in {names[1]}", ylabel=f"rank in {names[0]}")
-    axes.grid(visible=False)
+    labels = [name for _, name in EDGES]
+    rows = [
+        {"first": labels[row], "second": labels[column], "queries": int(counts[row, column])}
+        | {"shade": float(counts[row, column]) ** 0.5, "dark": bool(counts[row, column] > 0.3 * counts.max())}
+        for row, column in np.argwhere(counts > 0)
+    ]
+    quiet = alt.Axis(grid=False, labelAngle=0)
+    x = alt.X("second:N", sort=labels, scale=alt.Scale(domain=labels), title=f"rank in {names[1]}", axis=quiet)
+    y = alt.Y("first:N", sort=labels, scale=alt.Scale(domain=labels), title=f"rank in {names[0]}", axis=quiet)
+    colour = alt.Color("shade:Q", scale=alt.Scale(scheme="blues", domainMin=0), legend=None)
+    base = style.chart_of(rows).encode(x=x, y=y, tooltip=["first:N", "second:N", "queries:Q"])
+    ink = alt.condition("datum.dark", alt.value("#ffffff"), alt.value("#202124"))
+    layers = base.mark_rect().encode(color=colour), base.mark_text().encode(text="queries:Q", color=ink)
+    return alt.layer(*layers).properties(width=260, height=280, title="Queries by rank of the right answer")
 
 
 @style.styled
-def score_histograms(runs: Sequence[Run], protocol: str = "full", *, most: int = 4) -> Figure:
+def score_histograms(runs: Sequence[Run], protocol: str = "full", *, most: int = 4) -> Picture:
     """Draws the similarity of relevant pairs against that of random pairs, a panel per run.
 
     A model that has learnt holds the two apart; a collapsed one puts them on top of each other. Records without
@@ -106,21 +128,49 @@ def score_histograms(runs: Sequence[Run], protocol: str = "full", *, most: int =
             continue
     if not drawn:
         return style.empty_figure(f"No run has per-query scores under '{protocol}'.")
-    figure, axes = style.new_figure(len(drawn), 1, width=9.0, height=0.8 + 2.1 * len(drawn), sharex=True)
     values = np.concatenate([scores for _, series in drawn for _, scores in series])
-    bins = np.linspace(values.min(), values.max() + 1e-9, 60)
+    edges = np.linspace(values.min(), values.max() + 1e-9, BINS)
     names = _names([run for run, _ in drawn])
-    for panel, name_of_run, (_, series) in zip(axes[:, 0], names, drawn, strict=True):
-        for (name, scores), colour in zip(series, (style.PALETTE[0], style.PALETTE[1]), strict=True):
-            panel.hist(scores, bins=bins, density=True, color=colour, alpha=0.55, label=f"{name} ({len(scores)})")
-            if len(scores):
-                panel.axvline(float(np.median(scores)), color=colour, lw=1.6)
+    panels, said = [], []
+    for name, (_, series) in zip(names, drawn, strict=True):
         above = _separation(series[0][1], series[1][1])
-        panel.set_title(f"{name_of_run}: a relevant pair scores above the other in {above:.0%} of draws", fontsize=10)
-        panel.set_yticks([])
-        panel.legend(fontsize=8, loc="upper left")
-    axes[-1, 0].set_xlabel("cosine similarity (lines: medians)")
-    return figure
+        words = f"{name}: a relevant pair scores above the other in {above:.0%} of draws"
+        said.append(words)
+        panels.append(_histogram(series, edges).properties(title=words, width=640, height=110))
+    return alt.concat(*panels, columns=1).properties(description="Scores of pairs. " + "; ".join(said) + ".")
+
+
+def _histogram(series: list[tuple[str, np.ndarray]], edges: np.ndarray) -> Any:
+    rows: list[Row] = []
+    lines: list[Row] = []
+    for name, scores in series:
+        kind = f"{name} ({len(scores)})"
+        counts, _ = np.histogram(scores, bins=edges)
+        share = counts / max(1, counts.sum())
+        rows += [
+            {"kind": kind, "from": float(edges[place]), "to": float(edges[place + 1]), "share": float(share[place])}
+            for place in np.flatnonzero(counts)
+        ]
+        lines += [{"kind": kind, "median": float(np.median(scores))}] if len(scores) else []
+    kinds = [f"{name} ({len(scores)})" for name, scores in series]
+    colour = alt.Color(
+        "kind:N", scale=alt.Scale(domain=kinds, range=list(style.PALETTE[:2])), legend=alt.Legend(title=None)
+    )
+    scale = alt.Scale(domain=[float(edges[0]), float(edges[-1])], nice=False)
+    x = alt.X("from:Q", title="cosine similarity (lines: medians)", scale=scale)
+    tips = ["kind:N", alt.Tooltip("from:Q", format=".3f"), alt.Tooltip("share:Q", format=".1%")]
+    y = alt.Y("share:Q", axis=None, stack=None)
+    bars = (
+        style.chart_of(rows)
+        .mark_bar(opacity=0.55)
+        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), color=colour, tooltip=tips)
+    )
+    rules = (
+        style.chart_of(lines)
+        .mark_rule(strokeWidth=2)
+        .encode(x="median:Q", color=colour, tooltip=["kind:N", "median:Q"])
+    )
+    return alt.layer(bars, rules)
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

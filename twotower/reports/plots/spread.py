@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+import altair as alt
 
 from twotower.core import format as text
 from twotower.reports.plots import style
-from twotower.runs.ledger import Ledger
+from twotower.reports.plots.style import Picture, Row
+from twotower.runs.ledger import Ledger, Spread
 from twotower.runs.run import Run
 
 Point = tuple[float, float, Run]
 """A run with its cost and its quality."""
 
+WIDTH = 2 * style.WIDTH - 200
+"""Pixels of the picture of seeds."""
 MOST_CONFIGS = 30
 """Configs drawn in the picture of seeds; the best."""
 
 
 @style.styled
-def seed_spread(runs: Ledger, metric: str) -> Figure:
+def seed_spread(runs: Ledger, metric: str) -> Picture:
     """Draws one row per config: each seed's value with its interval over queries, and their mean.
 
     Args:
@@ -35,43 +36,60 @@ def seed_spread(runs: Ledger, metric: str) -> Figure:
     order = sorted(groups, key=lambda key: -spreads[key].mean)
     hidden = len(order) - MOST_CONFIGS
     order = order[:MOST_CONFIGS]
+    rows = [row for group in order for row in _seeds(groups[group], metric, names)]
+    means = [_mean(group, spreads[group], names) for group in order]
+    ends, levels, notes = style.scale_of(shown, metric, [row[key] for row in rows for key in ("low", "value", "high")])
+    more = f"{hidden} poorer configs not drawn" if hidden > 0 else ""
+    scale = alt.Scale(domain=list(ends), nice=True, zero=False)
+    x = alt.X("value:Q", title=style.metric_label(metric), scale=scale)
+    y = alt.Y("config:N", title=None, sort=[names[group] for group in order], axis=alt.Axis(grid=False))
+    seeds = style.chart_of(rows).encode(y=y, yOffset=alt.YOffset("seed:N"), color=alt.value(style.PALETTE[0]))
+    tips = ["name:N", "config:N", "seed:N", alt.Tooltip("value:Q", format=".4f"), "interval:N", "hybrid:N", "BM25:N"]
+    bars = seeds.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", tooltip=tips)
+    dots = seeds.mark_circle(size=70, opacity=1).encode(x=x, tooltip=tips)
+    middle = style.chart_of(means).encode(x=x, y=y)
+    diamonds = middle.mark_point(shape="diamond", filled=True, size=110, color=style.PALETTE[1])
+    words = style.chart_of(means).mark_text(align="left", x=alt.expr("width + 8")).encode(y=y, text="label:N")
     most = max(spreads[group].runs for group in order)
-    figure, axes = style.new_figure(width=10.0, height=1.4 + min(0.6, 0.2 + 0.12 * most) * len(order))
-    panel = axes[0, 0]
-    for row, group in enumerate(order):
-        _row(panel, row, groups[group], metric)
-        spread = spreads[group]
-        panel.plot(spread.mean, row, "D", color=style.PALETTE[1], ms=7, zorder=4)
-        deviation = f" ± {text.number(spread.deviation, 3)}" if spread.deviation is not None else ""
-        panel.annotate(
-            f"{text.number(spread.mean, 3)}{deviation}  (n={spread.runs})",
-            (1.01, row),
-            xycoords=panel.get_yaxis_transform(),
-            va="center",
-            fontsize=9,
-        )
-    panel.set_yticks(range(len(order)), [names[group] for group in order])
-    panel.set_ylim(len(order) - 0.4, -0.6)
-    panel.set_xlabel(style.metric_label(metric) + (f"   ({hidden} poorer configs not drawn)" if hidden > 0 else ""))
-    panel.grid(axis="y", visible=False)
-    style.draw_levels(panel, shown, metric, across=False)
-    title = "Runs with 95 % intervals over queries; diamonds: mean over seeds"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
+    chart = alt.layer(*style.draw_levels(levels, across=False), bars, dots, diamonds, words)
+    return chart.properties(
+        width=WIDTH,
+        height=alt.Step(max(34, 16 * most), **{"for": "position"}),
+        title=style.title("Runs with 95 % intervals over queries; diamonds: mean over seeds", [*notes, more]),
+        description="Seeds and intervals: " + "; ".join(f"{row['config']} {row['label']}" for row in means[:6]) + ".",
+    )
 
 
-def _row(axes: Axes, row: int, members: Ledger, metric: str) -> None:
-    count = len(members)
-    for number, run in enumerate(sorted(members, key=lambda run: run.seed or 0)):
+def _seeds(members: Ledger, metric: str, names: dict[str, str]) -> list[Row]:
+    rows = []
+    for run in members:
         score = run.scores[metric]
-        place = row + (0.26 * (2 * number / (count - 1) - 1) if count > 1 else 0.0)
-        if score.low is not None and score.high is not None:
-            axes.plot([score.low, score.high], [place, place], color=style.PALETTE[0], lw=1.6, alpha=0.45)
-        axes.plot(score.value, place, "o", color=style.PALETTE[0], ms=4.5, zorder=3)
+        known = score.low is not None and score.high is not None
+        both = run.hybrid_score(metric)
+        ends = {"low": score.low if known else score.value, "high": score.high if known else score.value}
+        facts = {"interval": f"{ends['low']:.3f} to {ends['high']:.3f}" if known else "unknown"}
+        facts |= {"hybrid": "–" if both is None else f"{both.value:.4f}"}
+        facts |= {"BM25": "–" if score.bm25 is None else f"{score.bm25:.4f}"}
+        rows.append({**style.facts(run, names), "value": score.value, **ends, **facts})
+    return rows
+
+
+def _mean(group: str, spread: Spread, names: dict[str, str]) -> Row:
+    mean, deviation, runs = spread.mean, spread.deviation, spread.runs
+    margin = f" ± {text.number(deviation, 3)}" if deviation is not None else ""
+    return {"config": names[group], "value": mean, "label": f"{text.number(mean, 3)}{margin}  (n={runs})"}
+
+
+COSTS: tuple[tuple[str, Callable[[Run], float | None], bool], ...] = (
+    ("training time (s)", lambda run: (run.record.get("timings") or {}).get("fit_seconds"), False),
+    ("documents encoded per second", lambda run: encode_speed(run), True),
+    ("index (MB)", lambda run: (size := index_bytes(run)) and size / 1e6, False),
+)
+"""What quality is held against: a name, how to read it from a run, and whether more is better."""
 
 
 @style.styled
-def quality_against_cost(runs: Ledger, metric: str) -> Figure:
+def quality_against_cost(runs: Ledger, metric: str) -> Picture:
     """Draws the metric against training time, encoding speed and index size, with the runs nothing beats named.
 
     Args:
@@ -79,12 +97,7 @@ def quality_against_cost(runs: Ledger, metric: str) -> Figure:
         metric: full name.
     """
     shown = Ledger(run for run in runs.ended if metric in run.scores)
-    costs: list[tuple[str, Callable[[Run], float | None], bool]] = [
-        ("training time (s)", lambda run: (run.record.get("timings") or {}).get("fit_seconds"), False),
-        ("documents encoded per second", encode_speed, True),
-        ("index (MB)", lambda run: (size := index_bytes(run)) and size / 1e6, False),
-    ]
-    known = [entry for entry in costs if any(entry[1](run) for run in shown)]
+    known = [entry for entry in COSTS if any(entry[1](run) for run in shown)]
     if not known:
         return style.empty_figure("No finished run knows its cost.")
     points = [
@@ -93,21 +106,46 @@ def quality_against_cost(runs: Ledger, metric: str) -> Figure:
     fronts = [unbeaten(places, larger=entry[2]) for places, entry in zip(points, known, strict=True)]
     order = sorted({run.group: value for front in fronts for _, value, run in front}.items(), key=lambda item: -item[1])
     numbers = {group: number for number, (group, _) in enumerate(order, start=1)}
-    figure, axes = style.new_figure(
-        1, len(known), width=4.2 * max(len(known), 2), height=4.4 + 0.2 * len(numbers), sharey=True
-    )
-    for number, (panel, (title, _, _)) in enumerate(zip(axes[0], known, strict=True)):
-        _cost(panel, points[number], fronts[number], numbers)
-        panel.set_xlabel(title)
-        style.draw_levels(panel, shown, metric, named=number == 0)
-    axes[0, 0].set_ylabel(style.metric_label(metric))
-    figure.suptitle(
-        "Quality against cost; numbered: no other is both better and cheaper", x=0.01, ha="left", fontsize=11
-    )
     names = style.labels_of(shown)
+    ends, levels, notes = style.scale_of(shown, metric, [run.scores[metric].value for run in shown])
+    y = alt.Y("value:Q", title=style.metric_label(metric), scale=alt.Scale(domain=list(ends), nice=True, zero=False))
+    panels: list[alt.LayerChart] = []
+    for (title, _, _), places, front in zip(known, points, fronts, strict=True):
+        rows = [_cost_row(point, front, names, numbers) for point in places]
+        drawn = style.draw_levels(levels, named=not panels)
+        panels.append(alt.layer(*drawn, *_cost(rows, title, y)).properties(width=250, height=style.HEIGHT))  # type: ignore[arg-type]
     lines = [f"{number}  {names[group]}" for group, number in numbers.items()]
-    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=9)
-    return figure
+    heading = style.title("Quality against cost; numbered: no other is both better and cheaper", [*lines, *notes])
+    said = f"{style.metric_label(metric)} against {', '.join(entry[0] for entry in known)}. Nothing beats: "
+    return alt.concat(*panels, columns=3).properties(title=heading, description=said + "; ".join(lines) + ".")
+
+
+def _cost_row(point: Point, front: list[Point], names: dict[str, str], numbers: dict[str, int]) -> Row:
+    cost, value, run = point
+    leads = any(run is other for _, _, other in front)
+    number = str(numbers[run.group]) if leads else ""
+    return {**style.facts(run, names), "cost": cost, "value": value, "number": number}
+
+
+def _cost(rows: list[Row], title: str, y: alt.Y) -> list[alt.Chart]:
+    low, high = min(row["cost"] for row in rows), max(row["cost"] for row in rows)
+    if high > 20 * low:
+        scale = alt.Scale(type="log", domain=[low / 1.5, high * 1.5])
+    else:  # some room around, more where all cost the same but for a few bytes
+        room = 0.1 * high if high - low < 0.01 * high else 0.12 * (high - low)
+        scale = alt.Scale(domain=[max(0.0, low - room), high + room], zero=False)
+    x = alt.X("cost:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format="~s", grid=False))
+    tips = ["name:N", "config:N", "seed:N", alt.Tooltip("value:Q", format=".4f")]
+    tips.append(alt.Tooltip("cost:Q", title=title, format=",.4~r"))
+    leading = [row for row in rows if row["number"]]
+    front = style.chart_of(leading).encode(x=x, y=y)
+    others = style.chart_of([row for row in rows if not row["number"]])
+    return [
+        front.mark_line(color=style.PALETTE[1], opacity=0.6, strokeWidth=1),
+        others.mark_circle(size=50, color=style.PALETTE[0], opacity=0.8).encode(x=x, y=y, tooltip=tips),
+        front.mark_circle(size=230, color=style.PALETTE[1], opacity=1).encode(tooltip=tips),
+        front.mark_text(color="white", fontSize=10, fontWeight="bold").encode(text="number:N", tooltip=tips),
+    ]
 
 
 def unbeaten(points: list[Point], *, larger: bool) -> list[Point]:
@@ -126,29 +164,6 @@ def unbeaten(points: list[Point], *, larger: bool) -> list[Point]:
         if not front or point[1] > front[-1][1]:
             front.append(point)
     return front
-
-
-def _cost(axes: Axes, points: list[Point], front: list[Point], numbers: dict[str, int]) -> None:
-    leading = {id(run) for _, _, run in front}
-    for value, quality, run in points:
-        if id(run) not in leading:
-            axes.plot(value, quality, "o", ms=5, color=style.PALETTE[0], zorder=3)
-    axes.plot([p[0] for p in front], [p[1] for p in front], color=style.PALETTE[1], lw=1.0, alpha=0.6, zorder=1)
-    for value, quality, run in front:
-        axes.plot(value, quality, "o", ms=13, color=style.PALETTE[1], mec="white", zorder=4)
-        axes.annotate(
-            str(numbers[run.group]), (value, quality), ha="center", va="center", fontsize=8, color="white", zorder=5
-        )
-    low, high = min(p[0] for p in points), max(p[0] for p in points)
-    axes.margins(x=0.12, y=0.12)
-    wide = high > 20 * low
-    if wide:
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-    elif high - low < 0.01 * high:  # all the same but for a few bytes
-        axes.set_xlim(0.9 * low, 1.1 * high)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)) if wide else MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
 def encode_speed(run: Run) -> float | None:

@@ -1,15 +1,16 @@
-"""How the pictures look: a palette that colour-blind readers can tell apart, quiet axes, labels beside the lines."""
+"""How the pictures look: a palette that colour-blind readers can tell apart, quiet axes, light and dark.
+
+A picture is an Altair chart: a Vega-Lite description with its data, drawn by a notebook, by the report's page, or by
+vl-convert into a file. Words, rules and ticks without a colour of their own take the theme's ink.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec, TypeAlias
 
-import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import altair as alt
 
 from twotower.core import format as text
 from twotower.runs.columns import column_value, differing, short_names
@@ -17,77 +18,88 @@ from twotower.runs.ledger import Ledger
 from twotower.runs.run import Run
 
 P = ParamSpec("P")
+Picture: TypeAlias = alt.TopLevelMixin
+"""What every drawing function returns."""
+Row: TypeAlias = dict[str, Any]
+"""One datum of a chart; `run` holds the folder of the run it belongs to, which the report opens on a click."""
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5D4FA3", "#8C6D31")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7B6FD0", "#A8843C")
 """Okabe and Ito's colours (2008) without black and yellow, and two more; told apart with every colour vision."""
 
 GREY = "#9AA0A6"
 """What stays in the background."""
 
-INK = "#202124"
-"""Text and marks."""
-
 LABEL = 44
 """Characters of a config's name in a picture; what is cut off stands in the tables."""
 
-_RULES: Any = {
-    "font.size": 10,
-    "font.family": "DejaVu Sans",
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelcolor": "#5F6368",
-    "axes.edgecolor": "#BDC1C6",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E8EAED",
-    "grid.linewidth": 0.8,
-    "xtick.color": "#5F6368",
-    "ytick.color": "#5F6368",
-    "text.color": INK,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
+EMPTY = "empty"
+"""Name of a chart that only says why there is nothing to see."""
+
+WIDTH, HEIGHT = 420, 260
+"""Pixels of a panel where there are two beside each other."""
 
 
-def new_figure(
-    rows: int = 1, columns: int = 1, *, width: float = 10.0, height: float = 4.5, **keys: Any
-) -> tuple[Figure, np.ndarray]:
-    """Returns a Figure (no window, no global state) and its axes as an array [rows, columns].
+def theme(*, dark: bool = False) -> dict[str, Any]:
+    """Returns the Vega-Lite config of all pictures."""
+    ink, soft, line = ("#e8eaed", "#9aa0a6", "#3c4043") if dark else ("#202124", "#5f6368", "#e8eaed")
+    return {
+        "background": "transparent" if dark else "white",
+        "font": "system-ui, 'DejaVu Sans', sans-serif",
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": soft,
+            "titleColor": soft,
+            "titleFontWeight": "normal",
+            "gridColor": line,
+            "domainColor": soft,
+            "tickColor": soft,
+            "labelLimit": 260,
+        },
+        "legend": {
+            "labelColor": ink,
+            "titleColor": soft,
+            "labelLimit": 320,
+            "symbolLimit": 40,
+            "symbolOpacity": 1,
+            "orient": "bottom",
+        },
+        "title": {"color": ink, "subtitleColor": soft, "anchor": "start", "fontSize": 13, "subtitleFontSize": 11},
+        "text": {"color": ink, "fontSize": 10},
+        "rule": {"color": ink},
+        "tick": {"color": ink},
+    }
 
-    Args:
-        rows: axes downwards.
-        columns: axes across.
-        width: inches.
-        height: inches.
-        **keys: passed to `Figure.subplots`.
-    """
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **keys)
+
+def library() -> str:
+    """Returns the script that draws the pictures in a page (Vega, Vega-Lite, Vega-Embed), safe within a script tag."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle.replace("</script", "<\\/script")
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorates a function that returns a Figure: what it draws follows this file's rules, what others draw doesn't."""
+def styled(draw: Callable[P, Picture]) -> Callable[P, Picture]:
+    """Decorates a drawing function: its chart carries the light theme, which the report's page replaces by its own."""
 
     @functools.wraps(draw)
-    def wrapper(*args: P.args, **keys: P.kwargs) -> Figure:
-        with matplotlib.rc_context(_RULES):
-            return draw(*args, **keys)
+    def wrapper(*args: P.args, **keys: P.kwargs) -> Picture:
+        chart: Any = draw(*args, **keys)
+        chart.config = alt.Config.from_dict(theme())
+        return chart  # type: ignore[no-any-return]
 
     return wrapper
 
 
+def chart_of(rows: Iterable[Row]) -> alt.Chart:
+    """Returns a chart over rows, without its marks."""
+    return alt.Chart(alt.InlineData(values=list(rows)))
+
+
 @styled
-def empty_figure(message: str) -> Figure:
+def empty_figure(message: str) -> Picture:
     """Returns a picture that says why there is nothing to see."""
-    figure, axes = new_figure(height=1.6)
-    axes[0, 0].axis("off")
-    axes[0, 0].text(0.0, 0.5, message, transform=axes[0, 0].transAxes, color="#5F6368", va="center")
-    return figure
+    words = chart_of([{"message": message}]).mark_text(align="left", x=0, fontSize=12)
+    return words.encode(text="message:N").properties(width=WIDTH, height=24, description=message, name=EMPTY)
 
 
 def labels_of(runs: Ledger) -> dict[str, str]:
@@ -116,45 +128,28 @@ def colours_of(runs: Ledger, metric: str) -> dict[str, str]:
     return {key: PALETTE[number] if number < len(PALETTE) else GREY for number, key in enumerate(order)}
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], *, gap: float = 0.055) -> None:
-    """Writes names beside the ends of lines, pushed apart where they would overlap.
+def colour_scale(names: dict[str, str], colours: dict[str, str]) -> alt.Color:
+    """Returns the colour of a config with its legend: those with a colour of their own, best first."""
+    groups = [group for group in colours if group in names]
+    legend = [names[group] for group in groups if colours[group] != GREY]
+    scale = alt.Scale(domain=[names[group] for group in groups], range=[colours[group] for group in groups])
+    columns = 1 if any(len(name) > LABEL / 2 for name in legend) else 4
+    return alt.Color("config:N", scale=scale, legend=alt.Legend(title=None, values=legend, columns=columns))
+
+
+def span(values: Iterable[float], *, least: float = 0.04, low: float = 0.0, high: float = 1.0) -> tuple[float, float]:
+    """Returns the ends of an axis around values: a margin, and at least `least` wide, so that one value has a scale.
 
     Args:
-        axes: where.
-        ends: x, y, name and colour of each line's end.
-        gap: least distance between two names, as a share of the axes' height.
+        values: what is to be seen.
+        least: the least width.
+        low: the lowest end there can be.
+        high: the highest end there can be.
     """
-    if not ends:
-        return
-    low, high = axes.get_ylim()
-    order = sorted(range(len(ends)), key=lambda number: ends[number][1])
-    places = [(ends[number][1] - low) / (high - low) for number in order]
-    for number in range(1, len(places)):
-        places[number] = max(places[number], places[number - 1] + gap)
-    overflow = max(0.0, places[-1] - 1.0)
-    places = [place - overflow for place in places]
-    for number in range(len(places) - 2, -1, -1):
-        places[number] = min(places[number], places[number + 1] - gap)
-    for place, number in zip(places, order, strict=True):
-        x, y, name, colour = ends[number]
-        axes.annotate(
-            name,
-            xy=(x, y),
-            xytext=(1.015, place),
-            textcoords=axes.transAxes,
-            color=colour if colour != GREY else "#5F6368",
-            va="center",
-            fontsize=9,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "lw": 0.6,
-                "alpha": 0.6,
-                "shrinkA": 0,
-                "shrinkB": 2,
-                "relpos": (0, 0.5),
-            },
-        )
+    known = list(values) or [low]
+    bottom, top = min(known), max(known)
+    room = max(0.06 * (top - bottom), (least - (top - bottom)) / 2)
+    return max(low, bottom - room), min(high, top + room)
 
 
 def reference_levels(runs: Sequence[Run], metric: str) -> list[tuple[str, float]]:
@@ -168,42 +163,62 @@ def reference_levels(runs: Sequence[Run], metric: str) -> list[tuple[str, float]
     return levels
 
 
-def draw_levels(
-    axes: Axes, runs: Sequence[Run], metric: str, *, across: bool = True, named: bool = True, reach: float = 1.0
-) -> None:
-    """Draws chance and BM25 as dashed lines with their names on them; call it after the data.
+def scale_of(
+    runs: Sequence[Run], metric: str, values: Iterable[float]
+) -> tuple[tuple[float, float], list[Row], list[str]]:
+    """Returns the ends of a metric's axis, the levels drawn in it, and notes on those too far off to be drawn.
 
-    A level so far off that drawing it would squeeze the data is named at the edge with an arrow instead.
+    A level is drawn where it does not squeeze what is measured into less than half of the axis.
 
     Args:
-        axes: where.
         runs: the runs, which know the levels.
         metric: full name.
-        across: the metric is on the y axis (else on the x axis).
-        named: writes the names.
-        reach: how far outside the data a level may lie and still be drawn, in widths of the data's range.
+        values: the measured ones.
     """
-    low, high = axes.get_ylim() if across else axes.get_xlim()
-    margin = reach * (high - low)
+    low, high = span(values)
+    reach = high - low
+    drawn: list[Row] = []
+    notes: list[str] = []
+    ends = [low, high]
     for name, level in reference_levels(runs, metric):
         label = f"{name} {text.number(level, 3 if level >= 0.01 else 4)}"
-        if low - margin <= level <= high + margin:
-            dashes: Any = (0, (1, 2)) if name == "chance" else (0, (5, 3))
-            draw = axes.axhline if across else axes.axvline
-            draw(level, color=INK, lw=1.0, ls=dashes, zorder=1)
-            how = axes.get_yaxis_transform() if across else axes.get_xaxis_transform()
-            where, side = ((0.01, level), "left") if across else ((level, 1.0), "center")
+        if low - reach <= level <= high + reach:
+            drawn.append({"level": level, "label": label, "kind": name})
+            ends += [level - 0.02 * reach, level + 0.04 * reach]
         else:
-            arrows = "↓↑" if across else "←→"
-            label = f"{arrows[int(level > high)]} {label}"
-            right, top = across or level > high, across and level > high
-            height = (0.92 if top else 0.01) if across else 1.0
-            where, how = (0.99 if right else 0.01, height), axes.transAxes
-            side = "right" if right else "left"
-        if named:
-            offset: Any = {"xytext": (0, 2), "textcoords": "offset points", "fontsize": 8, "color": INK}
-            offset["bbox"] = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.75}
-            axes.annotate(label, xy=where, xycoords=how, ha=side, va="bottom", **offset)
+            notes.append(f"{'↓' if level < low else '↑'} {label}")
+    return (max(0.0, min(ends)), min(1.0, max(ends))), drawn, notes
+
+
+def draw_levels(rows: list[Row], *, across: bool = True, named: bool = True) -> list[alt.Chart]:
+    """Returns chance and BM25 as dashed lines with their names on them, as layers.
+
+    Args:
+        rows: as `scale_of` returns them.
+        across: the metric is on the y axis (else on the x axis).
+        named: writes the names.
+    """
+    if not rows:
+        return []
+    base = chart_of(rows)
+    dash = alt.StrokeDash("kind:N", scale=alt.Scale(domain=["chance", "BM25"], range=[[1, 3], [6, 4]]), legend=None)
+    if across:
+        lines = base.mark_rule(opacity=0.7).encode(y="level:Q", strokeDash=dash)
+        names = base.mark_text(align="left", dy=-6, x=4).encode(y="level:Q", text="label:N")
+    else:
+        lines = base.mark_rule(opacity=0.7).encode(x="level:Q", strokeDash=dash)
+        names = base.mark_text(align="left", baseline="top", dx=3, y=1).encode(x="level:Q", text="label:N")
+    return [lines, names] if named else [lines]
+
+
+def title(words: str, notes: Sequence[str] = ()) -> alt.TitleParams:
+    """Returns a panel's title with notes below it."""
+    return alt.TitleParams(words, subtitle=[note for note in notes if note])
+
+
+def facts(run: Run, names: dict[str, str]) -> Row:
+    """Returns what every datum of a run says when it is pointed at."""
+    return {"run": str(run.path), "name": run.name, "config": names.get(run.group, run.name), "seed": run.seed}
 
 
 def metric_label(metric: str) -> str:
