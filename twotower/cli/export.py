@@ -53,9 +53,7 @@ def command(run: str | None, form: str, out: Path) -> None:
     try:
         module = importlib.import_module(f"twotower.export.{FORMS[form]}")
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"--to {form} needs {error.name}, which isn't installed: pip install {form}."
-        ) from error
+        raise UserError(f"--to {form} needs {error.name}, which isn't installed: pip install {form}.") from error
     out.mkdir(parents=True, exist_ok=True)
     module.export(path, out)
     record = read_run(folder).record if folder is not None else {}

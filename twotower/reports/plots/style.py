@@ -99,7 +99,9 @@ def chart_of(rows: Iterable[Row]) -> alt.Chart:
 def empty_figure(message: str) -> Picture:
     """Returns a picture that says why there is nothing to see."""
     words = chart_of([{"message": message}]).mark_text(align="left", x=0, fontSize=12)
-    return words.encode(text="message:N").properties(width=WIDTH, height=24, description=message, name=EMPTY)
+    words = words.encode(text="message:N")
+    empty: Picture = words.properties(width=WIDTH, height=24, description=message, name=EMPTY)
+    return empty
 
 
 def labels_of(runs: Ledger) -> dict[str, str]:
