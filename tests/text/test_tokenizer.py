@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -218,3 +219,44 @@ def test_the_memo_gives_the_same_ids_with_unicode_segmentation():
     tokenizer = Tokenizer.train(texts, UNICODE)
     for row, text in enumerate(texts):
         assert tokenizer.encode(texts).row(row).tolist() == tokenizer.read(text)[2]
+
+
+ICU = {**UNICODE, "segmentation": "icu"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ฉันต้องการเรียน numpy", ["ฉัน", "ต้องการ", "เรียน", "numpy"]),
+        ("ខ្ញុំចង់រៀន", ["ខ្ញុំ", "ចង់", "រៀន"]),
+        ("ຂ້ອຍຢາກຮຽນຮູ້", ["ຂ້ອຍ", "ຢາກ", "ຮຽນຮູ້"]),
+        ("ကျွန်တော်မြန်မာ", ["ကျွန်တော်", "မြန်မာ"]),
+        ("matrix的逆矩阵, BatchNorm2d", ["matrix", "的", "逆", "矩阵", "batch", "norm2d"]),
+        ("co\u00adoperate git-log", ["cooperate", "git", "log"]),
+    ],
+)
+def test_words_of_scripts_without_blanks(text, expected):
+    pytest.importorskip("icu4py")
+    tokenizer = Tokenizer.train([text], ICU)
+    assert tokenizer.words(text) == expected
+    assert set(expected) <= set(tokenizer.word_to_index)
+    assert tokenizer.encode([text]).ids_T.tolist() == [tokenizer.word_to_index[word] for word in expected]
+    assert tokenizer.read(text)[2] == tokenizer.encode([text]).ids_T.tolist()
+    for word, start, end in tokenizer.token_spans(text):  # the places are those of the text as it came
+        assert text[start:end].replace("\u00ad", "").casefold() == word
+
+
+@pytest.mark.parametrize("kind", ["words", "wordpiece"])
+def test_text_with_blanks_is_cut_as_before(kind):
+    pytest.importorskip("icu4py")
+    text = "The BatchNorm2d layer: don't use np.linalg.inv, naïve Übung हिन्दी"
+    settings = {"kind": kind, "split_identifiers": False}
+    icu, unicode = (Tokenizer.train([text], {**base, **settings}) for base in (ICU, UNICODE))
+    assert icu.words(text) == unicode.words(text)
+    assert icu.hash != unicode.hash
+
+
+def test_a_missing_icu_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "icu4py.breakers", None)
+    with pytest.raises(UserError, match=r"text\.segmentation=icu needs .*pip install icu4py"):
+        Tokenizer.train(["a"], ICU)

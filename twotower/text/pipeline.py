@@ -12,6 +12,7 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
 from twotower.core.errors import UserError, nearest
+from twotower.text import segment
 from twotower.text.stem import check_language
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
@@ -32,18 +33,17 @@ SHAPING = ("kind", "lowercase", "strip_accents", "split_identifiers", "stem", "s
 # Between a small letter or digit and a capital; between capitals and a capitalised word (HTTP|Server, but not UR|Ls).
 CAMEL = r"(?<=[\p{Ll}\p{N}])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll}{2})"
 # Scripts written without spaces go character by character; everything else in runs of letters, marks and digits.
-UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
+UNSPACED_SCRIPTS = ("Han", "Hiragana", "Katakana", "Thai")
+UNSPACED = "".join(rf"\p{{{name}}}" for name in UNSPACED_SCRIPTS)
 RUN = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{UNSPACED}]]+"
-SEGMENTATIONS = ("unicode", "plain")
-"""`unicode` is what runs use; `plain` is how runs cut texts before there was a choice, and what theirs still do."""
+SEGMENTATIONS = ("unicode", "icu", "plain")
+"""`unicode` is what runs use, `icu` knows the words of scripts without blanks (`text.segment`); `plain` is how runs cut
+texts before there was a choice, and what theirs still do."""
 # Scripts whose words no blank parts, cut into what a reader sees as one letter (Unicode's grapheme clusters, \X).
 SCRIPTS = (
     *("Bopomofo", "Lao", "Khmer", "Myanmar", "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese"),
     *("Yi", "Ahom", "Tangut", "Nushu"),
 )
-CLUSTERED = UNSPACED + "".join(rf"\p{{{name}}}" for name in SCRIPTS)
-CLUSTER = rf"(?=[{CLUSTERED}])\X"
-CLUSTER_RUN = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{CLUSTERED}]]+"
 # What shows nothing and parts no words: soft hyphen, joiners, marks of direction, variation selectors.
 INVISIBLE = "[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 # Vowel marks that are written or left out at will, and what only stretches a word, of Arabic, Hebrew and Syriac.
@@ -115,22 +115,29 @@ def build(word_to_index: dict[str, int], config: dict[str, Any]) -> RustTokenize
 
 def _cutter(config: dict[str, Any]) -> pre_tokenizers.PreTokenizer:
     """Returns what cuts normalised text into words."""
-    unicode = config["segmentation"] == "unicode"
+    plain = config["segmentation"] == "plain"
+    single, run = (f"[{UNSPACED}]", RUN) if plain else _clusters(config["segmentation"])
     if config["kind"] == "wordpiece":
         bert = pre_tokenizers.BertPreTokenizer()
-        if not unicode:
+        if plain:
             return bert
-        return pre_tokenizers.Sequence([bert, pre_tokenizers.Split(Regex(CLUSTER), "isolated")])
-    single, run = (CLUSTER, CLUSTER_RUN) if unicode else (f"[{UNSPACED}]", RUN)
+        return pre_tokenizers.Sequence([bert, pre_tokenizers.Split(Regex(single), "isolated")])
     word = run if config["split_identifiers"] else rf"{run}(?:[_.\-]+{run})*"
     return pre_tokenizers.Split(Regex(f"{single}|{word}"), "removed", invert=True)
+
+
+def _clusters(segmentation: str) -> tuple[str, str]:
+    """Returns the expressions of what stands alone, a letter of a script without blanks, and of the other words."""
+    by_word = segment.SCRIPTS if segmentation == "icu" else ()
+    letters = "".join(rf"\p{{{name}}}" for name in (*UNSPACED_SCRIPTS, *SCRIPTS) if name not in by_word)
+    return rf"(?=[{letters}])\X", rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{letters}]]+"
 
 
 def _normalizers(config: dict[str, Any]) -> list[normalizers.Normalizer]:
     camel: list[normalizers.Normalizer] = (
         [normalizers.Replace(Regex(CAMEL), " ")] if config["split_identifiers"] else []
     )
-    if config["segmentation"] == "unicode":
+    if config["segmentation"] != "plain":
         return _unicode_normalizers(config, camel)
     if config["kind"] == "wordpiece":
         shape = {key: config[key] for key in ("lowercase", "strip_accents")}

@@ -22,6 +22,7 @@ from twotower.core.ragged import to_offsets
 from twotower.core.reading import read_typed_json
 from twotower.text import pipeline
 from twotower.text.memo import WordMemo
+from twotower.text.segment import Segmenter
 from twotower.text.stem import Stems, count_stems
 from twotower.text.tokens import Tokens, TokenStatistics, concatenate
 
@@ -49,6 +50,7 @@ class Tokenizer:
         self.word_to_index = pipeline.check_vocabulary(word_to_index)
         self._rust: RustTokenizer = pipeline.build(self.word_to_index, self.config)
         self._stems = Stems(self.config["stem"]) if self.config["stem"] else None
+        self._segmenter = Segmenter() if self.config["segmentation"] == "icu" else None
 
     @classmethod
     def train(cls, texts: Iterable[str], config: dict[str, Any]) -> Tokenizer:
@@ -64,6 +66,8 @@ class Tokenizer:
     def _vocabulary(cls, texts: Iterable[str], config: dict[str, Any]) -> dict[str, int]:
         """Makes the vocabulary of a checked config: of words, or of stems, the words of a stem counted together."""
         if config["stem"] is None:
+            if config["segmentation"] == "icu" and config["vocabulary_file"] is None:
+                texts = map(Segmenter().text, texts)
             return pipeline.make_vocabulary(texts, config)
         stems = Stems(config["stem"])
         if config["vocabulary_file"] is not None:
@@ -136,6 +140,7 @@ class Tokenizer:
             Its distinct words in order as they are looked up (normalised, stemmed), those of them that the vocabulary
             does not hold as the text writes them, and its ids, which are those of `encode`, not cut.
         """
+        text = self._parted(text)
         if self._stems:
             return self._read_stems(text)
         encoding = self._rust.encode(text, add_special_tokens=False)
@@ -156,7 +161,10 @@ class Tokenizer:
 
     def words(self, text: str) -> list[str]:
         """Returns the words of one text as they are looked up: texts with the same are read alike."""
-        return [self._looked_up(word) for word in self._cut(text)]
+        return [self._looked_up(word) for word in self._cut(self._parted(text))]
+
+    def _parted(self, text: str) -> str:
+        return self._segmenter.text(text) if self._segmenter else text
 
     def _cut(self, text: str) -> list[str]:
         """Returns the normalised words of one text, not stemmed."""
@@ -175,7 +183,11 @@ class Tokenizer:
         return [(word, start, end) for word, (start, end) in self._pieces(text)]
 
     def _pieces(self, text: str) -> list[tuple[str, tuple[int, int]]]:
-        return self._spelt(text, self._rust.encode(text, add_special_tokens=False))
+        if self._segmenter is None:
+            return self._spelt(text, self._rust.encode(text, add_special_tokens=False))
+        parted, place = self._segmenter.parted(text)
+        pieces = self._spelt(parted, self._rust.encode(parted, add_special_tokens=False))
+        return [(word, (place(start), place(end))) for word, (start, end) in pieces]
 
     def _spelt(self, text: str, encoding: Encoding) -> list[tuple[str, tuple[int, int]]]:
         normal = self._rust.normalizer.normalize_str
@@ -196,6 +208,8 @@ class Tokenizer:
         return [encoding.ids for encoding in self._rust.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _encode_chunk(self, texts: list[str], max_length: int | None) -> Tokens:
+        if self._segmenter:
+            texts = self._segmenter.texts(texts)
         ids_T, full_N = self._memo.encode(texts)
         kept_N = full_N if max_length is None else np.minimum(full_N, max_length)
         statistics = TokenStatistics(
