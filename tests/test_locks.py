@@ -71,3 +71,7 @@ def test_the_dependencies_of_the_package_are_pinned():
 def test_tests_run_with_the_versions_that_users_get():
     users, tests = pins("constraints.txt"), pins("requirements/dev.txt")
     assert users.items() <= tests.items()
+
+
+def test_torch_comes_from_its_own_index_with_its_libraries():
+    assert not [name for name in pins("constraints.txt") if name.startswith(("torch==", "nvidia-", "cuda-", "triton"))]
