@@ -244,7 +244,7 @@ class Model:
         scores_NM: Vectors = np.asarray(query_ND, np.float32) @ np.asarray(document_MD, np.float32).T
         return scores_NM
 
-    def _encode(self, texts: Sequence[str], side: str, longest: int, batch_size: int | None) -> Vectors:
+    def _encode(self, texts: Sequence[str], side: str, longest: int | None, batch_size: int | None) -> Vectors:
         from twotower.model.encoding import encode
 
         if isinstance(texts, str):

@@ -74,6 +74,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
         composed = compose("train", overrides=overrides)
     from twotower.config.instantiate import instantiate, plain
     from twotower.data.datamodule import RetrievalData
+    from twotower.data.settings import DataSettings
     from twotower.kernels.cpu import prepare_process
     from twotower.model.build import build_module
     from twotower.model.encoding import encode
@@ -86,7 +87,9 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     pl.seed_everything(options.seed, verbose=False)
     prepare_process(config)
     tokenizer = train_tokenizer([], config["text"])
-    data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=options.seed)
+    data = RetrievalData(
+        collection=collection, tokenizer=tokenizer, settings=DataSettings.parse(config["data"]), seed=options.seed
+    )
     module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=256)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
     settings |= {"enable_progress_bar": False, "precision": choose_precision(config, module)}

@@ -10,6 +10,7 @@ from twotower.callbacks.export import Export, write_documents
 from twotower.core.memo import keeping
 from twotower.data.collection import Collection
 from twotower.data.documents import DocumentStore
+from twotower.data.settings import DataSettings
 from twotower.index.exact.index import ExactIndex
 from twotower.index.export import IndexExportError
 
@@ -37,9 +38,8 @@ def callback(tmp_path):
         evaluation=None,
         objective="full/mrr_10",
         tokenizer=SimpleNamespace(hash="v"),
+        settings=SimpleNamespace(seed=0, data=DataSettings()),
         config={
-            "seed": 0,
-            "data": {"source": None, "path": None},
             "index": {name: {"_target_": target} for name, target in TARGETS.items()},
         },
         indexes=[],

@@ -3,13 +3,14 @@ import pytest
 
 from twotower.core.errors import UserError
 from twotower.data import beir
-from twotower.data.datamodule import RetrievalData, check_config, vocabulary_texts
+from twotower.data.datamodule import RetrievalData, vocabulary_texts
+from twotower.data.settings import DataSettings
 from twotower.text.tokenizer import Tokenizer
 
 
 def make(collection, **config):
     tokenizer = Tokenizer.train(vocabulary_texts(collection, "train"), {"min_frequency": 1})
-    return RetrievalData(collection=collection, tokenizer=tokenizer, config=config, seed=2)
+    return RetrievalData(collection=collection, tokenizer=tokenizer, settings=DataSettings.parse(config), seed=2)
 
 
 def test_tokens_are_of_all_texts_and_cut(collection):
@@ -47,15 +48,15 @@ def test_train_dataloader_follows_the_config(collection):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"batchsize": 3}, "data.batchsize is not a setting.*Did you mean 'batch_size'"),
-        ({"batch_size": 1}, "data.batch_size=1 must be a whole number of at least 2"),
+        ({"batchsize": 3}, "data.batchsize is not a key of data.*Did you mean 'batch_size'"),
+        ({"batch_size": 1}, "data.batch_size=1 is out of range; it must be a whole number of at least 2"),
         ({"max_query_length": 0}, "data.max_query_length=0"),
         ({"allow_leak": "no"}, "data.allow_leak=no must be true or false"),
     ],
 )
 def test_wrong_settings_are_named(config, message):
     with pytest.raises(UserError, match=message):
-        check_config(config)
+        DataSettings.parse(config)
 
 
 def test_missing_splits_are_named_at_once(collection):
@@ -70,15 +71,12 @@ def test_missing_splits_are_named_at_once(collection):
 def test_like_lengths_go_together_where_a_tower_pads(tiny_beir, chosen, recurrent, expected):
     collection = beir.load(path=str(tiny_beir))
     tokenizer = Tokenizer.train(vocabulary_texts(collection, "train"), {"kind": "words"})
-    data = RetrievalData(
-        collection=collection, tokenizer=tokenizer, config={"bucket_by_length": chosen}, pads_batches=recurrent
-    )
+    settings = DataSettings(bucket_by_length=chosen)
+    data = RetrievalData(collection=collection, tokenizer=tokenizer, settings=settings, pads_batches=recurrent)
     assert data.train_dataloader().bucket_by_length is expected
 
 
 def test_workers_are_refused_by_name():
-    from twotower.data.datamodule import check_config
-
-    assert check_config({"num_workers": 0})["num_workers"] == 0
+    assert DataSettings(num_workers=0).num_workers == 0
     with pytest.raises(UserError, match=r"data\.num_workers=2: there are no workers"):
-        check_config({"num_workers": 2})
+        DataSettings(num_workers=2)

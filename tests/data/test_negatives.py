@@ -4,10 +4,11 @@ import pytest
 from twotower.core.errors import UserError
 from twotower.data import negatives
 from twotower.data.collection import normalised
+from twotower.data.settings import NegativeSettings
 
 
 def draw(collection, config, seed=0):
-    chosen = negatives.build(config, collection, "train")
+    chosen = negatives.build(NegativeSettings.parse(config), collection, "train")
     queries = collection.split("train").queries
     return queries, chosen(queries, np.random.default_rng(seed))
 
@@ -57,7 +58,7 @@ def test_draws_differ_with_the_generator_and_repeat_with_it(collection):
 
 
 def test_in_batch_has_none(collection):
-    assert negatives.build({"kind": "in_batch", "count": 0}, collection, "train") is None
+    assert negatives.build(NegativeSettings(), collection, "train") is None
 
 
 @pytest.mark.parametrize(
@@ -71,11 +72,11 @@ def test_in_batch_has_none(collection):
         ({"kind": "bm25", "cuont": 1}, "Did you mean 'count'"),
     ],
 )
-def test_wrong_settings_are_named(collection, config, message):
+def test_wrong_settings_are_named(config, message):
     with pytest.raises(UserError, match=message):
-        negatives.build(config, collection, "train")
+        NegativeSettings.parse(config)
 
 
 def test_candidates_without_lists_are_refused(make_collection):
     with pytest.raises(UserError, match="no candidate lists"):
-        negatives.build({"kind": "candidates", "count": 1}, make_collection(with_candidates=False), "train")
+        negatives.build(NegativeSettings(kind="candidates", count=1), make_collection(with_candidates=False), "train")

@@ -6,6 +6,7 @@ from rich.console import Console
 from twotower.core.errors import UserError
 from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.data.datamodule import RetrievalData
+from twotower.data.settings import DataSettings
 from twotower.data.summary import describe_split, make_report, report_table, shared_between
 from twotower.text.tokenizer import Tokenizer
 
@@ -32,7 +33,7 @@ TOKENIZER = Tokenizer.train(["alpha beta"], {})
 
 def data_of(collection, **config):
     tokenizer = Tokenizer.train(["alpha beta"], {"min_frequency": 1})
-    return RetrievalData(collection=collection, tokenizer=tokenizer, config=config)
+    return RetrievalData(collection=collection, tokenizer=tokenizer, settings=DataSettings.parse(config))
 
 
 @pytest.mark.parametrize(
@@ -146,9 +147,11 @@ def test_negatives_that_the_data_brings_are_used_or_said_not_to_be():
 
 def test_a_vocabulary_that_says_nothing_stops_the_run():
     collection = make([(0, 0, 1)], [(1, 1, 1)])
-    empty = RetrievalData(collection=collection, tokenizer=Tokenizer.train(["alpha"], {"min_frequency": 9}), config={})
+    empty = RetrievalData(
+        collection=collection, tokenizer=Tokenizer.train(["alpha"], {"min_frequency": 9}), settings=DataSettings()
+    )
     with pytest.raises(UserError, match=r"the vocabulary holds 0 words, and 100% .*text\.segmentation"):
         make_report(empty)
-    strange = RetrievalData(collection=collection, tokenizer=Tokenizer.train(["omega"], {}), config={})
+    strange = RetrievalData(collection=collection, tokenizer=Tokenizer.train(["omega"], {}), settings=DataSettings())
     with pytest.raises(UserError, match="the vocabulary holds 1 words, and 100%"):
         make_report(strange)

@@ -15,7 +15,8 @@ from twotower.evaluation.evaluate import evaluate_vectors
 from twotower.evaluation.hybrid import WEIGHTS, Hybrid, choose, fit_weight, hybrid_rankings, make_hybrid
 from twotower.evaluation.pools import build_pools
 from twotower.evaluation.relevance import Relevance
-from twotower.lexical.fusion import DEFAULT_WEIGHT, Fusion, check_hybrid
+from twotower.evaluation.settings import HybridSettings
+from twotower.lexical.fusion import DEFAULT_WEIGHT, Fusion
 
 
 @pytest.fixture(autouse=True)
@@ -148,14 +149,14 @@ def test_held_out_queries_share_no_document_with_the_others():
 @pytest.mark.parametrize("settings", [{"fusion": "sum", "weight": 1}, {"fusion": "rrf", "weight": -1}, {"wait": 1}])
 def test_wrong_settings_are_refused(settings):
     with pytest.raises(UserError, match="hybrid"):
-        check_hybrid(settings)
+        HybridSettings.parse(settings)
 
 
 def test_the_bm25_of_the_hybrid_is_chosen_on_training_queries(random_collection):
     collection = random_collection()
     split = next(iter(collection.judgements))
     made = make_hybrid(
-        {"fusion": "zscore", "weight": 0.5}, collection, split, stem="english", held_out=np.zeros(0, np.int64),
+        HybridSettings(fusion="zscore", weight=0.5), collection, split, stem="english", held_out=np.zeros(0, np.int64),
         query_QD=unit(0, 8, 0), document_ND=unit(200, 8, 1), max_memory=2**30,
     )  # fmt: skip
     assert made.fusion.weight == 0.5

@@ -9,6 +9,7 @@ from twotower.core.errors import UserError
 from twotower.data.collection import Candidates, Collection, Judgements
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.own_document import own_documents
+from twotower.evaluation.settings import EvaluationSettings
 
 COUNT = 12
 IDS = [f"p{number}" for number in range(COUNT)]
@@ -43,7 +44,7 @@ def test_a_query_is_not_ranked_against_itself():
     assert means["full"]["recall_1"] == 1.0
     assert not (rankings["full"].rows == ROWS[:, None]).any()
     assert rankings["full"].pool_size.tolist() == [COUNT - 1] * COUNT
-    blind, _ = evaluate_means(found, found, collection, ROWS, "dev", exclude_self=False)
+    blind, _ = evaluate_means(found, found, collection, ROWS, "dev", EvaluationSettings(exclude_self=False))
     assert blind["full"]["recall_1"] == 0.0
 
 
@@ -51,13 +52,15 @@ def test_bm25_and_chance_leave_it_out_too_and_the_table_says_so():
     from twotower.evaluation.report import title
 
     collection, found = arguments(), vectors()
-    result = evaluate_vectors(found, found, collection, ROWS, "dev", resamples=20)
+    result = evaluate_vectors(found, found, collection, ROWS, "dev", EvaluationSettings(resamples=20))
     full = result.protocols["full"]
     assert full.metrics["recall_1"]["bm25"] == 1.0
     assert full.metrics["recall_1"]["chance"] == pytest.approx(1 / (COUNT - 1))
     assert full.to_dict()["own_documents_left_out"] == COUNT
     assert "12 of them without the document that they are themselves" in title(full, result).plain
-    blind = evaluate_vectors(found, found, collection, ROWS, "dev", resamples=20, exclude_self=False).protocols["full"]
+    blind = evaluate_vectors(
+        found, found, collection, ROWS, "dev", EvaluationSettings(resamples=20, exclude_self=False)
+    ).protocols["full"]
     assert blind.metrics["recall_1"]["bm25"] == 0.0
     assert blind.metrics["recall_1"]["chance"] == pytest.approx(1 / COUNT)
 
@@ -65,7 +68,7 @@ def test_bm25_and_chance_leave_it_out_too_and_the_table_says_so():
 def test_candidate_lists_lose_it_too():
     every = np.repeat(ROWS, COUNT), np.tile(ROWS, COUNT)
     collection, found = arguments(candidates=Candidates.of(*every)), vectors()
-    _, rankings = evaluate_means(found, found, collection, ROWS, "dev", protocols="rerank")
+    _, rankings = evaluate_means(found, found, collection, ROWS, "dev", EvaluationSettings(protocols="rerank"))
     assert rankings["rerank"].pool_size.tolist() == [COUNT - 1] * COUNT
     assert not (rankings["rerank"].rows == ROWS[:, None]).any()
 
@@ -90,5 +93,5 @@ def test_a_document_that_is_judged_relevant_to_itself_stays():
 
 
 def test_another_value_is_named():
-    with pytest.raises(UserError, match=r"evaluation\.exclude_self=always must be auto, true or false"):
-        own_documents(arguments(), ROWS, "dev", "always")
+    with pytest.raises(UserError, match=r"evaluation\.exclude_self=always must be true or false, or auto"):
+        EvaluationSettings(exclude_self="always")

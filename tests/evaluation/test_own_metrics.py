@@ -13,6 +13,7 @@ from twotower.core.errors import UserError
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.report import evaluation_tables
+from twotower.evaluation.settings import EvaluationSettings
 
 TORCHMETRICS = {
     "their_mrr": {"_target_": "torchmetrics.retrieval.RetrievalMRR", "top_k": 10},
@@ -79,8 +80,8 @@ def vectors(unit):
 
 def both(collection, vectors, metrics, **options):
     given = (*vectors, collection, np.arange(40), "dev")
-    means = evaluate_means(*given, metrics=metrics, **{k: v for k, v in options.items() if k == "protocols"})[0]
-    return means, evaluate_vectors(*given, metrics=metrics, **options)
+    settings = EvaluationSettings(metrics=metrics, **options)
+    return evaluate_means(*given, settings)[0], evaluate_vectors(*given, settings)
 
 
 def test_torchmetrics_own_agree_with_ours_where_they_mean_the_same(random_collection, vectors):
@@ -121,7 +122,7 @@ def test_chance_of_precision_and_hit_rate_against_shuffles(random_collection, un
     collection = random_collection()
     means, result = both(collection, (unit(40), unit(200, seed=1)), TORCHMETRICS, bm25=False)
     draws = [evaluate_means(unit(40, seed=s), unit(200, seed=s + 99), collection, np.arange(40), "dev",
-                            metrics=TORCHMETRICS)[0] for s in range(2, 62)]  # fmt: skip
+                            EvaluationSettings(metrics=TORCHMETRICS))[0] for s in range(2, 62)]  # fmt: skip
     for protocol in means:
         for name in ("precision_10", "success_5"):
             values = np.array([draw[protocol][name] for draw in draws])

@@ -7,6 +7,7 @@ import pytest
 
 from twotower.core.errors import UserError
 from twotower.evaluation.pools import build_pools
+from twotower.evaluation.settings import EvaluationSettings
 
 
 def test_auto_takes_rerank_where_candidates_exist(garden):
@@ -25,11 +26,12 @@ def test_rerank_ranks_only_the_candidates_of_each_query(garden, unit):
 
 
 @pytest.mark.parametrize(
-    ("protocols", "message"), [("ful", "Did you mean 'full'"), (["full", "top"], "top is none of"), ([], "nothing to")]
+    ("protocols", "message"),
+    [("ful", "Did you mean 'full'"), (["full", "top"], "top is unknown"), ([], "must be auto")],
 )
-def test_bad_protocols_are_named(garden, protocols, message):
+def test_bad_protocols_are_named(protocols, message):
     with pytest.raises(UserError, match=message):
-        build_pools(garden, np.arange(4), protocols)
+        EvaluationSettings(protocols=protocols)
 
 
 def test_rerank_without_candidates_is_refused_when_asked_for(garden):

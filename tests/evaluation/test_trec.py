@@ -11,6 +11,7 @@ import pytest
 from twotower.core.errors import UserError
 from twotower.evaluation.evaluate import evaluate_means
 from twotower.evaluation.pools import build_pools
+from twotower.evaluation.settings import EvaluationSettings
 from twotower.evaluation.trec import read_run, write_run
 
 
@@ -39,7 +40,9 @@ def test_trec_eval_finds_our_figures_in_the_file(written, unit):
     for item in theirs:
         if item.query_id in judged:
             values.setdefault(str(item.measure), []).append(item.value)
-    ours = evaluate_means(unit(40), document_ND, collection, np.arange(40), "dev", protocols="full")[0]["full"]
+    ours = evaluate_means(
+        unit(40), document_ND, collection, np.arange(40), "dev", EvaluationSettings(protocols="full")
+    )[0]["full"]
     for name, measure in parsed.items():
         assert ours[name] == pytest.approx(np.sum(values[str(measure)]) / len(judged), abs=1e-6)
 

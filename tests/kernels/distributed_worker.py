@@ -18,6 +18,7 @@ from twotower.data.batches import TrainLoader
 from twotower.data.beir import load
 from twotower.data.collection import Collection
 from twotower.evaluation.evaluate import evaluate_means
+from twotower.evaluation.settings import EvaluationSettings
 from twotower.kernels.distributed import gather_documents, gather_rows, group_rank, merge_rows, split_rows
 from twotower.loss.contrastive import ContrastiveLoss
 from twotower.model.encoding import encode
@@ -62,7 +63,8 @@ def evaluate(model: TwoTower, collection: Collection, tokenizer: Tokenizer) -> d
     document_tokens = tokenizer.encode(collection.document_texts(), 64)
     document_ND = encode(model, document_tokens, side="document", batch_size=16, shared=True)
     metrics = {"precision_10": {"_target_": "torchmetrics.retrieval.RetrievalPrecision", "top_k": 10}}
-    means, rankings = evaluate_means(query_QD, document_ND, collection, rows, "dev", metrics=metrics, shared=True)
+    settings = EvaluationSettings(metrics=metrics)
+    means, rankings = evaluate_means(query_QD, document_ND, collection, rows, "dev", settings, shared=True)
     parts = {name: (torch.from_numpy(item.rows), torch.from_numpy(item.scores)) for name, item in rankings.items()}
     return {"means": means, "rankings": parts, "vectors": torch.from_numpy(document_ND)}
 

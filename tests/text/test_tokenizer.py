@@ -210,7 +210,7 @@ def test_runs_from_before_cut_texts_as_they_did():
     assert plain.words("co\u00adoperate \u0e19\u0e35") == ["co", "operate", "\u0e19", "\u0e35"]
     assert Tokenizer.train(["alpha beta"], {"segmentation": "plain"}).hash == plain.hash
     assert Tokenizer.train(["alpha beta"], UNICODE).hash != plain.hash
-    with pytest.raises(UserError, match=r"text\.segmentation=words is not known"):
+    with pytest.raises(UserError, match=r"text\.segmentation=words is unknown"):
         Tokenizer.train(["a"], {"segmentation": "words"})
 
 

@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 
 from twotower.config.instantiate import instantiate, plain
 from twotower.data.datamodule import RetrievalData, vocabulary_texts
+from twotower.data.settings import DataSettings
 from twotower.model.build import build_module
 from twotower.text.build import train_tokenizer
 
@@ -53,7 +54,9 @@ def curve(tiny_beir: Path, model: str, loss: str) -> list[float]:
     pl.seed_everything(0, verbose=False)
     collection = instantiate(config["data"]["source"])
     tokenizer = train_tokenizer(vocabulary_texts(collection, "train"), config["text"])
-    data = RetrievalData(collection=collection, tokenizer=tokenizer, config=config["data"], seed=0)
+    data = RetrievalData(
+        collection=collection, tokenizer=tokenizer, settings=DataSettings.parse(config["data"]), seed=0
+    )
     module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=32)
     losses = Losses()
     trainer = pl.Trainer(

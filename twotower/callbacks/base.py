@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from twotower.data.datamodule import RetrievalData
 from twotower.evaluation.results import Evaluation
 from twotower.runs.record import RunRecord
+from twotower.runs.settings import RunSettings
 from twotower.text.tokenizer import Tokenizer
 
 
@@ -19,12 +20,14 @@ from twotower.text.tokenizer import Tokenizer
 class RunContext:
     """One run, as its callbacks see it.
 
-    The first block is set before training; the second is filled by the callbacks for those after them.
+    The first block is set before training; the second is filled by the callbacks for those after them. `settings` are
+    what the run reads of its `config`, which is kept for records.
     """
 
     run_dir: Path
     run_name: str
     config: dict[str, Any]
+    settings: RunSettings
     choices: dict[str, Any]
     record: RunRecord
     data: RetrievalData
@@ -44,7 +47,7 @@ class RunContext:
     @property
     def objective(self) -> str:
         """The metric a run is judged by, as `<protocol>/<metric>`."""
-        return str(self.config["evaluation"]["objective"])
+        return self.settings.evaluation.objective
 
 
 class RunCallback(pl.Callback):

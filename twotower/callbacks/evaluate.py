@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytorch_lightning as pl
 import torch
-from torchmetrics import Metric
 
 from twotower.callbacks.base import RunCallback
 from twotower.core.errors import UserError, nearest
 from twotower.core.files import atomic_path
 from twotower.core.timer import Stopwatch
 from twotower.core.validators import check_count
-from twotower.evaluation.budget import parse_size
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.hybrid import Hybrid, make_hybrid
 from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.ranking import Ranking
+from twotower.evaluation.settings import EvaluationSettings
 from twotower.model.encoder import diverged, encoder_of
 from twotower.model.encoding import encode
 
@@ -52,7 +53,6 @@ class Evaluate(RunCallback):
         self.sample_ND: np.ndarray | None = None
         self.watch, self.watch_in_epochs = Stopwatch(), Stopwatch()
         self.documents_per_second: float | None = None
-        self._metrics: dict[str, Metric] | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Measures the model before its first step, the third figure beside chance and BM25."""
@@ -102,20 +102,18 @@ class Evaluate(RunCallback):
         self.documents_per_second = len(document_ND) / max(time.perf_counter() - started, 1e-9)
         return query_QD, document_ND
 
-    def _ranking_options(self) -> dict[str, Any]:
-        settings = self.context.config["evaluation"]
-        if self._metrics is None:
-            self._metrics = build_metrics(settings.get("metrics"), k=settings["k"])
-        options = {key: settings[key] for key in ("protocols", "k", "max_memory")}
-        exclude = settings.get("exclude_self", "auto")
-        return {**options, "metrics": self._metrics, "shared": True, "exclude_self": exclude}
+    @cached_property
+    def settings(self) -> EvaluationSettings:
+        """The run's, with a user's own metrics built once."""
+        settings = self.context.settings.evaluation
+        return replace(settings, metrics=build_metrics(settings.metrics, k=settings.k))
 
     def _means(self, pl_module: pl.LightningModule, rows: np.ndarray) -> dict[str, dict[str, float]]:
-        data, config = self.context.data, self.context.config
+        data = self.context.data
         with self.watch:
             query_QD, document_ND = self._vectors(pl_module, rows)
             means, self.rankings = evaluate_means(
-                query_QD, document_ND, data.collection, rows, config["data"]["eval_split"], **self._ranking_options()
+                query_QD, document_ND, data.collection, rows, data.settings.eval_split, self.settings, shared=True
             )
             self.sample_ND = document_ND[np.linspace(0, len(document_ND) - 1, min(len(document_ND), 500)).astype(int)]
         return means
@@ -127,39 +125,40 @@ class Evaluate(RunCallback):
 
     def _evaluate_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.context.best_epoch = load_best(trainer, pl_module)
-        data, config = self.context.data, self.context.config
+        data = self.context.data
         rows = data.eval_queries(None)
-        query_QD, self.context.document_vectors = self._vectors(pl_module, rows)
-        given = (query_QD, self.context.document_vectors, data.collection, rows, config["data"]["eval_split"])
+        query_QD, document_ND = self._vectors(pl_module, rows)
+        self.context.document_vectors = document_ND
+        given = (query_QD, document_ND, data.collection, rows, data.settings.eval_split, self.settings)
         if not trainer.is_global_zero:
-            evaluate_means(*given, **self._ranking_options())  # ranks its share; the first process does the rest
+            evaluate_means(*given, shared=True)  # ranks its share; the first process does the rest
             return
         self.context.query_vectors = query_QD
-        settings = {**config["evaluation"], **self._ranking_options()}
-        settings |= {"stem": config["text"].get("stem") or "english", "hybrid": self._hybrid(pl_module)}
         self.context.evaluation = evaluate_vectors(
-            *given, untrained=self.context.untrained, seed=config["seed"], **settings
+            *given,
+            shared=True,
+            untrained=self.context.untrained,
+            stem=self.context.settings.text.lexical_stem,
+            hybrid=self._hybrid(pl_module, document_ND),
+            seed=self.context.settings.seed,
         )
-        import pyarrow.parquet as parquet
-
         with atomic_path(self.context.run_dir / "per_query.parquet") as path:
             parquet.write_table(self.context.evaluation.per_query_table(), path)
 
-    def _hybrid(self, pl_module: pl.LightningModule) -> Hybrid | None:
+    def _hybrid(self, pl_module: pl.LightningModule, document_ND: np.ndarray) -> Hybrid | None:
         """Prepares the hybrid; its weight is fitted on the training queries that were held out."""
-        data, config, document_ND = self.context.data, self.context.config, self.context.document_vectors
-        settings = config["evaluation"].get("hybrid")
-        if settings is None or document_ND is None:
+        data, hybrid = self.context.data, self.settings.hybrid
+        if hybrid is None:
             return None
         return make_hybrid(
-            settings,
+            hybrid,
             data.collection,
-            config["data"]["train_split"],
-            stem=config["text"].get("stem") or "english",
+            data.settings.train_split,
+            stem=self.context.settings.text.lexical_stem,
             held_out=data.held_out,
             query_QD=encode(encoder_of(pl_module), data.query_tokens, side="query", rows=data.held_out),
             document_ND=document_ND,
-            max_memory=parse_size(config["evaluation"]["max_memory"]),
+            max_memory=self.settings.memory,
         )
 
 

@@ -120,7 +120,7 @@ class Export(RunCallback):
                     identity=identity,
                     run_dir=context.run_dir,
                     query_QD=context.query_vectors,
-                    seed=context.config["seed"],
+                    seed=context.settings.seed,
                     progress=progress,
                 )
         except IndexExportError as error:
@@ -202,8 +202,8 @@ def write_documents(path: Path, context: RunContext) -> None:
     """Writes the document store, or copies the one that an earlier job of this sweep wrote of the same collection."""
     from twotower.data.documents import DocumentStore
 
-    data = context.config["data"]
-    source = [context.data.collection.fingerprint, data["source"], stamp(data["path"])]
+    data = context.settings.data
+    source = [context.data.collection.fingerprint, data.source, stamp(data.path)]
     kept: dict[str, Any] = remember("document_store", source, dict)
     if kept and stamp(kept["path"]) == kept["stamp"]:
         with atomic_path(path) as temporary:

@@ -59,7 +59,7 @@ class Pretrain(RunCallback):
         data = self.context.data
         return {
             "size": data.tokenizer.size,
-            "seed": int(self.context.config["seed"]),
+            "seed": self.context.settings.seed,
             "groups": data.collection.text_group,
         }
 

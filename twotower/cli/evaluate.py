@@ -71,7 +71,7 @@ def _collection(checkpoint: Checkpoint, data: Path | None, missing: str = "error
     from twotower.data.source import read_collection
 
     try:
-        source = checkpoint.config["data"]["source"]
+        source = checkpoint.data.source or {}
         admit(source, source=checkpoint.path, place="data.source")
         return read_collection(source)
     except UntrustedError:
@@ -81,7 +81,7 @@ def _collection(checkpoint: Checkpoint, data: Path | None, missing: str = "error
 
 
 def _split(checkpoint: Checkpoint, collection: Collection, split: str | None) -> str:
-    usual = str(checkpoint.config["data"]["eval_split"])
+    usual = checkpoint.data.eval_split
     if split is not None:
         return split
     if usual not in collection.judgements and len(collection.judgements) == 1:

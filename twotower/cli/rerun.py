@@ -124,21 +124,23 @@ def _check(recorded: Recorded, overrides: list[str], *, anyway: bool) -> list[st
     from twotower.data.datamodule import vocabulary_texts
     from twotower.data.source import read_collection
     from twotower.runs.rerun import new_config
+    from twotower.runs.settings import RunSettings
     from twotower.text.build import train_tokenizer
 
-    config, _ = new_config(recorded, overrides, Path("outputs"))
+    before, settings = (
+        RunSettings.parse(item) for item in (recorded.config, new_config(recorded, overrides, Path("outputs"))[0])
+    )
     with Console(stderr=True).status("Checking data and vocabulary"):
         try:
-            collection = read_collection(config["data"]["source"])
+            collection = read_collection(settings.data.source or {})
         except UserError as error:
             raise UserError(
                 f"The run's data can't be read: {error} (If they moved: rerun ... data.path=WHERE.)"
             ) from error
-        tokenizer = train_tokenizer(vocabulary_texts(collection, config["data"]["train_split"]), config["text"])
+        tokenizer = train_tokenizer(vocabulary_texts(collection, settings.data.train_split), settings.text)
     asked = {
-        "data": config["data"]["source"] != recorded.config["data"]["source"],
-        "vocabulary": config["text"] != recorded.config["text"]
-        or config["data"]["train_split"] != recorded.config["data"]["train_split"],
+        "data": settings.data.source != before.data.source,
+        "vocabulary": (settings.text, settings.data.train_split) != (before.text, before.data.train_split),
     }
     asked["vocabulary"] = asked["vocabulary"] or asked["data"]
     notes: list[str] = []

@@ -7,29 +7,29 @@ batch, n negatives a query, Q queries, P the longest pool in the batch.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from twotower.core.cache import cached_folder, content_key
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError
 from twotower.core.ragged import to_offsets
 from twotower.core.reading import read_array
 from twotower.data.batches import Negatives, RelevantGroups
 from twotower.data.collection import Collection
+from twotower.data.settings import NegativeSettings
+from twotower.lexical.bm25 import Bm25
 
-KINDS = ("in_batch", "random", "candidates", "bm25")
 TRIES = 20
 """How often a random document that turns out relevant is drawn anew before the place is left empty."""
 
 
-def build(config: dict[str, Any], collection: Collection, split: str) -> Negatives | None:
+def build(settings: NegativeSettings, collection: Collection, split: str) -> Negatives | None:
     """Returns what draws explicit negatives as `data.negatives` says, or None for in-batch ones alone.
 
     Raises:
-        UserError: for an unknown kind or key, a count that does not go with it, or a kind the data cannot give.
+        UserError: for a kind the data cannot give.
     """
-    kind, count = check_negatives(config)
+    kind, count = settings.kind, settings.count
     if kind == "in_batch":
         return None
     relevance = RelevantGroups(collection, [split])
@@ -42,45 +42,13 @@ def build(config: dict[str, Any], collection: Collection, split: str) -> Negativ
             )
         query, document = collection.candidates.query, collection.candidates.document
     else:
-        query, document = bm25_pool(
-            collection, split, depth=int(config.get("depth", 50)), skip=int(config.get("skip", 0))
-        )
+        query, document = bm25_pool(collection, split, depth=settings.depth, skip=settings.skip)
     pool = PoolNegatives(
         query=query, document=document, relevance=relevance, queries=len(collection.query_ids), count=count
     )
     if not pool.sizes[collection.split(split).queries].any():
         raise UserError(f"data.negatives.kind={kind} finds no negative for any query of split '{split}'; try random.")
     return pool
-
-
-def check_negatives(config: dict[str, Any]) -> tuple[str, int]:
-    """Returns kind and count of the explicit negatives that `data.negatives` asks for.
-
-    Raises:
-        UserError: for an unknown kind or key, or a count that does not go with the kind.
-    """
-    known = ("kind", "count", "depth", "skip")
-    for key in config:
-        if key not in known:
-            raise UserError(
-                f"data.negatives.{key} is not a setting; there are: {', '.join(known)}.{nearest(key, known)}"
-            )
-    kind, count = config.get("kind", "in_batch"), config.get("count", 0)
-    if kind not in KINDS:
-        raise UserError(
-            f"data.negatives.kind={kind} is not known; choose one of: {', '.join(KINDS)}.{nearest(kind, KINDS)}"
-        )
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise UserError(f"data.negatives.count={count} must be a whole number, 0 or more.")
-    if kind == "in_batch" and count:
-        raise UserError(f"data.negatives.count={count} needs data.negatives.kind=random, candidates or bm25.")
-    if kind != "in_batch" and not count:
-        raise UserError(f"data.negatives.kind={kind} needs data.negatives.count of at least 1.")
-    for key, lowest in (("depth", 1), ("skip", 0)):
-        value = config.get(key, lowest)
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise UserError(f"data.negatives.{key}={value} must be a whole number of at least {lowest}.")
-    return kind, count
 
 
 class RandomNegatives:
@@ -151,24 +119,14 @@ def bm25_pool(collection: Collection, split: str, *, depth: int, skip: int = 0) 
         query rows and document rows, int32 [C] each. Documents that share no word with the query are left out.
     """
     queries = collection.split(split).queries
-    key = content_key("bm25 negatives 1", collection.fingerprint, split, depth, skip)
+    key = content_key("bm25 negatives 2", collection.fingerprint, split, depth, skip)
 
     def fill(folder: Path) -> None:
-        rows_QK, scores_QK = _bm25_rank(collection, queries, depth + skip)
+        bm25 = Bm25.cached(collection.document_texts, collection.fingerprint)
+        scores_QK, rows_QK = bm25.best([collection.query_texts[row] for row in queries], depth + skip)
         rows_QK, scores_QK = rows_QK[:, skip:], scores_QK[:, skip:]
         query_QK = np.broadcast_to(queries[:, None], rows_QK.shape)
         np.save(folder / "pairs.npy", np.stack([query_QK[scores_QK > 0], rows_QK[scores_QK > 0]]).astype(np.int32))
 
     pairs = read_array(cached_folder("negatives", key, fill) / "pairs.npy", dtype="int32", shape=(2, None))
     return pairs[0], pairs[1]
-
-
-def _bm25_rank(collection: Collection, queries: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-    import bm25s
-
-    quiet = {"show_progress": False}
-    index = bm25s.BM25()
-    index.index(bm25s.tokenize(collection.document_texts(), stopwords="en", **quiet), **quiet)
-    texts = [collection.query_texts[row] for row in queries]
-    depth = min(depth, len(collection.document_ids))
-    return tuple(index.retrieve(bm25s.tokenize(texts, stopwords="en", **quiet), k=depth, **quiet))

@@ -17,6 +17,7 @@ from rich.text import Text
 from twotower.core.errors import UserError
 from twotower.data.collection import Collection, Judgements, bare
 from twotower.data.datamodule import RetrievalData
+from twotower.data.settings import DataSettings
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import Tokens
 
@@ -35,10 +36,10 @@ def make_report(data: RetrievalData) -> dict[str, Any]:
     Raises:
         UserError: when training and evaluation split share queries and `data.allow_leak` is false.
     """
-    collection, config = data.collection, data.config
-    train, evaluation = config["train_split"], config["eval_split"]
+    collection, settings = data.collection, data.settings
+    train, evaluation = settings.train_split, settings.eval_split
     shared = shared_between(collection, train, evaluation, data.tokenizer)
-    if is_leak(shared) and not config["allow_leak"]:
+    if is_leak(shared) and not settings.allow_leak:
         raise UserError(leak_message(collection.name, train, evaluation, shared))
     report: dict[str, Any] = {
         "name": collection.name,
@@ -62,7 +63,7 @@ def make_report(data: RetrievalData) -> dict[str, Any]:
         "eval_query_oov_rate": oov_rate(data.query_tokens, collection.split(evaluation).queries),
     }
     _check_vocabulary(report)
-    report["notes"] = [*collection.notes, *_notes(report, config)]
+    report["notes"] = [*collection.notes, *_notes(report, settings)]
     return report
 
 
@@ -216,7 +217,7 @@ def leak_message(name: str, train: str, evaluation: str, shared: dict[str, int])
     )
 
 
-def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
+def _notes(report: dict[str, Any], settings: DataSettings) -> Iterator[str]:
     shared, train, evaluation = report["shared"], report["train_split"], report["eval_split"]
     if is_leak(shared):
         yield "LEAK allowed: " + leak_message(report["name"], train, evaluation, shared).rpartition(";")[0] + "."
@@ -225,7 +226,7 @@ def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
             yield f"{bare_queries} judged queries of {name} have no relevant document, and no figure counts them."
     if shared["query_texts"]:
         yield f"{shared['query_texts']} queries of {evaluation} have the text of a query of {train}."
-    if report.get("given_negatives") and config["negatives"]["kind"] == "in_batch":
+    if report.get("given_negatives") and settings.negatives.kind == "in_batch":
         yield (
             f"The data brings negatives for {report['given_negatives']} {train} queries, which are not trained with; "
             "data.negatives.kind=candidates data.negatives.count=1 uses them."
@@ -238,7 +239,7 @@ def _notes(report: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
         tokens = report[f"{side}_tokens"]
         if tokens["truncation_rate"] > MANY_CUT:
             key = f"max_{side}_length"
-            yield f"{tokens['truncation_rate']:.0%} of {side} texts are cut at data.{key}={config[key]}."
+            yield f"{tokens['truncation_rate']:.0%} of {side} texts are cut at data.{key}={getattr(settings, key)}."
         if tokens["empty"]:
             yield f"{tokens['empty']} {side} texts hold no word."
     if report["eval_query_oov_rate"] > MANY_UNKNOWN:

@@ -7,33 +7,33 @@ Shapes: Q queries under evaluation, D dimensions, N documents, P queries of a pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics import Metric
 
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError
 from twotower.data.collection import Collection
 from twotower.evaluation.bm25 import Lexical, bm25_rankings, stronger
-from twotower.evaluation.budget import parse_size
 from twotower.evaluation.chance import RandomOrder
 from twotower.evaluation.formulas import expected_metrics
 from twotower.evaluation.hybrid import Hybrid, hybrid_rankings
 from twotower.evaluation.measures import Measures, MetricSet
 from twotower.evaluation.names import METRICS
 from twotower.evaluation.own_document import own_documents
-from twotower.evaluation.own_metrics import build_metrics, chance_of, check_direction
+from twotower.evaluation.own_metrics import build_metrics, chance_of, objective_metric
 from twotower.evaluation.pair_scores import random_scores, relevant_scores
-from twotower.evaluation.pools import PROTOCOLS, Pool, build_pools
+from twotower.evaluation.pools import Pool, build_pools
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
 from twotower.evaluation.results import Evaluation, ProtocolResult
+from twotower.evaluation.settings import EvaluationSettings
 from twotower.evaluation.statistics import bootstrap_interval
 from twotower.evaluation.verdict import Verdict, judge, pool_words
 
+DEFAULTS = EvaluationSettings()
 PSEUDO = "pseudo_"
 """How the names of splits begin whose queries were drawn from the documents."""
 
@@ -58,15 +58,11 @@ def evaluate_means(
     collection: Collection,
     query_rows: np.ndarray,
     split: str,
+    settings: EvaluationSettings = DEFAULTS,
     *,
-    protocols: str | Sequence[str] = "auto",
-    k: int = 100,
-    max_memory: str | int = "2GiB",
     chunk: int | None = None,
     device: str | torch.device | None = None,
-    metrics: Mapping[str, Any] | None = None,
     shared: bool = False,
-    exclude_self: str | bool = "auto",
 ) -> tuple[dict[str, dict[str, float]], dict[str, Ranking]]:
     """Returns each protocol's means over queries with relevant documents, and its ranking.
 
@@ -76,22 +72,18 @@ def evaluate_means(
         collection: the collection.
         query_rows: distinct rows of the queries under evaluation [Q].
         split: the split whose judgements count.
-        protocols: "full", "rerank", a list, or "auto" (rerank where candidates exist).
-        k: depth of the ranking; MRR and MAP see no further.
-        max_memory: memory for ranking above the vectors, such as "2GiB".
+        settings: protocols, depth, memory and metrics of one's own.
         chunk: documents in one block; None chooses. It never changes a figure.
         device: where to rank; None is the CPU.
-        metrics: a user's own by name: settings with `_target_`, or built, see `own_metrics`.
         shared: every process of the group calls this with the same arguments and ranks its share of the queries; all
             return the same.
-        exclude_self: whether a query's own document is left out of what it is ranked against, see `own_document`.
 
     Raises:
-        UserError: for a bad setting, or a split in which none of the queries has a relevant document.
+        UserError: for a bad metric, or a split in which none of the queries has a relevant document.
     """
-    options = {"k": k, "max_memory": parse_size(max_memory), "chunk": chunk, "device": device, "shared": shared}
-    ranked = _rank(query_QD, document_ND, collection, query_rows, split, protocols, options, exclude_self)
-    metric_set = MetricSet(build_metrics(metrics, k=k), k=k)
+    options = {"chunk": chunk, "device": device, "shared": shared}
+    ranked = _rank(query_QD, document_ND, collection, query_rows, split, settings, options)
+    metric_set = MetricSet(build_metrics(settings.metrics, k=settings.k), k=settings.k)
     means = {
         item.pool.protocol: metric_set.measure(item.ranking, item.relevance, each_query=False).means for item in ranked
     }
@@ -104,22 +96,14 @@ def evaluate_vectors(
     collection: Collection,
     query_rows: np.ndarray,
     split: str,
+    settings: EvaluationSettings = DEFAULTS,
     *,
-    protocols: str | Sequence[str] = "auto",
-    k: int = 100,
-    max_memory: str | int = "2GiB",
     chunk: int | None = None,
     device: str | torch.device | None = None,
-    metrics: Mapping[str, Any] | None = None,
     shared: bool = False,
-    exclude_self: str | bool = "auto",
-    objective: str = "full/mrr_10",
     untrained: Mapping[str, Mapping[str, float]] | None = None,
-    bm25: bool = True,
     stem: str | None = "english",
     hybrid: Hybrid | None = None,
-    confidence: float = 0.95,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluates in full: means with intervals, chance, BM25, the untrained model's figures, a verdict, per query.
@@ -130,60 +114,88 @@ def evaluate_vectors(
         collection: see there.
         query_rows: see there.
         split: see there.
-        protocols: see there.
-        k: see there.
-        max_memory: see there.
+        settings: see there; its `hybrid` is for `hybrid.make_hybrid`.
         chunk: see there.
         device: see there.
-        metrics: see there.
         shared: see there; the other processes may call `evaluate_means`, which ranks the same.
-        exclude_self: see there.
-        objective: "<protocol>/<metric>"; its metric is the one each protocol's verdict is about.
         untrained: means of the untrained model by protocol and metric, from `evaluate_means`.
-        bm25: compute the lexical baseline, plain and over stems; the stronger of the two is shown and judged against.
-        stem: language of the stems; None leaves the plain one alone.
+        stem: language of BM25's stems; None leaves the plain one alone.
         hybrid: how model and BM25 are fused; None computes no hybrid.
-        confidence: coverage of the intervals.
-        resamples: bootstrap draws.
         seed: seed of the draws.
 
     Raises:
         UserError: as `evaluate_means`, or for an unknown objective.
     """
-    own = build_metrics(metrics, k=k)
-    metric = _objective_metric(objective, own)
-    memory = parse_size(max_memory)
+    metric_set = MetricSet(build_metrics(settings.metrics, k=settings.k), k=settings.k)
+    metric = objective_metric(settings.objective, metric_set.own)
     rows = np.asarray(query_rows, dtype=np.int64)
-    options = {"k": k, "max_memory": memory, "chunk": chunk, "device": device, "shared": shared}
-    ranked = _rank(query_QD, document_ND, collection, rows, split, protocols, options, exclude_self)
+    options = {"chunk": chunk, "device": device, "shared": shared}
+    ranked = _rank(query_QD, document_ND, collection, rows, split, settings, options)
     pools = [item.pool for item in ranked]
+    depth = {"k": settings.k, "max_memory": settings.memory}
     stems = (None, stem) if stem else (None,)
-    lexical = [bm25_rankings(collection, rows, pools, k=k, max_memory=memory, stem=item) for item in stems if bm25]
+    lexical = [bm25_rankings(collection, rows, pools, stem=item, **depth) for item in stems if settings.bm25]
     fused: list[Ranking | None] = [None] * len(pools)
     if hybrid is not None:
         texts = [collection.query_texts[row] for row in rows]
-        fused = [
-            *hybrid_rankings(query_QD, document_ND, hybrid.bm25, texts, pools, hybrid.fusion, k=k, max_memory=memory)
-        ]
-    statistics = {"level": confidence, "resamples": resamples, "seed": seed}
+        fused = [*hybrid_rankings(query_QD, document_ND, hybrid.bm25, texts, pools, hybrid.fusion, **depth)]
+    measuring = _Measuring(
+        metric_set=metric_set,
+        metric=metric,
+        split=split,
+        statistics={"level": settings.confidence, "resamples": settings.resamples, "seed": seed},
+    )
     results = {}
     for at, item in enumerate(ranked):
-        name = item.pool.protocol
-        own_PD = query_QD[item.pool.positions]
-        metric_set = MetricSet(own, k=k)
         judged_by = metric if metric in METRICS else "mrr_10"
         baseline = stronger([part[at] for part in lexical], stems, metric_set, item.relevance, judged_by)
-        both = fused[at]
-        measured = None if both is None else metric_set.measure(both, item.relevance, each_query=True)
-        figures = _figures(item, baseline, measured, metric_set, (untrained or {}).get(name) or {}, statistics)
-        results[name] = ProtocolResult(
-            protocol=name,
+        before = (untrained or {}).get(item.pool.protocol) or {}
+        result = measuring.result(item, rows, baseline, before, hybrid=hybrid, fused=fused[at])
+        own_PD = query_QD[item.pool.positions]
+        results[item.pool.protocol] = replace(
+            result,
+            relevant_scores=relevant_scores(own_PD, document_ND, item.relevance),
+            random_scores=random_scores(own_PD, document_ND, item.relevance, item.pool, seed=seed),
+        )
+    return Evaluation(
+        split=split,
+        collection=collection,
+        protocols=results,
+        objective=settings.objective,
+        confidence=settings.confidence,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measuring:
+    """How the rankings of every protocol are measured and judged."""
+
+    metric_set: MetricSet
+    metric: str
+    split: str
+    statistics: dict[str, Any]
+
+    def result(
+        self,
+        item: _Ranked,
+        rows: np.ndarray,
+        baseline: Lexical | None,
+        untrained: Mapping[str, float],
+        *,
+        hybrid: Hybrid | None,
+        fused: Ranking | None,
+    ) -> ProtocolResult:
+        """Returns what is said of one protocol, but for the scores of pairs."""
+        measured = None if fused is None else self.metric_set.measure(fused, item.relevance, each_query=True)
+        figures = _figures(item, baseline, measured, self.metric_set, untrained, self.statistics)
+        return ProtocolResult(
+            protocol=item.pool.protocol,
             mean_size=item.pool.mean_size,
             own_left_out=item.pool.left_out,
             metrics=figures.metrics,
             num_queries_evaluated=len(item.judged),
             num_queries_with_relevance=int(item.judged.sum()),
-            verdict=_told(_verdict(item, figures, metric, statistics), split),
+            verdict=self.verdict(item, figures),
             ranking=item.ranking,
             query_rows=rows[item.pool.positions],
             num_relevant=item.relevance.num_relevant,
@@ -192,33 +204,15 @@ def evaluate_vectors(
             bm25_values=None if baseline is None else baseline.measures.values,
             bm25=None if baseline is None else baseline.to_dict(),
             hybrid_values=None if measured is None else measured.values,
-            hybrid_ranking=both,
+            hybrid_ranking=fused,
             hybrid=None if hybrid is None else hybrid.fusion.to_dict(),
-            hybrid_verdict=None
-            if measured is None
-            else _told(_verdict(item, figures, metric, statistics, of=measured), split),
-            relevant_scores=relevant_scores(own_PD, document_ND, item.relevance),
-            random_scores=random_scores(own_PD, document_ND, item.relevance, item.pool, seed=seed),
+            hybrid_verdict=None if measured is None else self.verdict(item, figures, of=measured),
         )
-    return Evaluation(split=split, collection=collection, protocols=results, objective=objective, confidence=confidence)
 
-
-def _told(verdict: Verdict, split: str) -> Verdict:
-    """Says in a verdict where its queries are no real ones (see `data.texts`)."""
-    return replace(verdict, line=f"pseudo-queries, {verdict.line}") if split.startswith(PSEUDO) else verdict
-
-
-def _objective_metric(objective: str, own: Mapping[str, Metric]) -> str:
-    names = (*METRICS, *own)
-    protocol, _, metric = str(objective).rpartition("/")
-    if metric not in names or protocol not in ("", *PROTOCOLS):
-        known = [f"{name}/{item}" for name in PROTOCOLS for item in names]
-        raise UserError(
-            f"evaluation.objective={objective} is not a metric; give full/ or rerank/ and one of: "
-            f"{', '.join(names)}.{nearest(objective, known)}"
-        )
-    check_direction(objective, own.get(metric))
-    return metric
+    def verdict(self, item: _Ranked, figures: _Figures, of: Measures | None = None) -> Verdict:
+        """Judges the model, or the hybrid's measures `of`; says where queries are no real ones (see `data.texts`)."""
+        verdict = _verdict(item, figures, self.metric, self.statistics, of=of)
+        return replace(verdict, line=f"pseudo-queries, {verdict.line}") if self.split.startswith(PSEUDO) else verdict
 
 
 def _rank(
@@ -227,12 +221,9 @@ def _rank(
     collection: Collection,
     query_rows: np.ndarray,
     split: str,
-    protocols: str | Sequence[str],
+    settings: EvaluationSettings,
     options: dict[str, Any],
-    exclude_self: str | bool,
 ) -> list[_Ranked]:
-    if options["k"] < 1:
-        raise UserError(f"evaluation.k={options['k']}: a ranking needs at least one rank; 100 serves every metric.")
     if len(query_QD) != len(query_rows) or len(document_ND) != len(collection.document_ids):
         raise ValueError(
             f"{len(query_QD)} query vectors for {len(query_rows)} queries, "
@@ -242,15 +233,16 @@ def _rank(
         raise ValueError("A query occurs more than once among query_rows; it would count more than once.")
     relevance = Relevance.of(collection.split(split), query_rows)
     ranked = []
-    own = own_documents(collection, np.asarray(query_rows), split, exclude_self)
-    for pool in build_pools(collection, query_rows, protocols, own=own):
+    own = own_documents(collection, np.asarray(query_rows), split, settings.exclude_self)
+    for pool in build_pools(collection, query_rows, settings.protocols, own=own):
         part = relevance if len(pool.positions) == len(query_rows) else relevance.take(pool.positions)
         if not (part.num_relevant > 0).any():
             raise UserError(
                 f"None of the {len(pool.positions)} queries of {collection.name} (split '{split}', {pool.protocol}) "
                 "has a relevant document: nothing can be measured."
             )
-        ranked.append(_Ranked(pool=pool, relevance=part, ranking=pool.rank(query_QD, document_ND, **options)))
+        ranking = pool.rank(query_QD, document_ND, k=settings.k, max_memory=settings.memory, **options)
+        ranked.append(_Ranked(pool=pool, relevance=part, ranking=ranking))
     return ranked
 
 

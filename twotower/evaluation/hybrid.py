@@ -5,9 +5,8 @@ Shapes: Q queries, P queries of a pool, B queries of a block, D dimensions, N do
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from twotower.evaluation.own_document import without_own
 from twotower.evaluation.pools import Pool, build_pools
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
+from twotower.evaluation.settings import HybridSettings
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import DEFAULT_WEIGHT, Fusion
 
@@ -39,7 +39,7 @@ class Hybrid:
 
 
 def make_hybrid(
-    settings: Mapping[str, Any],
+    settings: HybridSettings,
     collection: Collection,
     train_split: str,
     *,
@@ -52,7 +52,7 @@ def make_hybrid(
     """Prepares the hybrid of a trained model: the stronger BM25 on training queries, its weight on those held out.
 
     Args:
-        settings: `fusion` and `weight`, as in `conf/evaluation`.
+        settings: fusion and weight.
         collection: the collection.
         train_split: the split trained on.
         stem: language of the stems that are tried beside plain words; None tries none.
@@ -60,14 +60,11 @@ def make_hybrid(
         query_QD: their vectors.
         document_ND: unit vectors of all documents.
         max_memory: bytes for a block of scores.
-
-    Raises:
-        UserError: for a bad setting.
     """
-    fusion = Fusion(kind=settings["fusion"], stem=_stronger_stem(collection, train_split, stem))
+    fusion = Fusion(kind=settings.fusion, stem=_stronger_stem(collection, train_split, stem))
     bm25 = bm25_of(collection, fusion.stem)
-    if settings["weight"] != "auto":
-        fusion = replace(fusion, weight=settings["weight"], note="weight given by the config")
+    if settings.weight != "auto":
+        fusion = replace(fusion, weight=float(settings.weight), note="weight given by the config")
     else:
         texts = [collection.query_texts[row] for row in held_out]
         relevance = Relevance.of(collection.split(train_split), held_out)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+PROTOCOLS = ("full", "rerank")
+"""Rankings of the whole collection, and of each query's own candidates."""
+
 RECALL_CUTS = (1, 5, 10, 20, 50, 100)
 NDCG_CUTS = (1, 5, 10, 20)
 METRICS = ("mrr", "mrr_10", "map", *(f"recall_{k}" for k in RECALL_CUTS), *(f"ndcg_{k}" for k in NDCG_CUTS))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from twotower.core.errors import UserError
 from twotower.data.collection import Collection, bare
 from twotower.evaluation.ranking import Ranking
 
@@ -24,12 +23,7 @@ def own_documents(collection: Collection, query_rows: np.ndarray, split: str, ex
         split: whose judgements count: a document that is judged relevant stays.
         exclude: `auto`: the document of the query's own id if their texts are the same too (numbers as ids collide
             by accident); true: by the id alone; false: none.
-
-    Raises:
-        UserError: for another value.
     """
-    if exclude != "auto" and not isinstance(exclude, bool):
-        raise UserError(f"evaluation.exclude_self={exclude} must be auto, true or false.")
     if exclude is False:
         return None
     row_of = {item: row for row, item in enumerate(collection.document_ids)}

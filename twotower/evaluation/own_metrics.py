@@ -46,10 +46,10 @@ from torchmetrics.retrieval import (
 from torchmetrics.retrieval.base import RetrievalMetric
 
 from twotower.config.instantiate import instantiate
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, nearest
 from twotower.evaluation import chance as expected
 from twotower.evaluation.chance import RandomOrder
-from twotower.evaluation.names import METRICS, TABLE_COLUMNS
+from twotower.evaluation.names import METRICS, PROTOCOLS, TABLE_COLUMNS
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
 
@@ -92,17 +92,27 @@ def _alone() -> bool:
     return False
 
 
-def check_direction(objective: str, metric: Metric | None) -> None:
-    """Refuses an objective of which less is better: objectives are maximised.
+def objective_metric(objective: str, own: Mapping[str, Metric]) -> str:
+    """Returns the metric of an objective, "<protocol>/<metric>" or a metric alone.
+
+    Args:
+        objective: `evaluation.objective`.
+        own: a user's own metrics by name.
 
     Raises:
-        UserError: naming the metric.
+        UserError: for one that is not measured, or of which less is better: objectives are maximised.
     """
-    if metric is not None and metric.higher_is_better is False:
+    names = (*METRICS, *own)
+    protocol, _, metric = str(objective).rpartition("/")
+    if metric not in names or protocol not in ("", *PROTOCOLS):
+        known = [f"{name}/{item}" for name in PROTOCOLS for item in names]
+        raise UserError(f"evaluation.objective={objective} is none of {', '.join(known)}.{nearest(objective, known)}")
+    if metric in own and own[metric].higher_is_better is False:
         raise UserError(
-            f"evaluation.objective={objective}: less is better in {type(metric).__name__} (higher_is_better is false), "
-            "and an objective is maximised; give one of which more is better."
+            f"evaluation.objective={objective}: less is better in {type(own[metric]).__name__} (higher_is_better is "
+            "false), and an objective is maximised; give one of which more is better."
         )
+    return metric
 
 
 class Lists:

@@ -15,16 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError
 from twotower.core.ragged import runs_of
 from twotower.data.collection import Collection
 from twotower.evaluation.keys import id_order
+from twotower.evaluation.names import PROTOCOLS
 from twotower.evaluation.own_document import without_own
 from twotower.evaluation.ranking import Ranking, order_candidates, rank_candidates, rank_full
 from twotower.evaluation.relevance import Relevance
 from twotower.kernels.distributed import group_rank, merge_rows, split_rows, world_size
-
-PROTOCOLS = ("full", "rerank")
 
 _ORDERS: weakref.WeakKeyDictionary[Collection, np.ndarray] = weakref.WeakKeyDictionary()
 
@@ -151,18 +150,10 @@ def build_pools(
         own: row of each query's own document, which is left out, see `own_document`.
 
     Raises:
-        UserError: for an unknown protocol, or rerank asked for where none of the queries has candidates.
+        UserError: for rerank asked for where none of the queries has candidates.
     """
     automatic = protocols == "auto"
     wanted = PROTOCOLS if automatic else (protocols,) if isinstance(protocols, str) else tuple(protocols)
-    for name in wanted:
-        if name not in PROTOCOLS:
-            choices = [*PROTOCOLS, "auto"]
-            raise UserError(
-                f"evaluation.protocols={name} is none of: {', '.join(choices)}.{nearest(str(name), choices)}"
-            )
-    if not wanted:
-        raise UserError("evaluation.protocols=[] leaves nothing to evaluate; give full, rerank or both.")
     pools = []
     for name in dict.fromkeys(wanted):
         pool = _full(collection, query_rows, own) if name == "full" else _rerank(collection, query_rows, own)

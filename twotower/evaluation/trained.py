@@ -13,14 +13,13 @@ from twotower.evaluation.bm25 import bm25_of
 from twotower.evaluation.evaluate import evaluate_vectors
 from twotower.evaluation.hybrid import Hybrid
 from twotower.evaluation.results import Evaluation
+from twotower.evaluation.settings import EvaluationSettings
 from twotower.lexical.fusion import Fusion
 from twotower.model.encoding import encode
+from twotower.text.settings import parse_text
 
 if TYPE_CHECKING:
     from twotower.model.checkpoint import Checkpoint
-
-OPTIONS = ("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics", "exclude_self")
-"""The keys of the config group `evaluation` that `evaluate_vectors` takes."""
 
 
 def evaluate_checkpoint(
@@ -46,12 +45,12 @@ def evaluate_checkpoint(
         UserError: for an unknown or empty split, a bad setting, or a metric of a package that is not trusted.
     """
     rows = np.unique(collection.split(split).query).astype(np.int64)
-    settings = {key: value for key, value in checkpoint.config.get("evaluation", {}).items() if key in OPTIONS}
-    settings |= options
-    if settings.get("metrics") and "metrics" not in options:
-        admit(settings["metrics"], source=checkpoint.path, place="evaluation.metrics")
+    recorded = {**(checkpoint.config.get("evaluation") or {}), **options}
+    if recorded.get("metrics") and "metrics" not in options:
+        admit(recorded["metrics"], source=checkpoint.path, place="evaluation.metrics")
     if "protocols" not in options:
-        settings["protocols"] = "auto"  # what the training data offered says nothing about this collection
+        recorded["protocols"] = "auto"  # what the training data offered says nothing about this collection
+    settings = EvaluationSettings.recorded(recorded)
     texts = [collection.query_texts[row] for row in rows]
     query_tokens = checkpoint.tokenizer.encode(texts, checkpoint.max_query_length)
     document_tokens = checkpoint.tokenizer.encode_cached(collection.document_texts(), checkpoint.max_document_length)
@@ -65,11 +64,11 @@ def evaluate_checkpoint(
         collection,
         rows,
         split,
+        settings,
         untrained=untrained,
-        stem=checkpoint.config.get("text", {}).get("stem") or "english",
+        stem=parse_text(checkpoint.config["text"]).lexical_stem,
         hybrid=hybrid,
         seed=int(checkpoint.config.get("seed", 0)),
-        **settings,
     )
 
 

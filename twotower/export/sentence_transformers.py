@@ -50,8 +50,8 @@ class TowerModule(InputModule):  # type: ignore[misc]
         return self.checkpoint.tokenizer
 
     @property
-    def max_seq_length(self) -> int:
-        """The most words of a text that are read."""
+    def max_seq_length(self) -> int | None:
+        """The most words of a text that are read; None for all."""
         return self.most
 
     def preprocess(self, inputs: list[str], prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:

@@ -27,10 +27,13 @@ from scipy import sparse
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json
+from twotower.lexical.ranks import best_of
 from twotower.text.stem import Stems, check_language
 
 WORD = re.compile(r"(?u)\b\w\w+\b")
 STOP_WORDS = frozenset(STOPWORDS_EN)
+BLOCK = 1 << 26
+"""Scores held at a time while ranking: 256 MB."""
 
 
 def variant(stem: str | None) -> str:
@@ -141,6 +144,19 @@ class Bm25:
         """Returns the scores of every document for every query, float32 [Q, N]."""
         scores_QN: np.ndarray = (self.count_words(texts) @ self.matrix).toarray()
         return scores_QN
+
+    def best(self, texts: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the k best documents of every query: scores float32 [Q, k] descending, and rows int64 [Q, k].
+
+        Equal scores come by row, but for which of those at the last rank are kept. No more than N are returned.
+        """
+        words_QV, depth = self.count_words(texts), min(k, self.count)
+        scores_QK, rows_QK = np.empty((len(texts), depth), np.float32), np.empty((len(texts), depth), np.int64)
+        step = max(1, BLOCK // max(self.count, 1))
+        for start in range(0, len(texts), step):
+            scores_BN = (words_QV[start : start + step] @ self.matrix).toarray()
+            scores_QK[start : start + step], rows_QK[start : start + step] = best_of(scores_BN, depth)
+        return scores_QK, rows_QK
 
 
 def _tokenize(texts: Sequence[str], stem: str | None) -> Any:

@@ -8,13 +8,13 @@ Shapes: B queries of a block, N documents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from twotower.core.validators import check_choice, check_keys, check_number
+from twotower.core.validators import check_choice, check_number
+from twotower.lexical.ranks import best_of
 
 KINDS = ("zscore", "rrf")
 DEFAULT_WEIGHT = 1.0
@@ -60,18 +60,6 @@ class Fusion:
         return asdict(self)
 
 
-def check_hybrid(settings: Mapping[str, Any]) -> None:
-    """Checks `evaluation.hybrid`.
-
-    Raises:
-        UserError: for an unknown key, or a fusion or weight that there is not.
-    """
-    check_keys("evaluation.hybrid", settings, ("fusion", "weight"))
-    check_choice("evaluation.hybrid.fusion", settings.get("fusion"), KINDS)
-    if settings.get("weight") != "auto":
-        check_number("evaluation.hybrid.weight", settings.get("weight"), at_least=0)
-
-
 def standardised(scores_BN: np.ndarray) -> np.ndarray:
     """Brings each row to mean 0 and deviation 1, in place; a row without any spread becomes 0."""
     scores_BN -= scores_BN.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
@@ -83,10 +71,7 @@ def standardised(scores_BN: np.ndarray) -> np.ndarray:
 def reciprocal_ranks(scores_BN: np.ndarray, *, above: float = -np.inf) -> np.ndarray:
     """Returns 1 / (60 + rank) of the best documents of each row, 0 for the others and for scores not above a bound."""
     depth = min(RRF_DEPTH, scores_BN.shape[1])
-    best_BK = np.sort(np.argpartition(-scores_BN, depth - 1, axis=1)[:, :depth], axis=1)  # ties by row
-    scores_BK = np.take_along_axis(scores_BN, best_BK, axis=1)
-    order_BK = np.argsort(-scores_BK, axis=1, kind="stable")
-    best_BK, scores_BK = np.take_along_axis(best_BK, order_BK, axis=1), np.take_along_axis(scores_BK, order_BK, axis=1)
+    scores_BK, best_BK = best_of(scores_BN, depth)
     gain_BK = np.where(scores_BK > above, 1 / (RRF_CONSTANT + 1 + np.arange(depth)), 0).astype(np.float32)
     gains_BN = np.zeros(scores_BN.shape, np.float32)
     np.put_along_axis(gains_BN, best_BK, gain_BK, axis=1)

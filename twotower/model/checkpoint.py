@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from twotower.core.files import sha256_file, write_bytes
 from twotower.core.finite import check_weights
 from twotower.core.reading import Each, conform
 from twotower.core.secrets import masked
+from twotower.data.settings import DataSettings
 from twotower.model.query_file import write_query_file
 from twotower.model.two_tower import TwoTower
 from twotower.text.build import restore_tokenizer
@@ -27,7 +29,7 @@ from twotower.text.tokenizer import Tokenizer
 
 RESOLVED = {
     "text": dict,
-    "data": {"max_query_length": int, "max_document_length": int, "source?": dict, "eval_split?": str},
+    "data": {"max_query_length?": int, "max_document_length?": int, "source?": dict, "eval_split?": str},
     "evaluation?": dict,
     "seed?": int,
 }
@@ -78,15 +80,20 @@ class Checkpoint:
     wandb_run_id: str | None
     sha256: str = field(repr=False)
 
-    @property
-    def max_query_length(self) -> int:
-        """The most tokens of a query the model was trained to read."""
-        return int(self.config["data"]["max_query_length"])
+    @cached_property
+    def data(self) -> DataSettings:
+        """What it was trained on and how."""
+        return DataSettings.recorded(self.config["data"])
 
     @property
-    def max_document_length(self) -> int:
-        """The most tokens of a document the model was trained to read."""
-        return int(self.config["data"]["max_document_length"])
+    def max_query_length(self) -> int | None:
+        """The most tokens of a query the model was trained to read; None for all."""
+        return self.data.max_query_length
+
+    @property
+    def max_document_length(self) -> int | None:
+        """The most tokens of a document the model was trained to read; None for all."""
+        return self.data.max_document_length
 
 
 def flat_config(config: dict[str, Any], choices: dict[str, Any]) -> dict[str, Any]:
@@ -301,8 +308,7 @@ def load(path: str | Path) -> Checkpoint:
         model.load_state_dict(content["model_state_dict"])
         check_weights(content["model_state_dict"], str(path))
         tokenizer = restore_tokenizer(content["word_to_index"], config["text"], source=path)
-        if min(config["data"][f"max_{side}_length"] for side in ("query", "document")) < 1:
-            raise ValueError("the longest text it reads has no words")
+        DataSettings.recorded(config["data"])
         if isinstance(model, TwoTower) and tokenizer.size != model.embedding.num_embeddings:
             raise ValueError(f"{tokenizer.size} words, {model.embedding.num_embeddings} word vectors")
     except UserError:

@@ -30,7 +30,7 @@ SHAPE = {
     "arrays_sha256": str,
     "word_to_index": Each(int),
     "text": dict,
-    "max_query_length": int,
+    "max_query_length": (int, type(None)),
     "count_power": float,
 }
 
@@ -43,14 +43,14 @@ class QueryFile:
         state: the model's arrays by their names in its state dict, float32.
         word_to_index: the vocabulary.
         text: the `text` group of the run's config.
-        max_query_length: the most words of a query the model was trained to read.
+        max_query_length: the most words of a query the model was trained to read; None for all.
         count_power: how much repeated words count.
     """
 
     state: dict[str, np.ndarray]
     word_to_index: dict[str, int]
     text: dict[str, Any]
-    max_query_length: int
+    max_query_length: int | None
     count_power: float
 
 
@@ -88,7 +88,7 @@ def write_query_file(path: Path, content: Mapping[str, Any], model_sha256: str) 
         "arrays_sha256": _digest(state),
         "word_to_index": content["word_to_index"],
         "text": config["text"],
-        "max_query_length": int(config["data"]["max_query_length"]),
+        "max_query_length": config["data"]["max_query_length"],
         "count_power": float(tower.get("count_power", model.get("count_power", 0.5))),
     }
     target = query_file_of(path)
@@ -126,8 +126,13 @@ def read_query_file(path: Path, model_sha256: str) -> QueryFile | None:
         raise UserError(f"{file} can't be read ({' '.join(str(error).split())[:120]}). {remedy}.") from error
     if _digest(state) != about["arrays_sha256"]:
         raise UserError(f"{file} is damaged: its arrays are not what was written. {remedy}.")
-    fields = ("word_to_index", "text", "max_query_length", "count_power")
-    return QueryFile(state=state, **{name: about[name] for name in fields})
+    return QueryFile(
+        state=state,
+        word_to_index=about["word_to_index"],
+        text=about["text"],
+        max_query_length=about["max_query_length"],
+        count_power=about["count_power"],
+    )
 
 
 def _digest(state: Mapping[str, np.ndarray]) -> str:

@@ -105,14 +105,14 @@ class QueryModel:
         path: its file.
         sha256: the file's hash.
         tokenizer: turns text into word ids.
-        max_query_length: the most words of a query it was trained to read.
+        max_query_length: the most words of a query it was trained to read; None for all.
         encode: word ids to the unit vector [1, D].
     """
 
     path: Path
     sha256: str
     tokenizer: Tokenizer
-    max_query_length: int
+    max_query_length: int | None
     encode: Callable[[Sequence[int]], np.ndarray]
 
 
@@ -142,7 +142,7 @@ def _open_mlp(path: Path, sha256: str, content: QueryFile) -> QueryModel:
         encode([len(content.state["embedding.weight"]) - 1])  # arrays that don't fit each other say so here
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise UserError(f"{file}: its arrays don't fit each other ({error}). Remove it.") from error
-    if tokenizer.size != len(content.state["embedding.weight"]) or content.max_query_length < 1:
+    if tokenizer.size != len(content.state["embedding.weight"]) or (content.max_query_length or 1) < 1:
         raise UserError(f"{file}: its vocabulary and its arrays don't fit each other. Remove it.")
     longest = content.max_query_length
     return QueryModel(path=path, sha256=sha256, tokenizer=tokenizer, max_query_length=longest, encode=encode)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from twotower.config.names import TOKENIZER
 from twotower.config.trust import admit
-from twotower.text import pipeline
+from twotower.text.settings import AnyText, TextSettings, parse_text
 from twotower.text.tokenizer import Tokenizer
 
+# `text.own` is imported where it is needed: it brings Hydra's config library, which searching does without.
 
-def train_tokenizer(texts: Sequence[str], config: dict[str, Any]) -> Tokenizer:
+
+def train_tokenizer(texts: Sequence[str], config: Mapping[str, Any] | AnyText) -> Tokenizer:
     """Makes a tokenizer with a vocabulary from texts.
 
     Args:
@@ -21,11 +22,15 @@ def train_tokenizer(texts: Sequence[str], config: dict[str, Any]) -> Tokenizer:
     Raises:
         UserError: for a setting that is unknown or out of range, or a part that does not split texts.
     """
-    kind, settings = _kind(config)
-    return kind.train_cached(texts, settings)
+    settings = parse_text(config)
+    if isinstance(settings, TextSettings):
+        return Tokenizer.train_cached(texts, settings)
+    from twotower.text.own import OwnTokenizer
+
+    return OwnTokenizer.train_cached(texts, settings)
 
 
-def restore_tokenizer(word_to_index: dict[str, int], config: dict[str, Any], *, source: Any) -> Tokenizer:
+def restore_tokenizer(word_to_index: dict[str, int], config: Mapping[str, Any], *, source: Any) -> Tokenizer:
     """Rebuilds a tokenizer from what a checkpoint stores.
 
     Args:
@@ -37,29 +42,21 @@ def restore_tokenizer(word_to_index: dict[str, int], config: dict[str, Any], *, 
         UserError: as `train_tokenizer`, and for a part that is not trusted.
     """
     admit(config, source=source, place="text")
-    kind, settings = _kind(config)
-    return kind.from_vocabulary(word_to_index, settings)
+    settings = parse_text(config)
+    if isinstance(settings, TextSettings):
+        return Tokenizer(word_to_index=word_to_index, settings=settings)
+    from twotower.text.own import OwnTokenizer
+
+    return OwnTokenizer(word_to_index=word_to_index, settings=settings)
 
 
-def check_text(config: dict[str, Any]) -> None:
-    """Checks the `text` group.
+def check_text(settings: AnyText) -> None:
+    """Tries a part of somebody else's; our own settings are checked as they are read.
 
     Raises:
         UserError: as `train_tokenizer`.
     """
-    kind, settings = _kind(config)
-    if kind is Tokenizer:
-        pipeline.check_config(settings)
-        return
-    from twotower.text.own import build_splitter, counting_of
+    if not isinstance(settings, TextSettings):
+        from twotower.text.own import build_splitter
 
-    counting_of(settings)
-    build_splitter(settings)
-
-
-def _kind(config: dict[str, Any]) -> tuple[type[Tokenizer], dict[str, Any]]:
-    if config.get("_target_", TOKENIZER) == TOKENIZER:
-        return Tokenizer, {key: value for key, value in config.items() if key != "_target_"}
-    from twotower.text.own import OwnTokenizer
-
-    return OwnTokenizer, config
+        build_splitter(settings)

@@ -9,7 +9,6 @@ import inspect
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,47 +18,45 @@ from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file
 from twotower.core.ragged import to_offsets
-from twotower.core.validators import check_count
 from twotower.text import pipeline
+from twotower.text.settings import OwnTextSettings
 from twotower.text.tokenizer import UNKNOWN_ID, Tokenizer
 from twotower.text.tokens import Tokens, TokenStatistics
-
-COUNTING: dict[str, Any] = {"min_frequency": 1, "max_vocabulary": 100_000}
-"""The settings of `text` that are not the part's own: they decide what becomes of the words it counts."""
 
 
 class OwnTokenizer(Tokenizer):
     """As `Tokenizer`, with the words of a text from a part that has `split(text)`."""
 
-    def __init__(self, *, word_to_index: dict[str, int], config: dict[str, Any]) -> None:
-        self.config = config
+    settings: OwnTextSettings  # type: ignore[assignment]
+
+    def __init__(self, *, word_to_index: dict[str, int], settings: OwnTextSettings) -> None:
+        self.settings = settings
         self.word_to_index = pipeline.check_vocabulary(word_to_index)
-        self._splitter = build_splitter(config)
-        self._source = _source_of(config)
+        self._splitter = build_splitter(settings)
+        self._source = _source_of(settings)
 
     @classmethod
-    def train(cls, texts: Iterable[str], config: dict[str, Any]) -> OwnTokenizer:
+    def train(cls, texts: Iterable[str], settings: OwnTextSettings) -> OwnTokenizer:  # type: ignore[override]
         """Takes the part's own vocabulary if it has one, else counts its words, the most frequent first."""
-        splitter, counting = build_splitter(config), counting_of(config)
+        splitter = build_splitter(settings)
         words: Iterable[str] | None = getattr(splitter, "vocabulary", None)
         if words is None:
             counts = Counter(word for text in texts for word in splitter.split(text))
-            kept = [word for word, count in counts.items() if count >= counting["min_frequency"]]
+            kept = [word for word, count in counts.items() if count >= settings.min_frequency]
             kept.sort(key=lambda word: (-counts[word], word))
-            most = counting["max_vocabulary"]
+            most = settings.max_vocabulary
             words = kept if most is None else kept[: max(0, most - 2)]
-        return cls(word_to_index=pipeline.with_specials(words), config=config)
+        return cls(word_to_index=pipeline.with_specials(words), settings=settings)
 
     @classmethod
-    def train_cached(cls, texts: Sequence[str], config: dict[str, Any]) -> OwnTokenizer:
+    def train_cached(cls, texts: Sequence[str], settings: OwnTextSettings) -> OwnTokenizer:  # type: ignore[override]
         """As `train`: what a part's code would do with the texts can't be known from its settings alone."""
-        return cls.train(texts, config)
+        return cls.train(texts, settings)
 
     @property
     def hash(self) -> str:
         """Hex sha256 of vocabulary, part and settings."""
-        settings = {key: value for key, value in self.config.items() if key not in COUNTING}
-        return content_key(self.index_to_word, settings)
+        return content_key(self.index_to_word, self.settings.part)
 
     def encode_cached(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """As `encode`, kept on disk as long as the part's file stays as it is."""
@@ -99,37 +96,24 @@ class OwnTokenizer(Tokenizer):
         return Tokens(ids_T=ids_T, offsets=offsets, statistics=statistics)
 
 
-def counting_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings of the count.
-
-    Raises:
-        UserError: for one out of range.
-    """
-    counting = {key: config.get(key, default) for key, default in COUNTING.items()}
-    check_count("text.min_frequency", counting["min_frequency"])
-    if counting["max_vocabulary"] is not None:
-        check_count("text.max_vocabulary", counting["max_vocabulary"], at_least=3)
-    return counting
-
-
-def build_splitter(config: dict[str, Any]) -> Splitter:
+def build_splitter(settings: OwnTextSettings) -> Splitter:
     """Builds the part and tries it.
 
     Raises:
         UserError: when it has no `split`, or that does not give a list of words.
     """
-    splitter = build_part({key: value for key, value in config.items() if key not in COUNTING}, "text")
+    splitter = build_part(settings.part, "text")
     wanted = "a tokenizer needs split(text) -> list[str]; docs/own_parts.md shows one"
     if not isinstance(splitter, Splitter):
-        raise UserError(f"text._target_={config['_target_']}: {wanted}.")
+        raise UserError(f"text._target_={settings.target}: {wanted}.")
     words = splitter.split("Two words")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise UserError(f"text._target_={config['_target_']}: split gave {type(words).__name__}; {wanted}.")
+        raise UserError(f"text._target_={settings.target}: split gave {type(words).__name__}; {wanted}.")
     return splitter
 
 
-def _source_of(config: dict[str, Any]) -> str:
+def _source_of(settings: OwnTextSettings) -> str:
     try:
-        return sha256_file(Path(inspect.getfile(locate(config["_target_"], "text"))))
+        return sha256_file(Path(inspect.getfile(locate(settings.target, "text"))))
     except (TypeError, OSError):
         return ""

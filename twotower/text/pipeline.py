@@ -11,34 +11,17 @@ from typing import Any
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError
 from twotower.text import segment
-from twotower.text.stem import check_language
+from twotower.text.settings import TextSettings
 
 PAD, UNKNOWN = "[PAD]", "[UNK]"
-DEFAULTS: dict[str, Any] = {
-    "kind": "words",
-    "lowercase": True,
-    "strip_accents": False,
-    "split_identifiers": True,
-    "stem": None,
-    "segmentation": "plain",
-    "min_frequency": 1,
-    "max_vocabulary": 100_000,
-    "vocabulary_file": None,
-}
-SHAPING = ("kind", "lowercase", "strip_accents", "split_identifiers", "stem", "segmentation")
-"""The settings that, with the vocabulary, decide a text's ids; the others only decide the vocabulary."""
-
 # Between a small letter or digit and a capital; between capitals and a capitalised word (HTTP|Server, but not UR|Ls).
 CAMEL = r"(?<=[\p{Ll}\p{N}])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll}{2})"
 # Scripts written without spaces go character by character; everything else in runs of letters, marks and digits.
 UNSPACED_SCRIPTS = ("Han", "Hiragana", "Katakana", "Thai")
 UNSPACED = "".join(rf"\p{{{name}}}" for name in UNSPACED_SCRIPTS)
 RUN = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{UNSPACED}]]+"
-SEGMENTATIONS = ("unicode", "icu", "plain")
-"""`unicode` is what runs use, `icu` knows the words of scripts without blanks (`text.segment`); `plain` is how runs cut
-texts before there was a choice, and what theirs still do."""
 # Scripts whose words no blank parts, cut into what a reader sees as one letter (Unicode's grapheme clusters, \X).
 SCRIPTS = (
     *("Bopomofo", "Lao", "Khmer", "Myanmar", "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese"),
@@ -58,36 +41,6 @@ ALPHABET = 1000
 """The most characters that a trained word-piece vocabulary knows; words with rarer ones become [UNK]."""
 
 
-def check_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings with defaults filled in.
-
-    Raises:
-        UserError: for an unknown key or a value out of range.
-    """
-    for key in config:
-        if key not in DEFAULTS:
-            raise UserError(f"text.{key} is not a setting; there are: {', '.join(DEFAULTS)}.{nearest(key, DEFAULTS)}")
-    full = {**DEFAULTS, **config}
-    if full["kind"] not in ("words", "wordpiece"):
-        raise UserError(f"text.kind={full['kind']} is not known; choose words or wordpiece.")
-    for key in ("min_frequency", "max_vocabulary"):
-        lowest = 1 if key == "min_frequency" else 3
-        if full[key] is None and key == "max_vocabulary":
-            continue
-        if isinstance(full[key], bool) or not isinstance(full[key], int) or full[key] < lowest:
-            raise UserError(f"text.{key}={full[key]} must be a whole number of at least {lowest}.")
-    if full["segmentation"] not in SEGMENTATIONS:
-        raise UserError(f"text.segmentation={full['segmentation']} is not known; choose {' or '.join(SEGMENTATIONS)}.")
-    for key in ("lowercase", "strip_accents", "split_identifiers"):
-        if not isinstance(full[key], bool):
-            raise UserError(f"text.{key}={full[key]} must be true or false.")
-    if check_language("text.stem", full["stem"]) and full["kind"] == "wordpiece":
-        raise UserError(
-            f"text.stem={full['stem']} needs whole words, and text.kind=wordpiece cuts them: set text.stem=null."
-        )
-    return full
-
-
 def check_vocabulary(word_to_index: dict[str, int]) -> dict[str, int]:
     """Returns the vocabulary as a plain dict in index order.
 
@@ -100,29 +53,29 @@ def check_vocabulary(word_to_index: dict[str, int]) -> dict[str, int]:
     return ordered
 
 
-def build(word_to_index: dict[str, int], config: dict[str, Any]) -> RustTokenizer:
+def build(word_to_index: dict[str, int], settings: TextSettings) -> RustTokenizer:
     """Puts the Rust tokenizer together. No added tokens, so that "[PAD]" written in a text stays ordinary text."""
     model: models.Model
-    if config["kind"] == "words":
+    if settings.kind == "words":
         model = models.WordLevel(word_to_index, unk_token=UNKNOWN)
     else:
         model = models.WordPiece(word_to_index, unk_token=UNKNOWN, continuing_subword_prefix=PREFIX)
     tokenizer = RustTokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(_normalizers(config))
-    tokenizer.pre_tokenizer = _cutter(config)
+    tokenizer.normalizer = normalizers.Sequence(_normalizers(settings))
+    tokenizer.pre_tokenizer = _cutter(settings)
     return tokenizer
 
 
-def _cutter(config: dict[str, Any]) -> pre_tokenizers.PreTokenizer:
+def _cutter(settings: TextSettings) -> pre_tokenizers.PreTokenizer:
     """Returns what cuts normalised text into words."""
-    plain = config["segmentation"] == "plain"
-    single, run = (f"[{UNSPACED}]", RUN) if plain else _clusters(config["segmentation"])
-    if config["kind"] == "wordpiece":
+    plain = settings.segmentation == "plain"
+    single, run = (f"[{UNSPACED}]", RUN) if plain else _clusters(settings.segmentation)
+    if settings.kind == "wordpiece":
         bert = pre_tokenizers.BertPreTokenizer()
         if plain:
             return bert
         return pre_tokenizers.Sequence([bert, pre_tokenizers.Split(Regex(single), "isolated")])
-    word = run if config["split_identifiers"] else rf"{run}(?:[_.\-]+{run})*"
+    word = run if settings.split_identifiers else rf"{run}(?:[_.\-]+{run})*"
     return pre_tokenizers.Split(Regex(f"{single}|{word}"), "removed", invert=True)
 
 
@@ -133,52 +86,50 @@ def _clusters(segmentation: str) -> tuple[str, str]:
     return rf"(?=[{letters}])\X", rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{letters}]]+"
 
 
-def _normalizers(config: dict[str, Any]) -> list[normalizers.Normalizer]:
-    camel: list[normalizers.Normalizer] = (
-        [normalizers.Replace(Regex(CAMEL), " ")] if config["split_identifiers"] else []
-    )
-    if config["segmentation"] != "plain":
-        return _unicode_normalizers(config, camel)
-    if config["kind"] == "wordpiece":
-        shape = {key: config[key] for key in ("lowercase", "strip_accents")}
-        return [*camel, normalizers.BertNormalizer(**shape)]
+def _normalizers(settings: TextSettings) -> list[normalizers.Normalizer]:
+    camel: list[normalizers.Normalizer] = [normalizers.Replace(Regex(CAMEL), " ")] if settings.split_identifiers else []
+    if settings.segmentation != "plain":
+        return _unicode_normalizers(settings, camel)
+    if settings.kind == "wordpiece":
+        bert = normalizers.BertNormalizer(lowercase=settings.lowercase, strip_accents=settings.strip_accents)
+        return [*camel, bert]
     steps = [normalizers.NFKC(), *camel]
-    if config["lowercase"]:
+    if settings.lowercase:
         steps.append(normalizers.Lowercase())
-    if config["strip_accents"]:
+    if settings.strip_accents:
         steps += [normalizers.NFD(), normalizers.StripAccents(), normalizers.NFC()]
     return steps
 
 
-def _unicode_normalizers(config: dict[str, Any], camel: list[normalizers.Normalizer]) -> list[normalizers.Normalizer]:
+def _unicode_normalizers(settings: TextSettings, camel: list[normalizers.Normalizer]) -> list[normalizers.Normalizer]:
     unseen = [normalizers.Replace(Regex(pattern), "") for pattern in (INVISIBLE, OPTIONAL_MARKS)]
-    accents = [normalizers.NFD(), normalizers.Replace(Regex(ACCENTS), "")] if config["strip_accents"] else []
-    if config["kind"] == "wordpiece":
-        bert = normalizers.BertNormalizer(lowercase=config["lowercase"], strip_accents=False)
+    accents = [normalizers.NFD(), normalizers.Replace(Regex(ACCENTS), "")] if settings.strip_accents else []
+    if settings.kind == "wordpiece":
+        bert = normalizers.BertNormalizer(lowercase=settings.lowercase, strip_accents=False)
         return [*camel, *unseen, bert, *accents]
-    lower = [normalizers.Lowercase()] if config["lowercase"] else []
+    lower = [normalizers.Lowercase()] if settings.lowercase else []
     return [normalizers.NFKC(), *unseen, *camel, *lower, *accents, *([normalizers.NFC()] if accents else [])]
 
 
-def make_vocabulary(texts: Iterable[str], config: dict[str, Any]) -> dict[str, int]:
-    """Counts a vocabulary from texts, most frequent first, or reads the file that the config names."""
-    if config["vocabulary_file"] is not None:
-        return read_vocabulary(Path(config["vocabulary_file"]))
-    settings = {
-        "min_frequency": config["min_frequency"],
+def make_vocabulary(texts: Iterable[str], settings: TextSettings) -> dict[str, int]:
+    """Counts a vocabulary from texts, most frequent first, or reads the file that the settings name."""
+    if settings.vocabulary_file is not None:
+        return read_vocabulary(Path(settings.vocabulary_file))
+    arguments: dict[str, Any] = {
+        "min_frequency": settings.min_frequency,
         "special_tokens": [PAD, UNKNOWN],
         "show_progress": False,
-        "vocab_size": config["max_vocabulary"] or 2**31,
+        "vocab_size": settings.max_vocabulary or 2**31,
     }
-    counting = build({PAD: 0, UNKNOWN: 1}, config)
-    if config["kind"] == "words":
-        trainer: trainers.Trainer = trainers.WordLevelTrainer(**settings)
+    counting = build({PAD: 0, UNKNOWN: 1}, settings)
+    if settings.kind == "words":
+        trainer: trainers.Trainer = trainers.WordLevelTrainer(**arguments)
     else:
         texts = list(texts)
         # The trainer numbers continued characters in the order of a hash table that differs from run to run, and breaks
         # ties between merges by those numbers. Numbering them beforehand makes the vocabulary the same every time.
-        settings["special_tokens"] += [PREFIX + letter for letter in _alphabet(texts, counting)]
-        trainer = trainers.WordPieceTrainer(**settings, continuing_subword_prefix=PREFIX, limit_alphabet=ALPHABET)
+        arguments["special_tokens"] += [PREFIX + letter for letter in _alphabet(texts, counting)]
+        trainer = trainers.WordPieceTrainer(**arguments, continuing_subword_prefix=PREFIX, limit_alphabet=ALPHABET)
     counting.train_from_iterator(texts, trainer)
     words = sorted(counting.get_vocab().items(), key=lambda item: item[1])
     return with_specials(word for word, _ in words)

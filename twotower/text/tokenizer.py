@@ -1,13 +1,14 @@
 """The one tokenizer of training, evaluation and search: a thin shell around the Rust `tokenizers` library.
 
-It is defined by two pieces of plain data, word_to_index and a config dict, and is rebuilt from them exactly; index 0 is
-always [PAD] and index 1 always [UNK]. Neither can be produced by writing "[PAD]" in a text.
+It is defined by two pieces of plain data, word_to_index and the settings of `conf/text`, and is rebuilt from them
+exactly; index 0 is always [PAD] and index 1 always [UNK]. Neither can be produced by writing "[PAD]" in a text.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from twotower.core.reading import read_typed_json
 from twotower.text import pipeline
 from twotower.text.memo import WordMemo
 from twotower.text.segment import Segmenter
+from twotower.text.settings import SHAPING, TextSettings
 from twotower.text.stem import Stems, count_stems
 from twotower.text.tokens import Tokens, TokenStatistics, concatenate
 
@@ -42,63 +44,68 @@ class Tokenizer:
 
     Attributes:
         word_to_index: every word and its index; "[PAD]" is 0, "[UNK]" is 1.
-        config: the settings in `conf/text`, plain data.
+        settings: those in `conf/text`.
     """
 
-    def __init__(self, *, word_to_index: dict[str, int], config: dict[str, Any]) -> None:
-        self.config = pipeline.check_config(config)
+    def __init__(self, *, word_to_index: dict[str, int], settings: Mapping[str, Any] | TextSettings) -> None:
+        self.settings = TextSettings.parse(settings)
         self.word_to_index = pipeline.check_vocabulary(word_to_index)
-        self._rust: RustTokenizer = pipeline.build(self.word_to_index, self.config)
-        self._stems = Stems(self.config["stem"]) if self.config["stem"] else None
-        self._segmenter = Segmenter() if self.config["segmentation"] == "icu" else None
+        self._rust: RustTokenizer = pipeline.build(self.word_to_index, self.settings)
+        self._stems = Stems(self.settings.stem) if self.settings.stem else None
+        self._segmenter = Segmenter() if self.settings.segmentation == "icu" else None
 
     @classmethod
-    def train(cls, texts: Iterable[str], config: dict[str, Any]) -> Tokenizer:
-        """Makes a vocabulary from texts (or reads `vocabulary_file`); the same texts and config give the same one.
+    def train(cls, texts: Iterable[str], settings: Mapping[str, Any] | TextSettings) -> Tokenizer:
+        """Makes a vocabulary from texts (or reads `vocabulary_file`); the same texts and settings give the same one.
 
         Raises:
             UserError: for settings out of range, or a vocabulary file that is missing or malformed.
         """
-        config = pipeline.check_config(config)
-        return cls(word_to_index=cls._vocabulary(texts, config), config=config)
+        settings = TextSettings.parse(settings)
+        return cls(word_to_index=cls._vocabulary(texts, settings), settings=settings)
 
     @classmethod
-    def _vocabulary(cls, texts: Iterable[str], config: dict[str, Any]) -> dict[str, int]:
-        """Makes the vocabulary of a checked config: of words, or of stems, the words of a stem counted together."""
-        if config["stem"] is None:
-            if config["segmentation"] == "icu" and config["vocabulary_file"] is None:
+    def _vocabulary(cls, texts: Iterable[str], settings: TextSettings) -> dict[str, int]:
+        """Makes the vocabulary of settings: of words, or of stems, the words of a stem counted together."""
+        if settings.stem is None:
+            if settings.segmentation == "icu" and settings.vocabulary_file is None:
                 texts = map(Segmenter().text, texts)
-            return pipeline.make_vocabulary(texts, config)
-        stems = Stems(config["stem"])
-        if config["vocabulary_file"] is not None:
-            return pipeline.with_specials(stems.all(list(pipeline.make_vocabulary(texts, config))[2:]))
+            return pipeline.make_vocabulary(texts, settings)
+        stems = Stems(settings.stem)
+        if settings.vocabulary_file is not None:
+            return pipeline.with_specials(stems.all(list(pipeline.make_vocabulary(texts, settings))[2:]))
         texts = list(texts)
-        every = cls.train(texts, {**config, "stem": None, "min_frequency": 1, "max_vocabulary": None})
+        every = cls.train(texts, replace(settings, stem=None, min_frequency=1, max_vocabulary=None))
         counts_V = np.bincount(every.encode(texts).ids_T, minlength=every.size)
-        rarest, most = config["min_frequency"], config["max_vocabulary"]
+        rarest, most = settings.min_frequency, settings.max_vocabulary
         kept = None if most is None else most - 2
         return pipeline.with_specials(
             count_stems(every.index_to_word[2:], counts_V[2:], stems, min_frequency=rarest, most=kept)
         )
 
     @classmethod
-    def train_cached(cls, texts: Sequence[str], config: dict[str, Any]) -> Tokenizer:
+    def train_cached(cls, texts: Sequence[str], settings: Mapping[str, Any] | TextSettings) -> Tokenizer:
         """As `train`, with the vocabulary kept on disk by the content it was made from."""
-        config = pipeline.check_config(config)
-        if config["vocabulary_file"] is not None:
-            return cls.train(texts, config)
-        key = content_key("vocabulary 1", config, list(texts))
+        settings = TextSettings.parse(settings)
+        if settings.vocabulary_file is not None:
+            return cls.train(texts, settings)
+        key = content_key("vocabulary 1", settings.to_dict(), list(texts))
 
         def fill(folder: Path) -> None:
-            write_json(folder / "words.json", list(cls._vocabulary(texts, config)))
+            write_json(folder / "words.json", list(cls._vocabulary(texts, settings)))
 
         words = read_typed_json(cached_folder("vocabularies", key, fill) / "words.json", [str])
-        return cls(word_to_index=pipeline.with_specials(words), config=config)
+        return cls(word_to_index=pipeline.with_specials(words), settings=settings)
 
     @classmethod
-    def from_vocabulary(cls, word_to_index: dict[str, int], config: dict[str, Any]) -> Tokenizer:
+    def from_vocabulary(cls, word_to_index: dict[str, int], settings: Mapping[str, Any] | TextSettings) -> Tokenizer:
         """Rebuilds a tokenizer from what a checkpoint stores."""
-        return cls(word_to_index=word_to_index, config=config)
+        return cls(word_to_index=word_to_index, settings=settings)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings as plain data, which with `word_to_index` defines the tokenizer."""
+        return self.settings.to_dict()
 
     @cached_property
     def index_to_word(self) -> list[str]:
@@ -114,8 +121,8 @@ class Tokenizer:
     def hash(self) -> str:
         """Hex sha256 of vocabulary and settings: two tokenizers with the same hash give the same ids for any text."""
         later = {"stem": None, "segmentation": "plain"}  # settings that hashes from before there were any leave out
-        shaping = [key for key in pipeline.SHAPING if key not in later or self.config[key] != later[key]]
-        settings = {key: value for key, value in self.config.items() if key in shaping}
+        shaping = [key for key in SHAPING if key not in later or getattr(self.settings, key) != later[key]]
+        settings = {key: getattr(self.settings, key) for key in shaping}
         return content_key(self.index_to_word, settings)
 
     def encode(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
@@ -198,8 +205,8 @@ class Tokenizer:
 
     @cached_property
     def _memo(self) -> WordMemo:
-        wordpiece = self.config["kind"] == "wordpiece"
-        return WordMemo(self._rust_ids, wordpiece=wordpiece, whole_identifiers=not self.config["split_identifiers"])
+        wordpiece = self.settings.kind == "wordpiece"
+        return WordMemo(self._rust_ids, wordpiece=wordpiece, whole_identifiers=not self.settings.split_identifiers)
 
     def _rust_ids(self, texts: list[str]) -> list[list[int]]:
         if self._stems:

@@ -192,24 +192,25 @@ def prepare(
     """Loads the collection, makes tokens, and reports on both before any training."""
     started = time.perf_counter()
     console = Console()
-    split, text = config["data"]["train_split"], config["text"]
-    source = [config["data"]["source"], stamp(config["data"]["path"])]
+    settings = checked.settings
+    split, text = settings.data.train_split, settings.text.to_dict()
+    source = [settings.data.source, stamp(settings.data.path)]
     with console.status("Reading the data"):
-        collection: Collection = remember("collection", source, lambda: read_collection(config["data"]["source"]))
+        collection: Collection = remember("collection", source, lambda: read_collection(settings.data.source or {}))
     with console.status("Tokenising"):
         tokenizer = remember(
             "tokenizer",
             [source, split, text],
-            lambda: train_tokenizer(vocabulary_texts(collection, split), text),
+            lambda: train_tokenizer(vocabulary_texts(collection, split), settings.text),
         )
         data = RetrievalData(
             collection=collection,
             tokenizer=tokenizer,
-            config=config["data"],
-            seed=config["seed"],
+            settings=settings.data,
+            seed=settings.seed,
             pads_batches=checked.pads_batches,
         )
-    report = remember("report", [source, text, config["data"]], lambda: make_report(data))
+    report = remember("report", [source, text, settings.data.to_dict()], lambda: make_report(data))
     console.print(report_table(report))
     record.update(
         data={"name": collection.name, "fingerprint": collection.fingerprint, "report": report},
@@ -220,6 +221,7 @@ def prepare(
         run_dir=run_dir,
         run_name=record.data["run_name"],
         config=config,
+        settings=settings,
         choices=choices,
         record=record,
         data=data,
@@ -231,7 +233,7 @@ def start_module(context: RunContext) -> pl.LightningModule:
     """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
     config, tokenizer = context.config, context.tokenizer
     words = tokenizer.index_to_word
-    weights_of = [context.data.collection.fingerprint, tokenizer.hash, config["data"]]
+    weights_of = [context.data.collection.fingerprint, tokenizer.hash, context.settings.data.to_dict()]
     tokens = remember("training_tokens", weights_of, lambda: training_tokens(context.data))
     matrix_VD = remember(
         "word_vectors",
@@ -259,7 +261,7 @@ def start_module(context: RunContext) -> pl.LightningModule:
 
 def training_tokens(data: RetrievalData) -> Tokens:
     """Returns the tokens word vectors and word weights are learnt from: all documents and the training queries."""
-    rows = data.collection.split(data.config["train_split"]).queries
+    rows = data.collection.split(data.settings.train_split).queries
     batch = data.query_tokens.take(rows)
     queries = Tokens(ids_T=batch.ids_T.numpy().astype(np.int32), offsets=batch.offsets_B1.numpy())
     return concatenate([data.document_tokens, queries])

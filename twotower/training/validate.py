@@ -13,7 +13,11 @@ from twotower.config.trust import own_parts
 from twotower.config.unread import refuse_unread
 from twotower.core.errors import UserError, nearest
 from twotower.core.file_name import check_folder_name, check_run_name
-from twotower.core.validators import check_choice, check_count, check_flag, check_keys, check_number
+from twotower.core.validators import check_choice, check_count, check_keys, check_number
+from twotower.evaluation.names import PROTOCOLS
+from twotower.evaluation.settings import EvaluationSettings
+from twotower.runs.settings import RunSettings
+from twotower.text.build import check_text
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +27,6 @@ TOP_LEVEL = (
 )
 """Every key at the top of a config."""
 
-EVALUATION = (
-    *("protocols", "objective", "k", "max_memory", "bm25", "confidence", "resamples", "metrics", "exclude_self"),
-    "hybrid",
-)
 OWN_TRAINER = ("_target_", "threads", "cache_chunk")
 ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true", "bf16", "32", "16", "64")
@@ -39,11 +39,13 @@ class Checked:
     """What was built to check a config, and what was learnt of it.
 
     Attributes:
+        settings: what the run reads of its config.
         callbacks: the run's callbacks; a user's own are built once.
         width: size of the model's vectors.
         pads_batches: whether the model gains from batches of like lengths.
     """
 
+    settings: RunSettings
     callbacks: list[Any]
     width: int
     pads_batches: bool
@@ -64,26 +66,25 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
     for key in config:
         if key not in TOP_LEVEL and (hint := nearest(key, TOP_LEVEL)):  # other keys are for one's own parts to refer to
             raise UserError(f"No config key '{key}'; there are: {', '.join(TOP_LEVEL)}.{hint}")
-    if check_count("seed", config["seed"], at_least=0) >= 2**32:
-        raise UserError(f"seed={config['seed']} must be below 2 ** 32.")
     check_run_name(config["run_name"])
     for name in config.get("index") or {}:
         check_folder_name("an index's name", str(name))
     with checking("trainer"):
         check_trainer(config["trainer"])
+    settings = RunSettings.parse(config)
     with checking("evaluation"):
-        check_evaluation(config["evaluation"])
+        check_objective(settings.evaluation)
     with checking("callbacks"):
         callbacks = check_callbacks(config["callbacks"], own=own_names(config))
     with checking("pretrain"):
         callbacks += check_pretrain(config.get("pretrain"))
-    with checking("data, loss or text"):
-        check_data(config)
+    with checking("loss or text"):
+        check_loss_and_text(config["loss"], settings)
     with checking("embedding, model, loss, optimizer or scheduler"):
         width, pads = check_learning(config)
     with checking("The config"):
         refuse_unread(config)
-    return Checked(callbacks=callbacks, width=width, pads_batches=pads)
+    return Checked(settings=settings, callbacks=callbacks, width=width, pads_batches=pads)
 
 
 def check_callbacks(callbacks: Mapping[str, Any], own: Sequence[str] | None = ()) -> list[Any]:
@@ -162,24 +163,18 @@ def check_monitor(key: str, name: Any, own: Sequence[str] | None = ()) -> None:
     check_choice(key, name, [*logged, "train_loss", "train_accuracy"])
 
 
-def check_data(config: Mapping[str, Any]) -> None:
-    """Checks the groups `data` (all but its source, which checks itself) and `text`.
+def check_loss_and_text(loss: Mapping[str, Any], settings: RunSettings) -> None:
+    """Checks that the loss has the negatives it needs, and tries a tokenizer of the user's own.
 
     Raises:
         UserError: as `check_settings`.
     """
-    from twotower.data.datamodule import check_config as check_data_settings
-    from twotower.data.negatives import check_negatives
-    from twotower.text.build import check_text
-
-    settings = check_data_settings(config["data"])
-    kind, _ = check_negatives(settings["negatives"])
-    if config["loss"].get("mining") == "explicit" and kind == "in_batch":
+    if loss.get("mining") == "explicit" and settings.data.negatives.kind == "in_batch":
         raise UserError(
             "loss.mining=explicit needs explicit negatives: set data.negatives.kind and data.negatives.count, "
             "or mine in the batch with loss.mining=semi_hard, batch_hard, random or all."
         )
-    check_text(config["text"])
+    check_text(settings.text)
 
 
 def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
@@ -259,43 +254,24 @@ def check_parallel(trainer: Mapping[str, Any]) -> None:
         check_count("trainer.devices", devices)
 
 
-def check_evaluation(evaluation: Mapping[str, Any]) -> None:
-    """Checks the `evaluation` group, so that no finished training fails at its evaluation.
+def check_objective(evaluation: EvaluationSettings) -> None:
+    """Builds a user's own metrics, and holds the objective against what is measured.
 
     Raises:
         UserError: as `check_settings`.
     """
-    from twotower.evaluation.budget import parse_size
-    from twotower.evaluation.names import METRICS
-    from twotower.evaluation.own_metrics import build_metrics, check_direction
-    from twotower.lexical.fusion import check_hybrid
+    from twotower.evaluation.own_metrics import build_metrics, objective_metric
 
-    check_keys("evaluation", evaluation, EVALUATION)
-    protocol, _, metric = str(evaluation["objective"]).partition("/")
-    own = build_metrics(evaluation.get("metrics"), k=check_count("evaluation.k", evaluation["k"]))
-    known = [f"{name}/{item}" for name in ("full", "rerank") for item in (*METRICS, *own)]
-    if f"{protocol}/{metric}" not in known:
-        hint = nearest(str(evaluation["objective"]), known)
-        raise UserError(f"evaluation.objective={evaluation['objective']} is none of {', '.join(known)}.{hint}")
-    check_direction(str(evaluation["objective"]), own.get(metric))
-    wanted = evaluation["protocols"]
-    if not wanted or not isinstance(wanted, (str, list)):
-        raise UserError(f"evaluation.protocols={wanted} must be auto, full or rerank, or a list of them.")
-    for name in [wanted] if isinstance(wanted, str) else wanted:
-        check_choice("evaluation.protocols", name, ("auto", "full", "rerank"))
+    metric = objective_metric(evaluation.objective, build_metrics(evaluation.metrics, k=evaluation.k))
+    protocol, _, _ = evaluation.objective.rpartition("/")
+    wanted = evaluation.protocols
+    if protocol not in PROTOCOLS:
+        raise UserError(f"evaluation.objective={metric} names no protocol; give full/{metric} or rerank/{metric}.")
     if wanted not in ("auto", protocol) and protocol not in wanted:
         raise UserError(
             f"evaluation.objective={protocol}/{metric} is of a protocol that evaluation.protocols={wanted} leaves out; "
             f"add evaluation.objective={wanted if isinstance(wanted, str) else wanted[0]}/{metric}."
         )
-    check_count("evaluation.resamples", evaluation["resamples"], at_least=10)
-    check_number("evaluation.confidence", evaluation["confidence"], above=0, below=1)
-    check_flag("evaluation.bm25", evaluation["bm25"])
-    if evaluation.get("exclude_self", "auto") != "auto":
-        check_flag("evaluation.exclude_self", evaluation["exclude_self"])
-    if evaluation.get("hybrid") is not None:  # runs from before there was one have none
-        check_hybrid(evaluation["hybrid"])
-    parse_size(evaluation["max_memory"])
 
 
 def check_launch(trainer_config: dict[str, Any], *, sweep: bool) -> None:

@@ -1,0 +1,86 @@
+"""The config group `evaluation` as its room takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from twotower.config.settings import Settings
+from twotower.core.errors import UserError
+from twotower.core.validators import check_choice, check_count, check_flag, check_number
+from twotower.evaluation.budget import parse_size
+from twotower.evaluation.names import PROTOCOLS
+from twotower.lexical.fusion import KINDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridSettings(Settings):
+    """How model and BM25 are ranked together.
+
+    Attributes:
+        fusion: zscore or rrf.
+        weight: of BM25 beside the model's 1; auto: fitted on training queries held out.
+    """
+
+    GROUP: ClassVar[str] = "evaluation.hybrid"
+
+    fusion: str
+    weight: float | str
+
+    def __post_init__(self) -> None:
+        check_choice("evaluation.hybrid.fusion", self.fusion, KINDS)
+        if self.weight != "auto":
+            check_number("evaluation.hybrid.weight", self.weight, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(Settings):
+    """How a model is measured.
+
+    Attributes:
+        protocols: full, rerank, a list of them, or auto (rerank where the data has candidates).
+        objective: "<protocol>/<metric>"; its metric is the one each protocol's verdict is about.
+        k: depth of the ranking; MRR and MAP see no further.
+        max_memory: memory for ranking above the vectors, such as "2GiB".
+        bm25: compute the lexical baseline, plain and over stems; the stronger of the two is shown and judged against.
+        confidence: coverage of the intervals.
+        resamples: bootstrap draws.
+        metrics: a user's own by name: settings with `_target_`, or built, see `own_metrics`.
+        exclude_self: whether a query's own document is left out of what it is ranked against, see `own_document`.
+        hybrid: model and BM25 together; None for no hybrid.
+    """
+
+    GROUP: ClassVar[str] = "evaluation"
+
+    protocols: str | Sequence[str] = "auto"
+    objective: str = "full/mrr_10"
+    k: int = 100
+    max_memory: str | int = "2GiB"
+    bm25: bool = True
+    confidence: float = 0.95
+    resamples: int = 1000
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    exclude_self: str | bool = "auto"
+    hybrid: HybridSettings | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metrics", self.metrics or {})
+        if self.hybrid is not None:
+            object.__setattr__(self, "hybrid", HybridSettings.parse(self.hybrid))
+        if not self.protocols or not isinstance(self.protocols, (str, list, tuple)):
+            raise UserError(f"evaluation.protocols={self.protocols} must be auto, full or rerank, or a list of them.")
+        for name in [self.protocols] if isinstance(self.protocols, str) else self.protocols:
+            check_choice("evaluation.protocols", name, ("auto", *PROTOCOLS))
+        check_count("evaluation.k", self.k)
+        check_count("evaluation.resamples", self.resamples, at_least=10)
+        check_number("evaluation.confidence", self.confidence, above=0, below=1)
+        check_flag("evaluation.bm25", self.bm25)
+        if self.exclude_self != "auto" and not isinstance(self.exclude_self, bool):
+            raise UserError(f"evaluation.exclude_self={self.exclude_self} must be true or false, or auto.")
+        parse_size(self.max_memory)
+
+    @property
+    def memory(self) -> int:
+        """`max_memory` in bytes."""
+        return parse_size(self.max_memory)
