@@ -18,7 +18,8 @@ from twotower.core.validators import check_count, check_number
 from twotower.data.collection import Collection, Judgements, normalised
 from twotower.data.splits import divide
 from twotower.data.text_files import ENDINGS, UnreadableError, read_sections
-from twotower.lexical.bm25 import STOP_WORDS, WORD
+from twotower.lexical.bm25 import STOP_WORDS
+from twotower.lexical.words import words_of
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def _collect(name: str, passages: list[tuple[str, str, str]], queries: int, dev:
 
 
 def _words(title: str, text: str) -> list[str]:
-    return list(dict.fromkeys(word for word in WORD.findall(f"{title} {text}".lower()) if word not in STOP_WORDS))
+    return list(dict.fromkeys(word for word in words_of(f"{title} {text}") if word not in STOP_WORDS))
 
 
 def draw(bag: list[str], counts: dict[str, int], passages: int, generator: np.random.Generator) -> str:

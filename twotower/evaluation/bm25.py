@@ -27,7 +27,7 @@ from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
 from twotower.lexical.bm25 import Bm25, variant
 
-_VERSION = 1
+_VERSION = 2
 _DEFAULT_MEMORY = 2**31
 
 

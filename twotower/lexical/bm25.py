@@ -5,14 +5,13 @@ with it, those of a single query the sum of a handful of its rows.
 
 Shapes: Q queries, N documents, V words.
 
-Source: bm25s (https://github.com/xhluca/bm25s), its "lucene" variant with k1 1.5, b .75, its tokenizer and its English
-stop words; stems by PyStemmer's Snowball.
+Source: bm25s (https://github.com/xhluca/bm25s), its "lucene" variant with k1 1.5, b .75, its tokenizer (words of
+other scripts: `lexical.words`) and its English stop words; stems by PyStemmer's Snowball.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import chain
@@ -28,9 +27,9 @@ from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json
 from twotower.lexical.ranks import best_of
+from twotower.lexical.words import falls_apart, joined, words_of
 from twotower.text.stem import Stems, check_language
 
-WORD = re.compile(r"(?u)\b\w\w+\b")
 STOP_WORDS = frozenset(STOPWORDS_EN)
 BLOCK = 1 << 26
 """Scores held at a time while ranking: 256 MB."""
@@ -93,7 +92,7 @@ class Bm25:
             made.save(folder)
             write_json(folder / "count.json", made.count)
 
-        folder = cached_folder("bm25_index", content_key("bm25 index 1", bm25s.__version__, key, stem), fill)
+        folder = cached_folder("bm25_index", content_key("bm25 index 2", bm25s.__version__, key, stem), fill)
         return cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
 
     def save(self, folder: Path) -> None:
@@ -128,7 +127,7 @@ class Bm25:
 
     def words(self, text: str) -> list[str]:
         """Returns the words of a text as they are looked up, stop words left out, known or not."""
-        words = [word for word in WORD.findall(text.lower()) if word not in STOP_WORDS]
+        words = [word for word in words_of(text) if word not in STOP_WORDS]
         return [self._stems(word) for word in words] if self._stems else words
 
     def count_words(self, texts: Sequence[str]) -> sparse.csr_matrix:
@@ -162,7 +161,9 @@ class Bm25:
 def _tokenize(texts: Sequence[str], stem: str | None) -> Any:
     _quiet()
     stemmer = None if stem is None else Stems(stem).all
-    return bm25s.tokenize(list(texts), stopwords="en", stemmer=stemmer, show_progress=False)
+    own = {"token_pattern": r"\S+"} if falls_apart(texts) else {}
+    given = joined(texts) if own else list(texts)
+    return bm25s.tokenize(given, stopwords="en", stemmer=stemmer, show_progress=False, **own)
 
 
 def _quiet() -> None:

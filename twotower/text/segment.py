@@ -14,13 +14,14 @@ from twotower.core.extras import missing
 
 SCRIPTS = ("Thai", "Lao", "Khmer", "Myanmar", "Han", "Hiragana", "Katakana")
 """The scripts that ICU has dictionaries for, as regular expressions of the Rust tokenizer name them."""
-_RANGES = (
+BLOCKS = (
     "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\ua9e0-\ua9ff\uaa60-\uaa7f\u1780-\u17ff\u19e0-\u19ff"
     "\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
 )
+"""The code points of those scripts, as a character class of `re` lists them."""
 # Zero-width spaces stand where Khmer and Thai writers part words themselves.
-RUN = re.compile(f"[{_RANGES}][{_RANGES}\u200b-\u200d]*")
+RUN = re.compile(f"[{BLOCKS}][{BLOCKS}\u200b-\u200d]*")
 
 
 class Segmenter:
