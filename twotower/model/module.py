@@ -18,6 +18,7 @@ from twotower.kernels.distributed import gather_documents, gather_rows
 from twotower.loss.output import as_output
 from twotower.model.gradcache import encode_in_chunks
 from twotower.model.two_tower import TwoTower
+from twotower.optimizer.rows import ask
 from twotower.optimizer.sparse_adam import coalesced
 
 
@@ -96,6 +97,8 @@ class TwoTowerModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Builds the optimizer, with a group of its own for the embedding table, and the schedule."""
         optimizer = self.make_optimizer(self)
+        if self.trainer.world_size == 1:  # processes add their gradients up as dense ones
+            ask(self.model, optimizer)
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             return optimizer
@@ -129,6 +132,10 @@ class TwoTowerModule(pl.LightningModule):
                     if parameter.grad.is_sparse:
                         parameter.grad = coalesced(parameter.grad)
                     values.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+        if gradient_clip_algorithm == "value":
+            for value in values:
+                value.clamp_(-gradient_clip_val, gradient_clip_val)
+            return
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value) for value in values]))
         scale = torch.clamp(gradient_clip_val / (norm + 1e-6), max=1.0)
         if scale.device.type == "cpu" and scale == 1:  # a GPU would have to be waited for

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from twotower.config.instantiate import locate
 from twotower.core.errors import UserError
 from twotower.core.validators import check_keys, check_number
+from twotower.optimizer.rows import FOR_ROWS
 
 Groups = list[dict[str, Any]]
 
@@ -97,7 +98,7 @@ def build_optimizer(config: Mapping[str, Any], groups: Groups) -> Optimizer:
     if config.get("sparse"):
         check_sparse(optimizer.__name__, config)
     try:
-        return optimizer(groups, **arguments)
+        return FOR_ROWS.get(optimizer, optimizer)(groups, **arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer {optimizer.__name__}: {error}") from error
 

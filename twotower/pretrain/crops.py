@@ -21,8 +21,10 @@ from torch import Tensor, nn
 
 from twotower.core.errors import UserError
 from twotower.core.validators import check_count, check_number
+from twotower.kernels.linear import dense
 from twotower.loss.contrastive import contrastive_loss
 from twotower.optimizer.build import parameter_groups
+from twotower.optimizer.rows import Adam, by_rows
 from twotower.optimizer.sparse_adam import SparseAdam
 from twotower.pretrain.pseudo import draw_queries
 from twotower.text.tokens import Tokens, bm25_idf, document_frequency
@@ -114,7 +116,7 @@ class Crops:
         optimizer, rates = self._optimizer(encoder)
         losses, hits, pairs, training = [], [], 0, encoder.training
         encoder.train()
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), by_rows(encoder, optimizer):
             torch.manual_seed(seed)
             for step, (rows_B, generator) in enumerate(self._batches(len(documents), total, seed)):
                 loss, hit = drawing.loss(encoder, rows_B, generator)
@@ -159,7 +161,7 @@ class Crops:
         rates = [group["lr"] for group in groups]
         if any(getattr(module, "sparse", False) for module in encoder.modules()):
             return SparseAdam(groups, lr=self.lr), rates
-        return torch.optim.Adam(groups, lr=self.lr, fused=True), rates
+        return Adam(groups, lr=self.lr, fused=True), rates
 
     def _starts(self, documents: int) -> range:
         return range(0, documents - 1, self.batch_size)  # a last document alone has nothing to be told from
@@ -199,7 +201,7 @@ class Drawing:
         queries = draw_queries(batch, self.log_weight_V, generator, **words)
         query_BD = getattr(encoder, "pool_queries", encoder.encode_queries)(queries.to(device))
         document_BD = getattr(encoder, "pool_documents", encoder.encode_documents)(batch.to(device))
-        logits_BB = (query_BD / self.settings.temperature) @ document_BD.T
+        logits_BB = dense(query_BD / self.settings.temperature, document_BD)
         loss, hits_B = contrastive_loss(logits_BB, self._same(rows_B).to(device), "query_to_document")
         return loss, hits_B.float().mean()
 
