@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from twotower.core.errors import UserError
 from twotower.core.files import write_bytes, write_link
 from twotower.core.timer import Stopwatch
 from twotower.model.encoder import diverged
@@ -65,7 +66,10 @@ class Checkpoint(ModelCheckpoint):
             state_dict.get("last_model_path"),
             state_dict.get("kth_best_model_path"),
         ]
-        named += list(state_dict.get("best_k_models") or ())
+        kept = state_dict.get("best_k_models") or {}
+        if any(not isinstance(score, torch.Tensor) or score.dim() for score in kept.values()):
+            raise UserError("The training state's best_k_models hold no scores; it is damaged.")
+        named += list(kept)
         if all(not path or Path(str(path)).resolve().parent == folder for path in named):
             super().load_state_dict(state_dict)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from twotower.core.errors import UserError
 from twotower.core.ragged import ranges, to_offsets
 from twotower.data.collection import Collection
 from twotower.text.tokens import TokenBatch, Tokens
@@ -159,7 +160,13 @@ class TrainLoader:
         return {"epoch": self.epoch, "batch": self._given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes on, in the epoch of the state, after the batches that were given before."""
+        """Goes on, in the epoch of the state, after the batches that were given before.
+
+        Raises:
+            UserError: for a state that is none.
+        """
+        if not isinstance(state, dict) or any(type(state.get(key)) is not int for key in ("epoch", "batch")):
+            raise UserError("The training state says in no whole numbers where in the data it stopped; it is damaged.")
         self._resume = (state["epoch"], state["batch"])
 
     @property

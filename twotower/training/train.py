@@ -42,6 +42,7 @@ from twotower.text.build import train_tokenizer
 from twotower.text.tokens import Tokens, concatenate
 from twotower.training.finish import finish
 from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
+from twotower.training.restoring import Restoring
 from twotower.training.validate import Checked, check_launch, check_settings
 
 logger = logging.getLogger(__name__)
@@ -288,7 +289,8 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     """Trains with the callbacks of the config; they evaluate, record and export."""
     config = context.config
     module = start_module(context)
-    callbacks = [*callbacks, Monitors()]
+    restoring = None if resume is None else Restoring(resume)
+    callbacks = [*([restoring] if restoring else []), *callbacks, Monitors()]
     for callback in callbacks:
         if isinstance(callback, RunCallback):
             callback.context = context
@@ -312,14 +314,20 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
         trainer.fit(module, datamodule=context.data, ckpt_path=resume_from, weights_only=True)
     except MisconfigurationException as error:  # what Lightning can tell only once it knows the data's size
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-    except RuntimeError as error:
-        if resume is None or "loading state_dict" not in str(error):
+    except Exception as error:
+        if restoring is None or restoring.over or isinstance(error, UserError):
             raise
-        raise UserError(
-            f"ckpt_path={resume} does not fit: its weights have another shape, as if data or vocabulary had changed; "
-            "a run goes on with the data and settings it began with."
-        ) from error
+        raise UserError(does_not_fit(resume, error)) from error
     return trainer  # type: ignore[no-any-return]
+
+
+def does_not_fit(resume: Path | None, error: Exception) -> str:
+    """Says of an error while a training state was taken over what is wrong with the file."""
+    if "loading state_dict" in str(error):
+        why = "its weights have another shape, as if data or vocabulary had changed"
+    else:
+        why = f"it is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    return f"ckpt_path={resume} does not fit: {why}; a run goes on with the data and settings it began with."
 
 
 def earlier_precision(record: dict[str, Any]) -> str | None:
