@@ -58,7 +58,8 @@ def test_hybrid_scores_are_the_sums_of_z_scores_over_all_documents(opened, query
         np.sort(expected)[::-1][:5], rel=1e-4
     )
     assert results.mode == "hybrid"
-    assert results.random is None
+    assert results.random.mean == 0
+    assert results.random.best_by_chance == pytest.approx(expected.std() * (2 * np.log(45)) ** 0.5, rel=1e-3)
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -10,17 +10,23 @@ EXACT = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
-    """A small finished run with an exact index, and a second one beside it."""
-    name = "small_run"
+    """A small finished run that searches by vectors and words, and a second one beside it, by vectors alone."""
+    small, modes = search_helpers("small_run"), search_helpers("test_modes")
+    folder = tmp_path_factory.mktemp("web")
+    small.make_run(folder / "outputs" / "other", small.collection(), EXACT, seed=1)
+    run = small.make_run(folder / "outputs" / "small", small.collection(), EXACT)
+    modes.add_side(run)
+    return run
+
+
+def search_helpers(name):
+    """A file of tests/search as a module."""
     if name not in sys.modules:
-        path = Path(__file__).parents[1] / "search" / "small_run.py"
+        path = Path(__file__).parents[1] / "search" / f"{name}.py"
         spec = importlib.util.spec_from_file_location(name, path)
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
-    small = sys.modules[name]
-    folder = tmp_path_factory.mktemp("web")
-    small.make_run(folder / "outputs" / "other", small.collection(), EXACT, seed=1)
-    return small.make_run(folder / "outputs" / "small", small.collection(), EXACT)
+    return sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,38 @@ def test_two_runs_stand_side_by_side_with_moved_ranks(site, run_folder):
     assert "there</span>" in body or "only here" in body
 
 
+def test_ways_of_searching_stand_side_by_side(site, web_engine):
+    _, _, body = get(site, "/search?q=sort+a+list&k=3&mode=hybrid&beside=dense&beside=lexical")
+    for mode, name in (("hybrid", "vectors and words"), ("dense", "vectors"), ("lexical", "words (BM25)")):
+        assert f"<h2>{name} <small>" in body
+        for hit in web_engine.search("sort a list", 3, mode).hits:
+            assert f"{hit.score:.3f}" in body
+    assert body.count('class="tick"') == 9  # where the best by chance would stand, on every bar
+    assert get(site, "/search?q=x&beside=a&beside=b&beside=c&beside=d&beside=e")[0] == 400
+
+
+def test_the_map_shows_every_document_and_lights_up_a_question_and_its_hits(site, web_engine):
+    _, _, body = get(site, "/map")
+    assert len(Tags(body).named("circle")) == 45
+    assert 'class="question"' not in body
+    _, _, body = get(site, "/map?q=sort+a+list&k=4")
+    assert len(Tags(body).named("circle")) == 45 + 4
+    assert 'class="question"' in body
+    assert "style=" not in body  # the policy would forbid it
+    answer = json.loads(get(site, "/api/map?q=sort+a+list&k=4")[2])
+    hits = web_engine.search("sort a list", 4).hits
+    assert [(spot["rank"], spot["doc_id"]) for spot in answer["hits"]] == [(hit.rank, hit.doc_id) for hit in hits]
+    places = {spot["doc_id"]: (spot["x"], spot["y"]) for spot in answer["documents"]}
+    assert all(places[spot["doc_id"]] == (spot["x"], spot["y"]) for spot in answer["hits"])
+
+
+def test_a_document_says_which_words_brought_it(site, web_engine):
+    results = web_engine.search("invert a square matrix", 5)
+    page = get(site, f"/document?id={quote(results.hits[0].doc_id, safe='')}&q=invert+a+square+matrix&k=5")[2]
+    assert "What brought it" in page
+    assert "<b>invert</b>" in page
+
+
 def test_what_documents_and_queries_hold_is_only_text(site):
     _, headers, body = get(site, "/search?q=%3Cscript%3Ealert(1)%3C/script%3E+%22+escaping+quotes+text")
     assert [item.get("src") for item in Tags(body).named("script")] == ["/static/keys.js"]
@@ -94,7 +126,7 @@ def test_a_document_has_its_own_page_with_neighbours(site):
 
 
 def test_every_address_is_on_this_server(site):
-    for path in ("/", "/search?q=matrix", "/runs", "/run", "/docs"):
+    for path in ("/", "/search?q=matrix", "/map?q=matrix", "/runs", "/run", "/docs"):
         page = Tags(get(site, path)[2])
         places = [item.get("src") or item.get("href") or item.get("action") for _, item in page.tags]
         assert all(place.startswith("/") for place in places if place), path
@@ -109,7 +141,7 @@ def test_api_gives_what_the_engine_gives(site, web_engine):
     assert set(answer) == set(expected)
     assert {item["name"] for item in json.loads(get(site, "/api/runs")[2])} == {"small", "other"}
     paths = json.loads(get(site, "/openapi.json")[2])["paths"]
-    assert {"/api/search", "/api/document", "/api/runs", "/healthz"} <= set(paths)
+    assert {"/api/search", "/api/map", "/api/document", "/api/runs", "/healthz"} <= set(paths)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +165,7 @@ def test_unknown_addresses_are_404_and_say_what_there_is(site):
 
 def test_health_head_and_favicon(site):
     assert json.loads(get(site, "/healthz")[2])["status"] == "ok"
-    for path in ("/", "/search?q=matrix", "/healthz", "/favicon.ico"):
+    for path in ("/", "/search?q=matrix", "/map", "/healthz", "/favicon.ico", "/api/search?q=matrix", "/api/runs"):
         status, headers, body = get(site, path, method="HEAD")
         assert (status, body) == (200, "")
         assert int(headers["Content-Length"]) > 0

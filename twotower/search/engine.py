@@ -25,7 +25,7 @@ from twotower.index.lexical import MODES, LexicalSide, open_side
 from twotower.index.manifest import read, run_identity
 from twotower.index.resume import SAMPLE_FILE, SAMPLE_ROWS_FILE
 from twotower.runs.find import find_checkpoint
-from twotower.search.fused import Dense, WordScores, fuse
+from twotower.search.fused import Dense, WordScores, fuse, fused_deviation
 from twotower.search.query import QueryModel, open_query_model
 from twotower.search.results import Hit, RandomScore, Results, Timings
 
@@ -44,6 +44,7 @@ class SearchEngine:
         sample_SD: vectors of some random documents, for scale; None leaves that out.
         sample_rows_S: their rows, so that hits among them are left out; None where they are not known.
         lexical: BM25 over the same documents; None leaves only dense search.
+        folder: where the index lies; None for one that lies nowhere.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class SearchEngine:
         sample_SD: np.ndarray | None,
         sample_rows_S: np.ndarray | None = None,
         lexical: LexicalSide | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.model, self.index, self.manifest, self.documents = model, index, manifest, documents
-        self.sample_SD, self.sample_rows_S = sample_SD, sample_rows_S
+        self.sample_SD, self.sample_rows_S, self.folder = sample_SD, sample_rows_S, folder
         self._sampled = {} if sample_rows_S is None else {row: at for at, row in enumerate(sample_rows_S.tolist())}
         self._best_of_all = (2 * math.log(max(1, documents.count))) ** 0.5
         """The expected highest of as many normally spread scores as there are documents, in standard deviations."""
@@ -102,6 +104,7 @@ class SearchEngine:
             sample_SD=sample_SD,
             sample_rows_S=sample_rows_S,
             lexical=open_side(run_dir, identity),
+            folder=folder,
         )
 
     def search(self, text: str, k: int = 10, mode: str | None = None) -> Results:
@@ -186,7 +189,7 @@ class SearchEngine:
             scores_K, rows_K = self._words.best(wanted)
         else:
             scores_K, rows_K = fuse(
-                self.lexical, self._words, query_1D[0], self._dense(query_1D), self._vectors_at, wanted
+                self.lexical, self._words, query_1D[0], self._dense(query_1D), self.vectors_at, wanted
             )
         searched = now()
         documents = self.documents.fetch(rows_K.tolist())
@@ -200,7 +203,7 @@ class SearchEngine:
             unknown=unknown,
             hits=[Hit(rank, score, item.doc_id, item.title, item.text) for rank, (score, item) in scored],
             notice="; ".join(missing) if documents else "No document has any of these words. Try others.",
-            random=None,
+            random=self._random_words(query_1D),
             timings=Timings(*(1000 * seconds for seconds in stages)),
             index=self.index.name,
             mode="hybrid" if dense else "lexical",
@@ -224,7 +227,12 @@ class SearchEngine:
 
         return find
 
-    def _vectors_at(self, rows_K: np.ndarray) -> np.ndarray:
+    def vectors_at(self, rows_K: np.ndarray) -> np.ndarray:
+        """Returns the unit vectors of some rows, as exactly as the index holds them [K, D].
+
+        Raises:
+            UserError: for an index that can't give vectors back.
+        """
         return self.index.vectors_at(rows_K, lambda: [item.doc_id for item in self.documents.fetch(rows_K.tolist())])
 
     def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
@@ -257,6 +265,19 @@ class SearchEngine:
         deviation = max(0.0, float(scores_S @ scores_S) / len(scores_S) - mean**2) ** 0.5
         highest = float(np.maximum.reduce(scores_S))
         return RandomScore(mean, highest, len(scores_S), mean + deviation * self._best_of_all)
+
+    def _random_words(self, query_1D: np.ndarray | None) -> RandomScore | None:
+        """Returns how a random document scores by words, or by words and vector; None of reciprocal ranks."""
+        assert self.lexical is not None
+        assert self._words is not None
+        mean, deviation = self._words.spread()
+        if query_1D is not None:
+            if self.lexical.fusion.kind == "rrf" or self.sample_SD is None or self.sample_rows_S is None:
+                return None
+            sample = self.sample_rows_S, self.sample_SD
+            mean, deviation = 0.0, fused_deviation(self.lexical, self._words, query_1D[0], *sample)
+        best = mean + deviation * self._best_of_all
+        return RandomScore(mean, best, self.documents.count, best)
 
     def close(self) -> None:
         """Closes the document store."""

@@ -35,13 +35,14 @@ class WordScores:
         self.scores_N = np.zeros(bm25.count, dtype=np.float32)
         self._data, self._rows = np.asarray(bm25.data).view(np.ndarray), np.asarray(bm25.rows).view(np.ndarray)
         self._lists: list[tuple[int, int]] = []
+        self._spread: tuple[float, float] | None = None
 
     def read(self, words: list[str]) -> None:
         """Scores all documents for a query's words."""
         vocabulary, starts = self.bm25.vocabulary, self.bm25.starts
         known = Counter(vocabulary[word] for word in words if word in vocabulary)
         self.scores_N.fill(0)
-        self._lists = []
+        self._lists, self._spread = [], None
         for word, count in known.items():
             begin, end = int(starts[word]), int(starts[word + 1])
             data = self._data[begin:end]
@@ -67,9 +68,11 @@ class WordScores:
 
     def spread(self) -> tuple[float, float]:
         """Returns mean and deviation of the scores over all documents."""
-        count = max(1, len(self.scores_N))
-        mean = float(self.scores_N.sum(dtype=np.float64)) / count
-        return mean, max(float(self.scores_N @ self.scores_N) / count - mean**2, 0.0) ** 0.5
+        if self._spread is None:
+            count = max(1, len(self.scores_N))
+            mean = float(self.scores_N.sum(dtype=np.float64)) / count
+            self._spread = mean, max(float(self.scores_N @ self.scores_N) / count - mean**2, 0.0) ** 0.5
+        return self._spread
 
 
 def fuse(
@@ -107,6 +110,27 @@ def fuse(
     fused_C = fused_C + fusion.weight * _standard(words.scores_N[rows_C], *words.spread())
     order_K = np.lexsort((rows_C, -fused_C))[:k]
     return fused_C[order_K].astype(np.float32), rows_C[order_K]
+
+
+def fused_deviation(
+    side: LexicalSide, words: WordScores, query_D: np.ndarray, rows_S: np.ndarray, sample_SD: np.ndarray
+) -> float:
+    """Returns the standard deviation of the fused scores over all documents; their mean is 0.
+
+    Both sides have deviation 1; how far they go together is measured on a sample.
+
+    Args:
+        side: the lexical side, fused by z-scores.
+        words: the query's words, scored.
+        query_D: the query's unit vector.
+        rows_S: rows of the sample.
+        sample_SD: its unit vectors.
+    """
+    dense_S = _standard(sample_SD @ query_D, *side.spread(query_D))
+    lexical_S = _standard(words.scores_N[rows_S], *words.spread())
+    together = min(1.0, max(-1.0, float(dense_S @ lexical_S) / max(1, len(rows_S))))
+    weight = side.fusion.weight
+    return float((1.0 + weight**2 + 2.0 * weight * together) ** 0.5)
 
 
 def _standard(scores_C: np.ndarray, mean: float, deviation: float) -> np.ndarray:

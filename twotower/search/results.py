@@ -33,6 +33,9 @@ class Timings(NamedTuple):
 class RandomScore(NamedTuple):
     """How similar the query is to documents drawn at random: mean and highest of `documents` of them, without the hits.
 
+    By words, and by words and vector, the mean and deviation are those of all documents, and `highest` is the same as
+    `best_by_chance`.
+
     `best_by_chance` is what the best of all documents would reach if none were about the query: mean + deviation *
     sqrt(2 ln N), the expected highest of N normally spread scores (to first order, a little high). A hit below it was
     not told apart from the rest.
@@ -72,6 +75,20 @@ class Results:
     index: str
     mode: str = "dense"
     scale: str = ""
+
+    def place(self, score: float) -> float:
+        """Returns where a score stands from a random document's (0.0) to the most there can be (1.0).
+
+        The most is 1 for cosines, the first hit's score where there is no such limit.
+        """
+        low = self.random.mean if self.random else 0.0
+        high = max(self.hits[0].score, self.by_chance or 0.0) if self.scale and self.hits else 1.0
+        return min(1.0, max(0.0, (score - low) / max(1e-6, high - low)))
+
+    @property
+    def by_chance(self) -> float | None:
+        """What the best of all documents would score by chance alone, None where that is not known."""
+        return self.random.best_by_chance if self.random else None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for JSON."""

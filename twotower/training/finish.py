@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from twotower.callbacks.base import RunContext
-from twotower.core.format import search_command
+from twotower.core.format import program, search_command, visible
 from twotower.evaluation.report import evaluation_tables
+from twotower.runs.questions import everyday, questions
+from twotower.runs.run import read_run
 from twotower.training.loggers import close_loggers, log_artifacts, summarise
 
 
@@ -68,8 +71,28 @@ def show(context: RunContext) -> None:
     if context.exported:
         console.print(Text.assemble("Model       ", (_short(context.exported), "bold")), soft_wrap=True)
     if context.indexes:
-        question = context.data.collection.query_texts[int(context.data.eval_queries(1)[0])]
-        console.print(Text.assemble("Search it   ", (search_command(folder, question), "bold cyan")), soft_wrap=True)
+        first, *others = suggestions(context)
+        console.print(Text.assemble("Search it   ", (search_command(folder, first), "bold cyan")), soft_wrap=True)
+        if others:
+            console.print(Text.assemble("Or ask      ", ("  ".join(f'"{visible(item)}"' for item in others), "cyan")))
+        console.print(
+            Text.assemble("In a page   ", (f"{program()} search --run {shlex.quote(folder)} --web", "cyan")),
+            soft_wrap=True,
+        )
+
+
+def suggestions(context: RunContext, count: int = 3) -> list[str]:
+    """Returns questions worth asking the run: some that it answers, put as a person would; at least one.
+
+    Args:
+        context: the finished run.
+        count: how many at most.
+    """
+    answered = [item.text for item in questions(read_run(context.run_dir), count)]
+    if answered:
+        return answered
+    texts = context.data.collection.query_texts
+    return everyday([texts[int(row)] for row in context.data.eval_queries()], count) or [""]
 
 
 def _short(path: Path) -> str:

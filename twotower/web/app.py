@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import anyio.to_thread
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -18,24 +18,19 @@ from starlette.exceptions import HTTPException
 from twotower.core.errors import UserError
 from twotower.core.version import __version__
 from twotower.index.lexical import MODES
-from twotower.reports.compare import differences, extreme_queries
-from twotower.runs.per_query import pair
+from twotower.search.engine import SearchEngine
+from twotower.search.explain import WordEffect, word_effects
 from twotower.search.results import Results
 from twotower.web import views
 from twotower.web.guards import Rate, guard
 from twotower.web.library import Library
+from twotower.web.parameters import BOTH, LONGEST_QUERY, Beside, DocumentId, K, Mode, Q, RunKey
+from twotower.web.run_pages import add_run_pages
 
 HERE = Path(__file__).parent
-MOST_HITS, LONGEST_QUERY = 1000, 10_000
+MODE_NAMES = {"dense": "vectors", "lexical": "words (BM25)", "hybrid": "vectors and words"}
+"""The ways of searching as people read them."""
 THREADS = 4
-BOTH = ["GET", "HEAD"]
-
-Q = Annotated[str, Query(max_length=LONGEST_QUERY, description="What to look for.")]
-K = Annotated[int, Query(ge=1, le=MOST_HITS, description="How many documents.")]
-Mode = Annotated[
-    str, Query(pattern="^(dense|lexical|hybrid|)$", description="By vectors, words or both; empty: the run's best.")
-]
-RunKey = Annotated[str, Query(max_length=400, description="A run's key, as in /runs; empty for the one served.")]
 
 
 def make_app(library: Library, *, host: str = "127.0.0.1", rate: Rate | None = None) -> FastAPI:
@@ -53,8 +48,9 @@ def make_app(library: Library, *, host: str = "127.0.0.1", rate: Rate | None = N
     guard(app, host=host, rate=rate)
     _errors(app, pages)
     _search(app, pages, library)
+    _map(app, pages, library)
     _documents(app, pages, library)
-    _runs(app, pages, library)
+    add_run_pages(app, pages, library)
     _service(app, pages)
     return app
 
@@ -70,43 +66,80 @@ def _search(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
     @app.api_route("/", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
     @app.api_route("/search", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
     def search(
-        request: Request, q: Q = "", k: K = 10, run: RunKey = "", beside: RunKey = "", mode: Mode = ""
+        request: Request,
+        q: Q = "",
+        k: K = 10,
+        run: RunKey = "",
+        beside: Beside = (),
+        mode: Mode = "",
     ) -> Response:
-        columns = _columns(library, q, k, [run, *([beside] if beside else [])], mode)
+        others = [item for item in beside if item]
+        columns = _columns(library, q, k, run, mode, others)
         about = library.run(run)
         examples = [] if q.strip() else views.examples(about, library.engine(run))
-        context = {"q": q, "k": k, "run": run, "beside": beside, "columns": columns, "about": about}
-        context |= {"mode": mode, "modes": MODES}
-        context |= {"engine": library.engine(run), "examples": examples, "runs": library.runs().ended}
+        context = {"q": q, "k": k, "run": run, "beside": others, "columns": columns, "about": about}
+        context |= {"mode": mode, "modes": MODES, "names": MODE_NAMES}
+        context |= {
+            "engine": library.engine(run),
+            "lexical": library.engine(run).lexical is not None,
+            "examples": examples,
+            "runs": library.runs().ended,
+        }
         return pages.TemplateResponse(request, "search.html", context)
 
+    @app.head("/api/search", include_in_schema=False)
     @app.get("/api/search", tags=["search"])
     def api_search(q: Q, k: K = 10, run: RunKey = "", mode: Mode = "") -> dict[str, Any]:
         """Finds the k best documents for a text; `mode` of the answer says what the scores are."""
         return library.engine(run).search(q, k, mode or None).to_dict()
 
 
-def _columns(library: Library, q: str, k: int, keys: list[str], mode: str = "") -> list[dict[str, Any]]:
+def _columns(library: Library, q: str, k: int, run: str, mode: str, beside: list[str]) -> list[dict[str, Any]]:
     """Returns what each column of the search page shows; none without a question."""
     if not q.strip():
         return []
-    engines = [library.engine(key) for key in keys]
-    answers: list[Results] = [engine.search(q, k, mode or None) for engine in engines]
-    others = [answers[1], answers[0]] if len(answers) == 2 else [None]
+    wanted = [(run, mode), *((run, item) if item in MODES else (item, mode) for item in beside)]
+    engines = [library.engine(key) for key, _ in wanted]
+    pairs = zip(engines, wanted, strict=True)
+    answers: list[Results] = [engine.search(q, k, how or None) for engine, (_, how) in pairs]
     return [
         {
             "name": library.run(key).name,
             "key": key,
             "results": answer,
-            "hits": views.hit_views(answer, engine.model.tokenizer.token_spans, other),
+            "chance": answer.random and round(100 * answer.place(answer.random.best_by_chance)),
+            "hits": views.hit_views(answer, engine.model.tokenizer.token_spans, _others(answers, place)),
         }
-        for key, engine, answer, other in zip(keys, engines, answers, others, strict=True)
+        for place, ((key, _), engine, answer) in enumerate(zip(wanted, engines, answers, strict=True))
     ]
+
+
+def _others(answers: list[Results], place: int) -> list[Results]:
+    """Returns the answers that a column's ranks are held against: the first column's, or the second's for the first."""
+    return answers[:1] if place else answers[1:2]
+
+
+def _map(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
+    @app.api_route("/map", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
+    def page(request: Request, q: Q = "", k: K = 10, run: RunKey = "", mode: Mode = "") -> Response:
+        engine = library.engine(run)
+        answer = engine.search(q, k, mode or None) if q.strip() else None
+        spots, lit, at = views.map_spots(engine, answer)
+        context = {"q": q, "k": k, "run": run, "mode": mode, "about": library.run(run), "engine": engine}
+        return pages.TemplateResponse(request, "map.html", context | {"spots": spots, "lit": lit, "at": at})
+
+    @app.head("/api/map", include_in_schema=False)
+    @app.get("/api/map", tags=["search"])
+    def api_map(q: Q = "", k: K = 10, run: RunKey = "", mode: Mode = "") -> dict[str, Any]:
+        """Places documents, a question and its hits on the two directions in which documents differ most."""
+        engine = library.engine(run)
+        spots, lit, at = views.map_spots(engine, engine.search(q, k, mode or None) if q.strip() else None)
+        return {"documents": [vars(spot) for spot in spots], "hits": [vars(spot) for spot in lit], "question": at}
 
 
 def _documents(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
     @app.api_route("/document", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
-    def document(request: Request, id: Annotated[str, Query(max_length=2000)], q: Q = "", run: RunKey = "") -> Response:
+    def document(request: Request, id: DocumentId, q: Q = "", run: RunKey = "", mode: Mode = "", k: K = 10) -> Response:
         engine = library.engine(run)
         item = engine.documents.fetch_ids([id])[0]
         spans = engine.model.tokenizer.token_spans
@@ -118,59 +151,23 @@ def _documents(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
             "item": item,
             "title": views.whole_text(item.title or item.doc_id, words, spans),
             "text": views.whole_text(item.text, words, spans),
+            "mode": mode,
+            "k": k,
+            "effects": _effects(engine, q, item.doc_id, k, mode),
             "near": [hit for hit in near if hit.doc_id != item.doc_id][:6],
         }
         return pages.TemplateResponse(request, "document.html", context)
 
+    @app.head("/api/document", include_in_schema=False)
     @app.get("/api/document", tags=["search"])
-    def api_document(id: Annotated[str, Query(max_length=2000)], run: RunKey = "") -> dict[str, Any]:
+    def api_document(id: DocumentId, run: RunKey = "") -> dict[str, Any]:
         """Returns a document by its id: title, text and further fields."""
         item = library.engine(run).documents.fetch_ids([id])[0]
         return {"id": item.doc_id, "title": item.title, "text": item.text, "metadata": item.metadata}
 
 
-def _runs(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
-    @app.api_route("/runs", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
-    def runs(request: Request) -> Response:
-        found = library.runs()
-        return pages.TemplateResponse(request, "runs.html", {"runs": found, "metric": found.metric()})
-
-    @app.api_route("/run", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
-    def one(request: Request, run: RunKey = "") -> Response:
-        item = library.run(run)
-        names = dict.fromkeys(["train_loss", item.objective, *item.scores])
-        curves = [(name, values) for name in names if name and (values := _history(item, name))][:4]
-        context = {"item": item, "run": run or library.key(item), "curves": curves, "polyline": views.polyline}
-        return pages.TemplateResponse(request, "run.html", context)
-
-    @app.api_route("/compare", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
-    def compare(request: Request, a: RunKey, b: RunKey) -> Response:
-        both = [library.run(a), library.run(b)]
-        metric = library.runs().metric()
-        paired = pair(both, metric)
-        won, lost = extreme_queries(paired, both, count=50)
-        context = {"both": both, "a": a, "b": b, "metric": metric, "difference": differences(paired)[0]}
-        return pages.TemplateResponse(request, "compare.html", context | {"won": won, "lost": lost})
-
-    @app.get("/api/runs", tags=["runs"])
-    def api_runs() -> list[dict[str, Any]]:
-        """Lists the runs, best first, with every metric of the final evaluation and its interval, chance and BM25."""
-        return [
-            {
-                "key": library.key(run),
-                "name": run.name,
-                "status": run.status,
-                "verdict": run.verdict,
-                "choices": run.choices,
-                "metrics": {name: score._asdict() for name, score in run.scores.items()},
-            }
-            for run in library.runs()
-        ]
-
-
-def _history(run: Any, name: str) -> list[float]:
-    values = [item.get(name, (item.get("metrics") or {}).get(name)) for item in run.history]
-    return [value for value in values if isinstance(value, (int, float))]
+def _effects(engine: SearchEngine, q: str, doc_id: str, k: int, mode: str) -> list[WordEffect]:
+    return word_effects(engine, engine.search(q, k, mode or None), doc_id) if q.strip() else []
 
 
 def _service(app: FastAPI, pages: Jinja2Templates) -> None:
@@ -206,5 +203,7 @@ def _errors(app: FastAPI, pages: Jinja2Templates) -> None:
 
     @app.exception_handler(HTTPException)
     def failed(request: Request, error: HTTPException) -> Response:
-        message = "Not here: the pages are /search, /runs, /compare and /docs." if error.status_code == 404 else ""
+        message = (
+            "Not here: the pages are /search, /map, /runs, /compare and /docs." if error.status_code == 404 else ""
+        )
         return answer(request, message or str(error.detail), error.status_code)

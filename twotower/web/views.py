@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from twotower.core.errors import UserError
-from twotower.runs.per_query import read_per_query
+import numpy as np
+
+from twotower.runs.questions import Question, questions
 from twotower.runs.run import Run
 from twotower.search.engine import SearchEngine
 from twotower.search.highlight import Snippet, Spans, marked, snippet
+from twotower.search.map import open_map
 from twotower.search.results import Results
 
 EXAMPLES = 6
-LONGEST_EXAMPLE = 90
+EXAMPLE_HITS = 10
+"""Hits among which the right answer of an example is looked for."""
 SNIPPET = 320
 
 Parts = list[tuple[str, bool]]
@@ -28,9 +30,8 @@ class HitView:
     Attributes:
         rank: from 1.
         score: cosine similarity, or whatever the way of searching ranks by.
-        percent: where the score stands between a random document (0) and 1 (100).
+        percent: where the score stands from a random document (0) to the most there can be (100).
         poor: whether it is no higher than the best of so many documents by chance.
-        row: the document's row, for its address.
         doc_id: its id.
         title: the title in pieces.
         text: the piece of the text worth showing, in pieces.
@@ -47,15 +48,15 @@ class HitView:
     elsewhere: int | None = 0
 
 
-def hit_views(results: Results, spans: Spans, beside: Results | None = None) -> list[HitView]:
-    """Returns the hits of an answer for a page; with a second answer, where each stands there."""
-    ranks = {hit.doc_id: hit.rank for hit in beside.hits} if beside else None
+def hit_views(results: Results, spans: Spans, beside: Sequence[Results] = ()) -> list[HitView]:
+    """Returns the hits of an answer for a page; with other answers, the rank of each in the first of them."""
+    ranks = {hit.doc_id: hit.rank for hit in beside[0].hits} if beside else None
     random = results.random
     return [
         HitView(
             rank=hit.rank,
             score=hit.score,
-            percent=percent(hit.score, results),
+            percent=round(100 * results.place(hit.score)),
             poor=random is not None and hit.score <= random.best_by_chance,
             doc_id=hit.doc_id,
             title=marked(hit.title, results.words, spans).parts() if hit.title else [],
@@ -66,14 +67,6 @@ def hit_views(results: Results, spans: Spans, beside: Results | None = None) -> 
     ]
 
 
-def percent(score: float, results: Results) -> int:
-    """Returns where a score stands between a random document's (0) and 1 (100); of no cosine, how near the best."""
-    if results.scale:  # no cosines: of the best hit's score
-        return round(100 * min(1.0, max(0.0, score / max(1e-6, results.hits[0].score))))
-    low = results.random.mean if results.random else 0.0
-    return round(100 * min(1.0, max(0.0, (score - low) / max(1e-6, 1.0 - low))))
-
-
 def whole_text(text: str, words: Sequence[str], spans: Spans) -> Parts:
     """Returns a whole text as it is, line breaks kept, with the query's words marked."""
     return marked(text, words, spans).parts() if words else Snippet(text=text, spans=[]).parts()
@@ -81,7 +74,7 @@ def whole_text(text: str, words: Sequence[str], spans: Spans) -> Parts:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A question of the evaluation split with its known answer, and the rank at which this run found it."""
+    """A question of the evaluation split with a right answer, and the rank at which this search finds it."""
 
     query: str
     answer: str
@@ -89,23 +82,57 @@ class Example:
 
 
 def examples(run: Run, engine: SearchEngine) -> list[Example]:
-    """Returns a few short questions of the evaluation split, evenly drawn; none where none are kept."""
-    try:
-        table = read_per_query(run, "full")
-    except UserError:
-        return []
-    if "query" not in table.column_names:
-        return []
-    rows = [row for row, query in enumerate(table["query"].to_pylist()) if query and len(query) <= LONGEST_EXAMPLE]
-    chosen = rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]
-    return [_example(table, row) for row in chosen]
+    """Returns a few questions of the evaluation split, put as a person would and searched now."""
+    return [Example(query=item.text, answer=item.answer, rank=_rank(engine, item)) for item in questions(run, EXAMPLES)]
 
 
-def _example(table: Any, row: int) -> Example:
-    rank = table["first_relevant_rank"][row].as_py()
-    top = table["top_ids"][row].as_py() or []
-    answer = top[rank - 1] if rank and rank <= len(top) else ""
-    return Example(query=table["query"][row].as_py(), answer=str(answer), rank=rank)
+def _rank(engine: SearchEngine, item: Question) -> int | None:
+    hits = engine.search(item.text, EXAMPLE_HITS).hits
+    return next((hit.rank for hit in hits if hit.doc_id == item.answer), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """A document, a hit or the question on the map: place in per mille, what it is called, its rank (0: no hit)."""
+
+    x: int
+    y: int
+    doc_id: str
+    name: str
+    rank: int = 0
+
+
+def map_spots(engine: SearchEngine, results: Results | None) -> tuple[list[Spot], list[Spot], tuple[int, int] | None]:
+    """Returns the documents of the map, the hits of an answer on it, and where the question lies.
+
+    Args:
+        engine: what answered.
+        results: an answer; None for the map alone.
+
+    Raises:
+        UserError: for an index that can't give its vectors back.
+    """
+    here = open_map(engine)
+    documents = engine.documents.fetch(here.rows_P.tolist())
+    spots = _spots(here.framed(here.points_P2), [(item.doc_id, item.title) for item in documents])
+    if results is None or not results.hits:
+        return spots, [], None
+    rows = {item.doc_id: item.row for item in engine.documents.fetch_ids([hit.doc_id for hit in results.hits])}
+    vectors_KD = engine.vectors_at(np.array([rows[hit.doc_id] for hit in results.hits]))
+    lit = _spots(here.place(vectors_KD), [(hit.doc_id, hit.title) for hit in results.hits], first=1)
+    _, unknown, ids = engine.model.tokenizer.read(results.query)
+    if len(unknown) == len(results.words):
+        return spots, lit, None
+    ((x, y),) = here.place(engine.model.encode(ids[: engine.model.max_query_length]))
+    return spots, lit, (round(1000 * float(x)), round(1000 * float(1 - y)))
+
+
+def _spots(places_K2: np.ndarray, names: Sequence[tuple[str, str]], first: int = 0) -> list[Spot]:
+    whole = np.rint(1000 * places_K2).astype(int).tolist()
+    return [
+        Spot(x=x, y=1000 - y, doc_id=doc_id, name=title or doc_id, rank=first and first + number)
+        for number, ((x, y), (doc_id, title)) in enumerate(zip(whole, names, strict=True))
+    ]
 
 
 def polyline(values: Sequence[float], width: int = 320, height: int = 80) -> str:

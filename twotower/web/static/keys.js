@@ -18,6 +18,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   (next < 0 ? field : links[next]).focus();
 });
-for (const choice of document.querySelectorAll(".more select")) {
+for (const choice of document.querySelectorAll(".more select, .more input[type=checkbox]")) {
   choice.addEventListener("change", () => choice.form.requestSubmit());
 }

@@ -1,0 +1,42 @@
+"""Questions as a person would ask them."""
+
+from pathlib import Path
+
+import pytest
+
+from twotower.runs.questions import everyday, phrased, questions
+from twotower.runs.run import read_run
+
+OLD = Path(__file__).resolve().parents[1] / "old_run"
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("Sort a list in place.", "how do I sort a list in place"),
+        ("what is a corporation?", "what is a corporation?"),
+        ("Convert an intent to a URI", "how do I convert an intent to a URI"),
+        ("largest lake in europe", "largest lake in europe"),
+        ("SSH keys of a user", "SSH keys of a user"),
+        ("Return `True` if x > 3", None),
+        ("Compute the (multiplicative) inverse of a matrix.", None),
+        ("sort", None),
+        ("list " * 30, None),
+        ("", None),
+    ],
+)
+def test_a_query_becomes_a_question_or_is_passed_over(query, asked):
+    assert phrased(query) == asked
+
+
+def test_questions_are_preferred_and_where_there_are_none_the_shortest_stand_as_they_are():
+    assert everyday(["x = y[3:]", "Sort a list in place.", "red green blue"], 3) == ["how do I sort a list in place"]
+    assert everyday(["f(x, y) -> z()", "g()"], 1) == ["g()"]
+    assert everyday([], 3) == []
+    assert len(everyday([f"how do I open file number {word}" for word in "abcdefghijkl"], 6)) == 6
+
+
+def test_a_runs_questions_have_answers_that_it_found():
+    drawn = questions(read_run(OLD / "mlp"), 6)
+    assert len(drawn) == 6
+    assert all(item.answer and phrased(item.query) == item.text for item in drawn)

@@ -1,0 +1,63 @@
+"""The pages about runs: the ledger, one run, two runs held against each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+from fastapi.templating import Jinja2Templates
+
+from twotower.reports.compare import differences, extreme_queries
+from twotower.runs.per_query import pair
+from twotower.runs.run import Run
+from twotower.web import views
+from twotower.web.library import Library
+from twotower.web.parameters import BOTH, RunKey
+
+
+def add_run_pages(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
+    """Adds /runs, /run, /compare and /api/runs to an app."""
+
+    @app.api_route("/runs", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
+    def runs(request: Request) -> Response:
+        found = library.runs()
+        return pages.TemplateResponse(request, "runs.html", {"runs": found, "metric": found.metric()})
+
+    @app.api_route("/run", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
+    def one(request: Request, run: RunKey = "") -> Response:
+        item = library.run(run)
+        names = dict.fromkeys(["train_loss", item.objective, *item.scores])
+        curves = [(name, values) for name in names if name and (values := _history(item, name))][:4]
+        context = {"item": item, "run": run or library.key(item), "curves": curves, "polyline": views.polyline}
+        return pages.TemplateResponse(request, "run.html", context)
+
+    @app.api_route("/compare", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
+    def compare(request: Request, a: RunKey, b: RunKey) -> Response:
+        both = [library.run(a), library.run(b)]
+        metric = library.runs().metric()
+        paired = pair(both, metric)
+        won, lost = extreme_queries(paired, both, count=50)
+        context = {"both": both, "a": a, "b": b, "metric": metric, "difference": differences(paired)[0]}
+        return pages.TemplateResponse(request, "compare.html", context | {"won": won, "lost": lost})
+
+    @app.head("/api/runs", include_in_schema=False)
+    @app.get("/api/runs", tags=["runs"])
+    def api_runs() -> list[dict[str, Any]]:
+        """Lists the runs, best first, with every metric of the final evaluation and its interval, chance and BM25."""
+        return [
+            {
+                "key": library.key(run),
+                "name": run.name,
+                "status": run.status,
+                "verdict": run.verdict,
+                "choices": run.choices,
+                "metrics": {name: score._asdict() for name, score in run.scores.items()},
+            }
+            for run in library.runs()
+        ]
+
+
+def _history(run: Run, name: str) -> list[float]:
+    values = [item.get(name, (item.get("metrics") or {}).get(name)) for item in run.history]
+    return [value for value in values if isinstance(value, (int, float))]
