@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from twotower.core.secrets import (
     mask_override,
     mask_text,
     masked,
+    private_if_secret,
     refuse_literal_secrets,
     remember_secrets,
 )
@@ -173,6 +175,26 @@ def test_secrets_on_the_command_line_are_refused_and_not_repeated(override):
         refuse_literal_secrets({}, ["model=gru", override])
     assert "s3cret" not in str(caught.value)
     assert override.partition("=")[0].lstrip("+") in str(caught.value)
+
+
+def test_the_key_inside_a_dict_is_named():
+    for override in ("++logger.wandb={settings:{api_key:s3cret}}", "+logger.wandb={settings: {api_key: s3cret}}"):
+        with pytest.raises(UserError, match=r"^logger\.wandb\.settings\.api_key holds a secret"):
+            refuse_literal_secrets({}, [override])
+
+
+@pytest.mark.parametrize(("config", "mode"), [({"a": {"api_key": "s3cret"}}, 0o600), ({"a": {"api_key": ""}}, 0o644)])
+def test_files_of_a_run_with_secrets_are_its_users_alone(tmp_path, config, mode):
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "log").write_text("x")
+        with private_if_secret(config, tmp_path):
+            (tmp_path / "later").write_text("x")
+        (tmp_path / "after").write_text("x")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"log": mode, "later": mode, "after": 0o644}
 
 
 def test_other_overrides_pass():

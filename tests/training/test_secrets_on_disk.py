@@ -72,6 +72,18 @@ def test_a_key_from_the_environment_is_in_no_file_of_the_run(tiny_beir, tmp_path
     assert list(tmp_path.rglob("*.wandb"))
     assert holders(tmp_path) == []
     assert SECRET not in done.stderr + done.stdout
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [str(path) for path in files if path.stat().st_mode & 0o077] == []
+
+
+def test_settings_that_wandb_refuses_are_named_without_their_values(tiny_beir, tmp_path):
+    wandb = ["logger=wandb", "+logger.wandb.settings.api_keys=${oc.env:A_KEY}"]
+    done = launch(tmp_path, *SMALL, *SHORT, *wandb, f"data.path={tiny_beir}", A_KEY=SECRET)
+    assert done.returncode == 2
+    assert "logger.wandb: settings.api_keys: Extra inputs are not permitted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert SECRET not in done.stderr + done.stdout
+    assert holders(tmp_path) == []
 
 
 @pytest.mark.parametrize("password", [f"pa/{SECRET}", SECRET, f"{SECRET}#?"])

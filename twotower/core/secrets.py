@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from twotower.core.errors import UserError
@@ -77,9 +79,36 @@ def mask_override(override: str) -> str:
 
 def remember_secrets(config: Any) -> None:
     """Remembers the values of a config's secret keys, so that `mask_text` finds them in any message of a library."""
+    _known.update(_values_of_secret_keys(config))
+
+
+@contextmanager
+def private_if_secret(config: Any, folder: Path) -> Iterator[None]:
+    """Keeps what a run writes to its user alone (0600) where its resolved config holds a secret.
+
+    The scrubber leaves none in our own files; what a logger or a part of somebody else writes is out of its sight.
+
+    Args:
+        config: the resolved config.
+        folder: the run folder; what lies there already becomes private too.
+    """
+    if not any(value not in ("", MASK) for value in _values_of_secret_keys(config)):
+        yield
+        return
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _values_of_secret_keys(config: Any) -> Iterator[str]:
     for key, value in leaves(config):
         if isinstance(value, str) and any(is_secret_key(part) for part in key):
-            _known.add(value)
+            yield value
 
 
 def known_secrets() -> list[str]:
@@ -116,9 +145,10 @@ def refuse_literal_secrets(config: Any, overrides: Iterable[str] = ()) -> None:
     keys = literal_secrets(config)
     for override in overrides:
         key, equals, value = override.partition("=")
-        hidden = is_secret_key(key.lstrip("+~")) and not _HARMLESS.fullmatch(value)
+        key = key.lstrip("+~")
+        hidden = is_secret_key(key) and not _HARMLESS.fullmatch(value)
         if equals and (hidden or holds_secret(value)):
-            keys.append(key.lstrip("+~"))
+            keys.extend([f"{key}.{name}" for name in literal_secrets(_parsed(value))] or [key])
     if keys:
         what = "a password" if keys[0].endswith("url") else "a secret"
         way_out = (
@@ -127,6 +157,17 @@ def refuse_literal_secrets(config: Any, overrides: Iterable[str] = ()) -> None:
             else f"put it into an environment variable NAME and write {keys[0]}='${{oc.env:NAME}}'"
         )
         raise UserError(f"{keys[0]} holds {what}, and the config is written down with the run: {way_out}.")
+
+
+def _parsed(value: str) -> Any:
+    """Returns an override's value as a dict or list where it is one, so that the key inside it can be named."""
+    import yaml
+
+    try:
+        parsed = yaml.safe_load(re.sub(r"([{,]\s*[\w.]+):(?=\S)", r"\1: ", value))  # Hydra needs no blank, YAML does
+    except yaml.YAMLError:
+        return None
+    return parsed if isinstance(parsed, (dict, list)) else None
 
 
 def holds_secret(text: str) -> bool:

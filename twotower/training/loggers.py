@@ -70,6 +70,8 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
             raise
         raise UserError(f"logger.{name}: {error}.") from error
     except Exception as error:
+        if type(error).__module__.startswith("pydantic"):
+            raise UserError(f"logger.{name}: {_refused_settings(error)}.") from None  # it repeats what it was given
         if not type(error).__module__.startswith("wandb"):
             raise
         why = " ".join(str(error).split())
@@ -77,6 +79,12 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
             f"logger=wandb could not start ({why}); WANDB_MODE=offline works without an account."
         ) from error
     return logger
+
+
+def _refused_settings(error: Any) -> str:
+    """Returns what pydantic has against W&B's settings, without the values."""
+    told = [f"settings.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)]
+    return "; ".join(told[:3])
 
 
 def _wandb_settings(

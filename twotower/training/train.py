@@ -25,6 +25,7 @@ from twotower.config.instantiate import config_hash, instantiate, locate
 from twotower.config.shape import check_shape, checking
 from twotower.core.errors import UserError
 from twotower.core.memo import remember, stamp
+from twotower.core.secrets import private_if_secret
 from twotower.data.collection import Collection
 from twotower.data.datamodule import RetrievalData, vocabulary_texts
 from twotower.data.source import read_collection
@@ -79,7 +80,20 @@ def train(
     _free_the_run_before()
     check_shape(config)
     check_launch(config["trainer"], sweep=bool((config.get("sweep") or {}).get("session")))
-    record = open_record(config, run_dir=run_dir, overrides=overrides, choices=choices)
+    with private_if_secret(config, run_dir):
+        record = open_record(config, run_dir=run_dir, overrides=overrides, choices=choices)
+        return _recorded(record, config, run_dir, choices, resume, rerun_of)
+
+
+def _recorded(
+    record: RunRecord,
+    config: dict[str, Any],
+    run_dir: Path,
+    choices: dict[str, Any],
+    resume: Path | None,
+    rerun_of: dict[str, Any] | None,
+) -> float:
+    """Does what `train` does and closes the record with what became of it."""
     loggers: list[Any] = []
     _quiet()
     try:
