@@ -47,19 +47,24 @@ def lsa_vectors(
     """Finds word vectors, or reads them from the cache if the same were found before.
 
     Args:
-        settings: dim; k1 and b of BM25; passes over the matrix; max_documents, drawn by the seed where there are more.
+        settings: dim; k1 and b of BM25; passes over the matrix; max_documents, drawn by the seed where there are more;
+            unit: whether every word's vector is brought to length 1 (a setting that may be absent: it is not).
         documents: the corpus.
         size: number of words V.
         seed: of the first directions and of the documents drawn.
 
     Returns:
-        Indices int64 [K] of the words that occur, and their vectors float32 [K, D], of mean length 1. A word that few
-        directions hold is short. Where the corpus has fewer directions than D, the last columns are zeros.
+        Indices int64 [K] of the words that occur, and their vectors float32 [K, D], of mean length 1. Without `unit`, a
+        word that few of the directions hold is short: in a corpus with far more documents than directions that is
+        every rare word, the very ones that tell most. Where the corpus has fewer directions than D, the last columns are zeros.
     """
     chosen = {key: settings[key] for key in KEYS}
     key = content_key("lsa-1", chosen, seed, size, NUMPY_THREADS, np.asarray(documents.ids_T), documents.offsets)
     folder = cached_folder("word_vectors", key, lambda path: _find(path, chosen, documents, size=size, seed=seed))
-    return np.load(folder / "indices.npy"), np.load(folder / "vectors.npy")
+    vectors_KD = np.load(folder / "vectors.npy")
+    if settings.get("unit"):
+        vectors_KD /= np.linalg.norm(vectors_KD, axis=1, keepdims=True)
+    return np.load(folder / "indices.npy"), vectors_KD
 
 
 def bm25_weights(documents: Tokens, size: int, *, k1: float, b: float) -> csr_matrix:

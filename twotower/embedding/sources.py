@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twotower.core.errors import UserError
-from twotower.core.validators import check_choice, check_count, check_number
+from twotower.core.validators import check_choice, check_count, check_flag, check_number
 
 if TYPE_CHECKING:
     from twotower.text.tokens import Tokens
@@ -93,6 +93,7 @@ class Lsa:
         b: how much long documents are held back.
         passes: over the corpus.
         max_documents: of a larger corpus so many are drawn.
+        unit: every word's vector gets length 1; without it, words that few of the directions hold are short.
         mix: other vectors added to these: the settings of another choice.
         mix_weight: length of what is added against these.
     """
@@ -107,6 +108,7 @@ class Lsa:
         b: float = 0.75,
         passes: int = 4,
         max_documents: int = 200_000,
+        unit: bool = False,
         mix: Mapping[str, Any] | None = None,
         mix_weight: float = 0.5,
     ) -> None:
@@ -118,10 +120,13 @@ class Lsa:
         if mix is not None and not isinstance(mix, Mapping):
             raise UserError("embedding.mix is null or the keys of another choice, such as {kind: cbow}.")
         self.mix = mix
-        self.settings = {"dim": dim, "k1": k1, "b": b, "passes": passes, "max_documents": max_documents}
+        check_flag("embedding.unit", unit)
+        self.settings = {
+            "dim": dim, "k1": k1, "b": b, "passes": passes, "max_documents": max_documents, "unit": unit
+        }  # fmt: skip
 
     def vectors(self, words: Sequence[str], *, tokens: Tokens | None, documents: Tokens | None, seed: int) -> Found:
-        """Finds the directions, or reads those found before; a word's length says how much it tells."""
+        """Finds the directions, or reads those found before."""
         from twotower.embedding.lsa import lsa_vectors
 
         corpus = _corpus("lsa", tokens if documents is None else documents)

@@ -128,9 +128,9 @@ def bm25_rankings(
     return [ranking(pool) for pool in pools]
 
 
-def bm25_of(collection: Collection, stem: str | None) -> Bm25:
-    """Returns the BM25 over a collection's documents, built once for each stemmer."""
-    return Bm25.cached(collection.document_texts, collection.fingerprint, stem=stem)
+def bm25_of(collection: Collection, stem: str | None, *, pairs: bool = False) -> Bm25:
+    """Returns the BM25 over a collection's documents, built once for each stemmer, with and without pairs of words."""
+    return Bm25.cached(collection.document_texts, collection.fingerprint, stem=stem, pairs=pairs)
 
 
 def _rank(bm25: Bm25, texts: list[str], pool: Pool, k: int, max_memory: int) -> Ranking:

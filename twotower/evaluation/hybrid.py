@@ -52,7 +52,7 @@ def make_hybrid(
     """Prepares the hybrid of a trained model: the stronger BM25 on training queries, its weight on those held out.
 
     Args:
-        settings: fusion and weight.
+        settings: fusion, weight and pairs.
         collection: the collection.
         train_split: the split trained on.
         stem: language of the stems that are tried beside plain words; None tries none.
@@ -61,8 +61,8 @@ def make_hybrid(
         document_ND: unit vectors of all documents.
         max_memory: bytes for a block of scores.
     """
-    fusion = Fusion(kind=settings.fusion, stem=_stronger_stem(collection, train_split, stem))
-    bm25 = bm25_of(collection, fusion.stem)
+    fusion = Fusion(kind=settings.fusion, pairs=settings.pairs, stem=_stronger_stem(collection, train_split, stem))
+    bm25 = bm25_of(collection, fusion.stem, pairs=fusion.pairs > 0)
     if settings.weight != "auto":
         fusion = replace(fusion, weight=float(settings.weight), note="weight given by the config")
     else:
@@ -114,7 +114,7 @@ def hybrid_rankings(
     row_at = np.append(np.argsort(pools[0].order), -1)
     rows, best = np.full((count, depth), -1, dtype=np.int64), np.full((count, depth), -np.inf, dtype=np.float32)
     candidates = [_Candidates(pool, count) for pool in pools if pool.offsets is not None]
-    for start, dense_BN, lexical_BN in _blocks(query_QD, document_ND, bm25, texts, max_memory):
+    for start, dense_BN, lexical_BN in _blocks(query_QD, document_ND, bm25, texts, fusion.pairs, max_memory):
         fused_BN = fusion(dense_BN, lexical_BN)
         for item in candidates:
             item.take(start, fused_BN)
@@ -187,7 +187,7 @@ def fit_weight(
         reason = "no training query was kept from training" if not len(texts) else f"only {len(texts)} training queries"
         return replace(fusion, weight=DEFAULT_WEIGHT, note=f"the default weight: {reason} to fit it on")
     reciprocal_WQ = np.zeros((len(WEIGHTS), len(texts)))
-    for start, dense_BN, lexical_BN in _blocks(query_QD, document_ND, bm25, texts, max_memory):
+    for start, dense_BN, lexical_BN in _blocks(query_QD, document_ND, bm25, texts, fusion.pairs, max_memory):
         rows = slice(start, start + len(dense_BN))
         part = relevance.take(np.arange(rows.start, rows.stop))
         for at, weight in enumerate(WEIGHTS):
@@ -219,13 +219,11 @@ def _reciprocal(scores_BN: np.ndarray, relevance: Relevance) -> np.ndarray:
 
 
 def _blocks(
-    query_QD: np.ndarray, document_ND: np.ndarray, bm25: Bm25, texts: Sequence[str], max_memory: int
+    query_QD: np.ndarray, document_ND: np.ndarray, bm25: Bm25, texts: Sequence[str], pairs: float, max_memory: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields (first query, cosines [B, N], BM25 scores [B, N]) block by block."""
     step = max(1, min(256, max_memory // (48 * max(len(document_ND), 1))))
-    words_QV = bm25.count_words(texts)
     documents = torch.from_numpy(np.ascontiguousarray(document_ND, dtype=np.float32))
     for start in range(0, len(texts), step):
         block = torch.from_numpy(np.ascontiguousarray(query_QD[start : start + step], dtype=np.float32))
-        lexical_BN = (words_QV[start : start + step] @ bm25.matrix).toarray()
-        yield start, (block @ documents.T).numpy(), lexical_BN
+        yield start, (block @ documents.T).numpy(), bm25.scores(texts[start : start + step], pairs=pairs)

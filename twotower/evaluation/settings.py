@@ -21,17 +21,20 @@ class HybridSettings(Settings):
     Attributes:
         fusion: zscore or rrf.
         weight: of BM25 beside the model's 1; auto: fitted on training queries held out.
+        pairs: within BM25, of pairs of neighbouring words; 0 in runs from before there was the key.
     """
 
     GROUP: ClassVar[str] = "evaluation.hybrid"
 
     fusion: str
     weight: float | str
+    pairs: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("evaluation.hybrid.fusion", self.fusion, KINDS)
         if self.weight != "auto":
             check_number("evaluation.hybrid.weight", self.weight, at_least=0)
+        check_number("evaluation.hybrid.pairs", self.pairs, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from scipy import sparse
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json
+from twotower.lexical.pairs import Pairs
 from twotower.lexical.ranks import best_of
 from twotower.lexical.words import falls_apart, joined, words_of
 from twotower.text.stem import Stems, check_language
@@ -47,10 +48,13 @@ class Bm25:
         model: an indexed bm25s model, or None for documents without a single word.
         count: N.
         stem: language of the stemmer its words went through; None for none.
+        pairs: scores of neighbouring words; None where they are not wanted.
     """
 
-    def __init__(self, model: bm25s.BM25 | None, *, count: int, stem: str | None = None) -> None:
-        self.model, self.count, self.stem = model, count, check_language("bm25.stem", stem)
+    def __init__(
+        self, model: bm25s.BM25 | None, *, count: int, stem: str | None = None, pairs: Pairs | None = None
+    ) -> None:
+        self.model, self.count, self.stem, self.pairs = model, count, check_language("bm25.stem", stem), pairs
         self._stems = Stems(stem) if stem else None
         self.vocabulary: dict[str, int] = {}
         if model is None:
@@ -63,42 +67,53 @@ class Bm25:
         self.vocabulary = {word: at for word, at in model.vocab_dict.items() if word and at < words}
 
     @classmethod
-    def build(cls, texts: Sequence[str], *, stem: str | None = None) -> Bm25:
+    def build(cls, texts: Sequence[str], *, stem: str | None = None, pairs: bool = False) -> Bm25:
         """Indexes N texts.
 
         Args:
             texts: what BM25 reads of each document.
             stem: language of a Snowball stemmer; None leaves words as they are.
+            pairs: index pairs of neighbouring words too.
         """
         tokenized = _tokenize(texts, stem)
         if not tokenized.vocab:
             return cls(None, count=len(texts), stem=stem)
         model = bm25s.BM25()
         model.index(tokenized, show_progress=False)
-        return cls(model, count=len(texts), stem=stem)
+        made = cls(model, count=len(texts), stem=stem)
+        if pairs:
+            size = made._stop_from + len(STOP_WORDS)
+            made.pairs = Pairs.build(made._read(texts), size=size, stop_from=made._stop_from)
+        return made
 
     @classmethod
-    def cached(cls, texts: Callable[[], Sequence[str]], key: str, *, stem: str | None = None) -> Bm25:
+    def cached(
+        cls, texts: Callable[[], Sequence[str]], key: str, *, stem: str | None = None, pairs: bool = False
+    ) -> Bm25:
         """As `build`, kept on disk by a key that stands for the texts; they are asked for only where it is new.
 
         Args:
             texts: gives the N texts.
             key: another one for other texts.
             stem: as for `build`.
+            pairs: as for `build`.
         """
 
         def fill(folder: Path) -> None:
-            made = cls.build(texts(), stem=stem)
+            made = cls.build(texts(), stem=stem, pairs=pairs)
             made.save(folder)
             write_json(folder / "count.json", made.count)
 
-        folder = cached_folder("bm25_index", content_key("bm25 index 2", bm25s.__version__, key, stem), fill)
+        more = ["pairs 1"] if pairs else []
+        folder = cached_folder("bm25_index", content_key("bm25 index 2", bm25s.__version__, key, stem, *more), fill)
         return cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
 
     def save(self, folder: Path) -> None:
         """Writes bm25s's own files into a folder; `bm25s.BM25.load` reads them too. Nothing where there is no word."""
         if self.model is not None:
             self.model.save(folder, show_progress=False)
+        if self.pairs is not None:
+            self.pairs.save(folder)
 
     @classmethod
     def load(cls, folder: Path, *, count: int, stem: str | None) -> Bm25:
@@ -117,7 +132,17 @@ class Bm25:
             raise UserError(f"The lexical index in {folder} cannot be read ({error}); build it again.") from error
         if made.starts[-1] != len(made.data) or len(made.data) != len(made.rows):
             raise UserError(f"The lexical index in {folder} is cut short; build it again.")
+        made.pairs = Pairs.load(folder, count=count, size=made._stop_from + len(STOP_WORDS))
         return made
+
+    @property
+    def _stop_from(self) -> int:
+        """The first id of a stop word: those of other words come before."""
+        return len(self.starts) - 1
+
+    @cached_property
+    def _stop_ids(self) -> dict[str, int]:
+        return {word: self._stop_from + at for at, word in enumerate(sorted(STOP_WORDS))}
 
     @cached_property
     def matrix(self) -> sparse.csr_matrix:
@@ -139,9 +164,18 @@ class Bm25:
         shape = (len(texts), len(self.starts) - 1)
         return sparse.csr_matrix((np.ones(len(words), np.float32), (owner, words)), shape=shape)
 
-    def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """Returns the scores of every document for every query, float32 [Q, N]."""
-        scores_QN: np.ndarray = (self.count_words(texts) @ self.matrix).toarray()
+    def scores(self, texts: Sequence[str], *, pairs: float = 0.0) -> np.ndarray:
+        """Returns the scores of every document for every query, float32 [Q, N].
+
+        Args:
+            texts: of the queries.
+            pairs: weight of pairs of neighbouring words beside single words.
+        """
+        found = self.count_words(texts) @ self.matrix
+        if pairs and self.pairs is not None:
+            ids = self._read(texts)
+            found = found + self.pairs.scores(ids, stop_from=self._stop_from) * np.float32(pairs)
+        scores_QN: np.ndarray = found.toarray()
         return scores_QN
 
     def best(self, texts: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,6 +190,29 @@ class Bm25:
             scores_BN = (words_QV[start : start + step] @ self.matrix).toarray()
             scores_QK[start : start + step], rows_QK[start : start + step] = best_of(scores_BN, depth)
         return scores_QK, rows_QK
+
+    def _read(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Returns the words of each text by id, in order, stop words too; -1 for one that no document has."""
+        number = _Ids(self.vocabulary, self._stems, self._stop_ids).__getitem__
+        return [np.fromiter(map(number, words_of(text)), np.int64) for text in texts]
+
+    def pair_places(self, text: str) -> np.ndarray:
+        """Returns the places of a text's pairs in `pairs.keys`, int64; none where there are no pairs."""
+        if self.pairs is None:
+            return np.zeros(0, np.int64)
+        return self.pairs.places(self._read([text])[0], stop_from=self._stop_from)
+
+
+class _Ids(dict[str, int]):
+    """Ids of words as texts write them, each looked up once: stop words behind all others, -1 for unknown ones."""
+
+    def __init__(self, vocabulary: dict[str, int], stems: Stems | None, stop: dict[str, int]) -> None:
+        super().__init__(stop)
+        self._vocabulary, self._stems = vocabulary, stems
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = self._vocabulary.get(self._stems(word) if self._stems else word, -1)
+        return number
 
 
 def _tokenize(texts: Sequence[str], stem: str | None) -> Any:

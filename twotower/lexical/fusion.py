@@ -30,6 +30,7 @@ class Fusion:
     Attributes:
         kind: "zscore" or "rrf".
         weight: of BM25 beside the model's 1.
+        pairs: within BM25, of pairs of neighbouring words beside single words.
         stem: language of the stems BM25 reads; None for plain words.
         fitted_on: training queries the weight was fitted on; 0 for a weight that was given, or the default one.
         note: where the weight comes from, for people.
@@ -37,6 +38,7 @@ class Fusion:
 
     kind: str = "zscore"
     weight: float = DEFAULT_WEIGHT
+    pairs: float = 0.0
     stem: str | None = None
     fitted_on: int = 0
     note: str = ""
@@ -44,6 +46,7 @@ class Fusion:
     def __post_init__(self) -> None:
         check_choice("evaluation.hybrid.fusion", self.kind, KINDS)
         check_number("evaluation.hybrid.weight", self.weight, at_least=0)
+        check_number("evaluation.hybrid.pairs", self.pairs, at_least=0)
 
     def __call__(self, dense_BN: np.ndarray, lexical_BN: np.ndarray) -> np.ndarray:
         """Returns the fused scores of every document, float32 [B, N]; what is given may be overwritten."""

@@ -184,7 +184,10 @@ class SearchEngine:
         query_1D = self.model.encode(ids[: self.model.max_query_length]) if dense else None
         encoded = now()
         wanted = min(k, self.documents.count)
-        self._words.read(looked_up)
+        if dense:  # words alone are the BM25 that was measured
+            self._words.read(looked_up, self.lexical.bm25.pair_places(text), self.lexical.fusion.pairs)
+        else:
+            self._words.read(looked_up)
         if query_1D is None:
             scores_K, rows_K = self._words.best(wanted)
         else:

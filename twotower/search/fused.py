@@ -37,8 +37,14 @@ class WordScores:
         self._lists: list[tuple[int, int]] = []
         self._spread: tuple[float, float] | None = None
 
-    def read(self, words: list[str]) -> None:
-        """Scores all documents for a query's words."""
+    def read(self, words: list[str], pairs: np.ndarray | None = None, weight: float = 0.0) -> None:
+        """Scores all documents for a query's words.
+
+        Args:
+            words: of the query, as they are looked up.
+            pairs: places of its pairs of neighbouring words, from `Bm25.pair_places`; None for words alone.
+            weight: of those pairs.
+        """
         vocabulary, starts = self.bm25.vocabulary, self.bm25.starts
         known = Counter(vocabulary[word] for word in words if word in vocabulary)
         self.scores_N.fill(0)
@@ -48,6 +54,11 @@ class WordScores:
             data = self._data[begin:end]
             self.scores_N[self._rows[begin:end]] += data if count == 1 else count * data
             self._lists.append((begin, end))
+        if pairs is not None and self.bm25.pairs is not None:
+            known_pairs = self.bm25.pairs
+            for place in pairs.tolist():
+                begin, end = int(known_pairs.starts[place]), int(known_pairs.starts[place + 1])
+                self.scores_N[known_pairs.rows[begin:end]] += np.float32(weight) * known_pairs.data[begin:end]
         self._lists.sort(key=lambda part: part[1] - part[0])
 
     def best(self, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,127 @@
+"""Pairs of neighbouring words: what they add to BM25's scores of single words.
+
+A document that holds "invert a matrix" answers those words better than one with "invert" and "matrix" far apart. Each
+pair of adjacent words counts as a word does in BM25: idf times saturated frequency (the ordered part of Metzler and
+Croft, A Markov Random Field Model for Term Dependencies, 2005, in BM25's terms).
+
+Shapes: N documents, T words, P distinct pairs, E (pair, document) entries, Q queries, V words with an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from twotower.core.errors import UserError
+from twotower.core.ragged import to_offsets
+
+FILES = ("keys", "starts", "rows", "data")
+
+
+class Pairs:
+    """Scores of the pairs that a fixed list of documents holds. Build one with `Pairs.build` or `Pairs.load`.
+
+    Args:
+        keys: int64 [P], rising: first word's id times V plus the second's.
+        starts: int64 [P + 1], where each pair's entries begin.
+        rows: int32 [E], documents.
+        data: float32 [E], what the pair adds to each document's score.
+        count: N.
+        size: V.
+    """
+
+    def __init__(
+        self, keys: np.ndarray, starts: np.ndarray, rows: np.ndarray, data: np.ndarray, *, count: int, size: int
+    ) -> None:
+        self.keys, self.starts, self.rows, self.data = map(np.asarray, (keys, starts, rows, data))
+        self.count, self.size = count, size
+
+    @classmethod
+    def build(cls, ids: Sequence[np.ndarray], *, size: int, stop_from: int, k1: float = 1.5, b: float = 0.75) -> Pairs:
+        """Counts the pairs of N documents.
+
+        Args:
+            ids: each document's words by id, in order, int64 [words].
+            size: V.
+            stop_from: ids from here on are stop words; two of them are no pair.
+            k1: BM25's.
+            b: BM25's.
+        """
+        length_N = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+        ids_T = np.concatenate([np.zeros(0, np.int64), *ids])
+        row_T = np.repeat(np.arange(len(ids), dtype=np.int32), length_N)
+        key_T, row_T = _adjacent(ids_T, row_T, size=size, stop_from=stop_from)
+        order_T = np.argsort(key_T, kind="stable")  # rows rise within a pair
+        key_T, row_T = key_T[order_T], row_T[order_T]
+        new_T = np.ones(len(key_T), dtype=bool)
+        new_T[1:] = (key_T[1:] != key_T[:-1]) | (row_T[1:] != row_T[:-1])
+        first_E = np.flatnonzero(new_T)
+        key_E, row_E = key_T[first_E], row_T[first_E]
+        times_E = np.diff(np.append(first_E, len(key_T))).astype(np.float32)
+        keys_P, begin_P, frequency_P = np.unique(key_E, return_index=True, return_counts=True)
+        idf_P = np.log(1 + (len(ids) - frequency_P + 0.5) / (frequency_P + 0.5)).astype(np.float32)
+        mean = max(1.0, float(length_N.mean()) if len(ids) else 1.0)
+        held_N = (k1 * (1 - b + b * length_N / mean)).astype(np.float32)
+        data_E = np.repeat(idf_P, frequency_P) * times_E / (times_E + held_N[row_E])
+        starts = np.append(begin_P, len(key_E)).astype(np.int64)
+        return cls(keys_P, starts, row_E, data_E.astype(np.float32), count=len(ids), size=size)
+
+    def save(self, folder: Path) -> None:
+        """Writes four arrays into a folder."""
+        for name in FILES:
+            np.save(folder / f"pairs_{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path, *, count: int, size: int) -> Pairs | None:
+        """Opens what `save` wrote, mapped into memory; None where there is nothing of it.
+
+        Raises:
+            UserError: when a file is missing or damaged.
+        """
+        paths = [folder / f"pairs_{name}.npy" for name in FILES]
+        if not any(path.exists() for path in paths):
+            return None
+        try:
+            keys, starts, rows, data = (np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
+        except (OSError, ValueError) as error:
+            raise UserError(f"The lexical index in {folder} cannot be read ({error}); build it again.") from error
+        if len(starts) != len(keys) + 1 or not starts[-1] == len(rows) == len(data):
+            raise UserError(f"The lexical index in {folder} is cut short; build it again.")
+        return cls(keys, starts, rows, data, count=count, size=size)
+
+    @cached_property
+    def matrix(self) -> sparse.csr_matrix:
+        """What each pair gives each document, sparse [P, N]."""
+        return sparse.csr_matrix((self.data, self.rows, self.starts), shape=(len(self.keys), self.count))
+
+    def places(self, ids: np.ndarray, *, stop_from: int) -> np.ndarray:
+        """Returns the places in `keys` of one text's pairs, int64; those that no document holds are left out.
+
+        Args:
+            ids: the text's words by id, -1 for one that no document has.
+            stop_from: as in `build`.
+        """
+        key_T, _ = _adjacent(ids, np.zeros(len(ids), np.int32), size=self.size, stop_from=stop_from)
+        if not len(self.keys) or not len(key_T):
+            return np.zeros(0, np.int64)
+        place_T = np.minimum(np.searchsorted(self.keys, key_T), len(self.keys) - 1)
+        return place_T[self.keys[place_T] == key_T]
+
+    def scores(self, ids: Sequence[np.ndarray], *, stop_from: int) -> sparse.csr_matrix:
+        """Returns what their pairs add to the scores of queries, sparse [Q, N]."""
+        places = [self.places(row, stop_from=stop_from) for row in ids]
+        starts = to_offsets(np.fromiter(map(len, places), dtype=np.int64, count=len(places)))
+        columns = np.concatenate([np.zeros(0, np.int64), *places])
+        ones = np.ones(len(columns), np.float32)
+        return sparse.csr_matrix((ones, columns, starts), shape=(len(ids), len(self.keys))) @ self.matrix
+
+
+def _adjacent(ids_T: np.ndarray, row_T: np.ndarray, *, size: int, stop_from: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns keys and rows of the pairs of neighbours of the same text, in order."""
+    before, after = ids_T[:-1], ids_T[1:]
+    told = (row_T[:-1] == row_T[1:]) & (before >= 0) & (after >= 0) & ((before < stop_from) | (after < stop_from))
+    return before[told] * size + after[told], row_T[:-1][told]
