@@ -56,7 +56,8 @@ def lsa_vectors(
     Returns:
         Indices int64 [K] of the words that occur, and their vectors float32 [K, D], of mean length 1. Without `unit`, a
         word that few of the directions hold is short: in a corpus with far more documents than directions that is
-        every rare word, the very ones that tell most. Where the corpus has fewer directions than D, the last columns are zeros.
+        every rare word, the very ones that tell most. Where the corpus has fewer directions than D, the last columns
+        are zeros.
     """
     chosen = {key: settings[key] for key in KEYS}
     key = content_key("lsa-1", chosen, seed, size, NUMPY_THREADS, np.asarray(documents.ids_T), documents.offsets)

@@ -65,7 +65,7 @@ def verdict_line(part: ProtocolResult) -> Text:
     if part.hybrid is not None and part.hybrid_verdict is not None:
         line.append(f"\n{part.hybrid_verdict.line}", style=STYLES[part.hybrid_verdict.label])
         kind = "z-scores" if part.hybrid["kind"] == "zscore" else "reciprocal ranks"
-        words = "stems" if part.hybrid["stem"] else "plain words"
+        words = ("stems" if part.hybrid["stem"] else "plain words") + (" and pairs" if part.hybrid["pairs"] else "")
         told = f"model + {part.hybrid['weight']:.3g} x BM25 of {words} by {kind}; {part.hybrid['note']}"
         line.append(f"\nhybrid = {told}", style="dim")
     return line

@@ -109,7 +109,8 @@ class Pairs:
         if not len(self.keys) or not len(key_T):
             return np.zeros(0, np.int64)
         place_T = np.minimum(np.searchsorted(self.keys, key_T), len(self.keys) - 1)
-        return place_T[self.keys[place_T] == key_T]
+        known_T: np.ndarray = place_T[self.keys[place_T] == key_T]
+        return known_T
 
     def scores(self, ids: Sequence[np.ndarray], *, stop_from: int) -> sparse.csr_matrix:
         """Returns what their pairs add to the scores of queries, sparse [Q, N]."""

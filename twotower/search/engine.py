@@ -219,6 +219,7 @@ class SearchEngine:
         words = "BM25 of stems" if fusion.stem else "BM25"
         if not dense:
             return f"scores are {words}"
+        words += " with pairs of words" if fusion.pairs else ""
         if fusion.kind == "rrf":
             return f"scores are reciprocal ranks: model + {fusion.weight:.3g} x {words}"
         return f"scores are deviations above the mean document: model + {fusion.weight:.3g} x {words}"
