@@ -19,6 +19,7 @@ from twotower.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from twotower.api import Model as Model
+    from twotower.api import export as export
     from twotower.api import load as load
     from twotower.api import train as train
     from twotower.core.errors import UserError as UserError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from twotower.runs.run import Run as Run
     from twotower.search.engine import SearchEngine as SearchEngine
 
-__all__ = ["Ledger", "Model", "Run", "SearchEngine", "UserError", "__version__", "load", "train"]
+__all__ = ["Ledger", "Model", "Run", "SearchEngine", "UserError", "__version__", "export", "load", "train"]
 
 _HOMES = {
     "Ledger": "twotower.runs.ledger",
@@ -34,6 +35,7 @@ _HOMES = {
     "Run": "twotower.runs.run",
     "SearchEngine": "twotower.search.engine",
     "UserError": "twotower.core.errors",
+    "export": "twotower.api",
     "load": "twotower.api",
     "train": "twotower.api",
 }

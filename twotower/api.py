@@ -169,6 +169,42 @@ def load(source: Run | str | PathLike[str]) -> Model:
     return Model(checkpoint)
 
 
+def export(
+    source: Run | str | PathLike[str],
+    to: str,
+    out: str | PathLike[str] | None = None,
+    *,
+    repo: str | None = None,
+    form: str = "sentence-transformers",
+    private: bool = False,
+) -> str:
+    """Writes a trained model, with a model card, in a form that other libraries open; as `twotower export` does.
+
+    Example:
+        >>> import twotower
+        >>> run = twotower.train(["data=beir", "data.path=DIR", "trainer.max_epochs=1"], show=False)
+        >>> folder = twotower.export(run, "safetensors", run.path / "exported")
+
+    Args:
+        source: what `train` returned, a run's folder, an exported .pt file, or a run's name or config hash.
+        to: `sentence-transformers`, `onnx`, `safetensors`, or `hub`.
+        out: a new folder; `hub` does without one.
+        repo: hub: the repository, `OWNER/NAME`; it is made if it isn't there.
+        form: hub: which of the other forms is uploaded.
+        private: hub: whether a new repository is private.
+
+    Returns:
+        The folder, or the address of the commit on the hub.
+
+    Raises:
+        UserError: for an unknown form, a folder that isn't empty, a missing package, or what the hub refuses.
+    """
+    from twotower.formats.write import export as write
+
+    folder = None if out is None else Path(out)
+    return write(str(Path(source)), to=to, out=folder, repo=repo, form=form, private=private)
+
+
 class Model:
     """A trained pair of towers with its tokenizer: texts in, unit vectors out.
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from twotower.core.errors import UserError
-from twotower.export import safetensors
+from twotower.formats import safetensors
 from twotower.kernels.linear import Linear
 from twotower.model.checkpoint import load
 from twotower.model.mlp import MlpTower

@@ -11,16 +11,17 @@ from twotower.evaluation.names import label
 COLUMNS = ("value", "low", "high", "chance", "bm25", "hybrid", "untrained")
 
 
-def model_card(record: Mapping[str, Any], usage: str) -> str:
+def model_card(record: Mapping[str, Any], usage: str, *, library: str = "twotower") -> str:
     """Returns the card in Markdown with the metadata that the hub reads.
 
     Args:
         record: the run's record (run.json); one without an evaluation says so.
         usage: lines of code that show how to open the folder.
+        library: what opens it, as the hub names libraries.
     """
     evaluation, data = record.get("evaluation") or {}, record.get("data") or {}
     parts = {name: part for name, part in evaluation.items() if isinstance(part, Mapping)}
-    lines = ["---", "tags: [sentence-similarity, two-tower, retrieval]", "library_name: twotower", "---", ""]
+    lines = ["---", "tags: [sentence-similarity, two-tower, retrieval]", f"library_name: {library}", "---", ""]
     lines += [f"# {record.get('run_name') or 'two-tower model'}", "", "```python", usage.strip(), "```", ""]
     fingerprint = str(data.get("fingerprint") or "not recorded")
     lines += ["## What it is worth", "", f"Data: {data.get('name') or 'not recorded'}, fingerprint `{fingerprint}`."]
