@@ -38,6 +38,7 @@ _CALLBACKS = (
 LISTED: dict[str, tuple[str, ...]] = {
     "loss": (
         "twotower.loss.contrastive.ContrastiveLoss",
+        "twotower.loss.distill.DistillLoss",
         "twotower.loss.margin.MarginLoss",
         "twotower.loss.triplet.TripletLoss",
     ),

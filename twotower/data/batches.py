@@ -33,20 +33,26 @@ class TrainBatch(NamedTuple):
         mask_BN: bool [B, N] (of all processes together, see `TrainLoader.assemble`); True where document n must not be
             a negative of query b: it is relevant to b or to a query of identical text, or identical in text to such a
             document. The positive itself (column b) is False.
+        query_B: int64 [B], rows of the queries of the mask, for what knows them by number (`training.teachers`).
+        document_N: int64 [N], rows of its documents.
     """
 
     query: TokenBatch
     document: TokenBatch
     mask_BN: torch.Tensor
+    query_B: np.ndarray
+    document_N: np.ndarray
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TrainBatch:
         """Returns the batch on another device."""
         query, document = self.query.to(device, non_blocking), self.document.to(device, non_blocking)
-        return TrainBatch(query, document, self.mask_BN.to(device, non_blocking=non_blocking))
+        mask_BN = self.mask_BN.to(device, non_blocking=non_blocking)
+        return self._replace(query=query, document=document, mask_BN=mask_BN)
 
     def pin_memory(self) -> TrainBatch:
         """Returns the batch in page-locked memory."""
-        return TrainBatch(self.query.pin_memory(), self.document.pin_memory(), self.mask_BN.pin_memory())
+        query, document = self.query.pin_memory(), self.document.pin_memory()
+        return self._replace(query=query, document=document, mask_BN=self.mask_BN.pin_memory())
 
 
 class RelevantGroups:
@@ -213,10 +219,11 @@ class TrainLoader:
             document_N = np.concatenate([document_B, np.where(chosen < 0, document_B[:, None], chosen).ravel()])
         mask_BN = self.relevance.mask(query_B, document_N)
         mask_BN[:, missing_N] = True
+        own_B, own_N = query_B, document_N
         if world > 1:
-            query_B, document_N = self._share(query_B), self._share(document_N, len(pairs_B))
-        query, document = self.query_tokens.take(query_B), self.document_tokens.take(document_N)
-        return TrainBatch(query, document, torch.from_numpy(mask_BN))
+            own_B, own_N = self._share(query_B), self._share(document_N, len(pairs_B))
+        query, document = self.query_tokens.take(own_B), self.document_tokens.take(own_N)
+        return TrainBatch(query, document, torch.from_numpy(mask_BN), query_B, document_N)
 
     def _share(self, rows: np.ndarray, positives: int | None = None) -> np.ndarray:
         """Returns this process's part of rows that are in the order of ranks; positives and negatives apart."""

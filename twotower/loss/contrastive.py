@@ -9,6 +9,7 @@ Shapes: B queries, N documents of the batch, D dimension.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from twotower.core.errors import UserError
 from twotower.core.validators import check_choice, check_count, check_flag, check_number
-from twotower.loss.output import LossOutput, similarities
+from twotower.loss.output import LossOutput, check_dims, prefixes, similarities
 
 DIRECTIONS = ("query_to_document", "both")
 
@@ -101,6 +103,11 @@ class ContrastiveLoss(nn.Module):
         learn_temperature: whether it is trained (its logarithm is, kept between .01 and 1).
         directions: query_to_document or both.
         chunk: queries whose similarities are in memory at a time, for very large batches; None for all.
+        dims: leading dimensions of the vectors that are to serve as vectors of their own, such as [64, 128]; the loss
+            is the mean over them and the whole (Kusupati et al., Matryoshka Representation Learning, 2022).
+        lexical_weight: where the weight of BM25's scores in the logits starts; it is learned, and the towers learn what
+            BM25 does not see (Gao et al., Complementing Lexical Retrieval with Semantic Residual Embedding, 2020): for
+            hybrid search. None for none.
 
     Raises:
         UserError: for a value out of range.
@@ -113,6 +120,8 @@ class ContrastiveLoss(nn.Module):
         learn_temperature: bool = False,
         directions: str = "query_to_document",
         chunk: int | None = None,
+        dims: Sequence[int] | None = None,
+        lexical_weight: float | None = None,
     ) -> None:
         super().__init__()
         learned = check_flag("loss.learn_temperature", learn_temperature)
@@ -121,6 +130,14 @@ class ContrastiveLoss(nn.Module):
             check_number("loss.temperature", temperature, at_least=0.01, at_most=1)
         self.directions = check_choice("loss.directions", directions, DIRECTIONS)
         self.chunk = None if chunk is None else check_count("loss.chunk", chunk)
+        self.dims = check_dims(dims)
+        if lexical_weight is not None:
+            check_number("loss.lexical_weight", lexical_weight, above=0)
+            self.log_lexical_weight = nn.Parameter(torch.tensor(math.log(lexical_weight)))
+        for key, value in (("dims", dims), ("lexical_weight", lexical_weight)):
+            if value is not None and self.chunk is not None:
+                raise UserError(f"loss.{key}={value} needs all similarities at once: set loss.chunk=null.")
+        self.lexical = lexical_weight is not None
         self.fixed = None if learned else float(temperature)
         if learned:
             self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
@@ -132,14 +149,27 @@ class ContrastiveLoss(nn.Module):
             return self.fixed
         return self.log_temperature.clamp(math.log(0.01), 0.0).exp()
 
-    def forward(self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor) -> LossOutput:
+    @property
+    def batch_scores(self) -> dict[str, str]:
+        """Which scores it takes beside the vectors, and whose; see `training.teachers`."""
+        return {"lexical_BN": "bm25"} if self.lexical else {}
+
+    def forward(
+        self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor, lexical_BN: Tensor | None = None
+    ) -> LossOutput:
         """Returns loss and accuracy of a batch of unit vectors."""
-        query_BD = query_BD / self.temperature
         if self.chunk is not None and self.chunk < len(query_BD):
-            return self._in_chunks(query_BD, document_ND, mask_BN, self.chunk)
-        logits_BN = similarities(query_BD, document_ND)
-        loss, hits_B = contrastive_loss(logits_BN, mask_BN, self.directions)
-        return LossOutput(loss, hits_B.float().mean())
+            return self._in_chunks(query_BD / self.temperature, document_ND, mask_BN, self.chunk)
+        parts = [self._whole(*prefix, mask_BN, lexical_BN) for prefix in prefixes(query_BD, document_ND, self.dims)]
+        return LossOutput(torch.stack([loss for loss, _ in parts]).mean(), parts[-1][1].float().mean())
+
+    def _whole(
+        self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor, lexical_BN: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        logits_BN = similarities(query_BD / self.temperature, document_ND)
+        if lexical_BN is not None:
+            logits_BN = logits_BN + self.log_lexical_weight.exp() * lexical_BN
+        return contrastive_loss(logits_BN, mask_BN, self.directions)
 
     def _in_chunks(self, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor, chunk: int) -> LossOutput:
         loss, hits_B = pick_in_chunks(query_BD, document_ND, mask_BN, chunk)
@@ -148,12 +178,14 @@ class ContrastiveLoss(nn.Module):
             loss = (loss + pick_in_chunks(document_ND[:batch], query_BD, mask_BN[:, :batch].T, chunk)[0]) / 2
         return LossOutput(loss, hits_B.float().mean())
 
-    def collapsed_value(self, batch_size: int, num_documents: int | None = None) -> float:
-        """Returns the loss when all vectors are equal: the logarithm of the number of candidates.
+    def collapsed_value(self, batch_size: int, num_documents: int | None = None) -> float | None:
+        """Returns the loss when all vectors are equal: the logarithm of the number of candidates; None beside BM25.
 
         Args:
             batch_size: queries B.
             num_documents: documents N, where there are explicit negatives.
         """
+        if self.lexical:
+            return None
         documents = math.log(num_documents or batch_size)
         return documents if self.directions == "query_to_document" else (documents + math.log(batch_size)) / 2

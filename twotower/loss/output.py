@@ -6,13 +6,14 @@ of query b in row B + b*n + j), D dimension.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from twotower.core.errors import UserError
-from twotower.core.validators import check_choice
+from twotower.core.validators import check_choice, check_count
 from twotower.kernels.linear import dense
 
 DISTANCES = ("cosine", "euclidean")
@@ -61,6 +62,39 @@ def as_output(value: Any, query_BD: Tensor, document_ND: Tensor, mask_BN: Tensor
         raise UserError(f"loss: it gave {given}; a loss returns a scalar tensor, or twotower.loss.output.LossOutput.")
     scores_BN = similarities(query_BD.detach(), document_ND.detach())
     return LossOutput(value.reshape(()), accuracy(scores_BN, mask_BN))
+
+
+def check_dims(dims: Sequence[int] | None) -> tuple[int, ...]:
+    """Returns `loss.dims` in rising order; nothing for None.
+
+    Raises:
+        UserError: for anything but different whole numbers.
+    """
+    if dims is None:
+        return ()
+    if isinstance(dims, (str, int, float)) or not dims:
+        raise UserError(f"loss.dims={dims} must be a list of whole numbers, such as [64,128], or null.")
+    checked = sorted(check_count("loss.dims", size) for size in dims)
+    if len(set(checked)) < len(checked):
+        raise UserError(f"loss.dims={list(dims)} names a size twice.")
+    return tuple(checked)
+
+
+def prefixes(query_BD: Tensor, document_ND: Tensor, dims: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    """Returns queries and documents cut to their first dimensions, as unit vectors, and last of all the whole.
+
+    Raises:
+        UserError: when a size is not below that of the vectors.
+    """
+    width = query_BD.shape[1]
+    if dims and dims[-1] > width:
+        raise UserError(f"loss.dims={list(dims)} asks for more than the vectors have: model.output_dim is {width}.")
+    cut = [(_unit(query_BD[:, :size]), _unit(document_ND[:, :size])) for size in dims if size < width]
+    return [*cut, (query_BD, document_ND)]
+
+
+def _unit(vectors_BD: Tensor) -> Tensor:
+    return nn.functional.normalize(vectors_BD, dim=1, eps=1e-6)
 
 
 def distances(scores_BN: Tensor, kind: str) -> Tensor:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,8 @@ class TwoTowerModule(pl.LightningModule):
         self.last_batch = (0, 0)
         self.auxiliary: Callable[[int], Tensor] | None = None
         """A second loss, added to that of every step; given the step's number in its epoch."""
+        self.batch_scores: dict[str, Callable[[np.ndarray, np.ndarray], Tensor]] = {}
+        """What the loss is given beside the vectors, by argument: scores [B, N] of (query rows, document rows)."""
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Returns the loss of one `TrainBatch`; sums are kept on the device and read once an epoch."""
@@ -74,7 +77,9 @@ class TwoTowerModule(pl.LightningModule):
         document_ND = encode_in_chunks(self.model.encode_documents, batch.document, chunk)
         own = len(query_BD)
         query_BD, document_ND = gather_rows(query_BD), gather_documents(document_ND, own)
-        output = as_output(self.loss(query_BD, document_ND, batch.mask_BN), query_BD, document_ND, batch.mask_BN)
+        scores = {name: give(batch.query_B, batch.document_N) for name, give in self.batch_scores.items()}
+        value = self.loss(query_BD, document_ND, batch.mask_BN, **scores)
+        output = as_output(value, query_BD, document_ND, batch.mask_BN)
         self.last_loss = output.loss.detach()
         self.last_batch = (query_BD.shape[0], document_ND.shape[0])
         for name, value in (("loss", self.last_loss), ("accuracy", output.accuracy.detach())):

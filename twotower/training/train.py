@@ -44,6 +44,7 @@ from twotower.text.tokens import Tokens, concatenate
 from twotower.training.finish import finish
 from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
 from twotower.training.restoring import Restoring
+from twotower.training.teachers import ask_teachers
 from twotower.training.validate import Checked, check_launch, check_settings
 
 logger = logging.getLogger(__name__)
@@ -313,6 +314,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     check_batches(config["trainer"].get("limit_train_batches", 1.0), len(context.data.train_dataloader()))
     precision = choose_precision(config, module, before=earlier_precision(context.record.data))
     context.record.update(precision=precision)
+    ask_teachers(context, module)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
     trainer = instantiate(
         {**settings, "precision": precision},

@@ -175,6 +175,10 @@ def check_loss_and_text(loss: Mapping[str, Any], settings: RunSettings) -> None:
             "or mine in the batch with loss.mining=semi_hard, batch_hard, random or all."
         )
     check_text(settings.text)
+    if str(loss.get("_target_", "")).startswith("twotower.loss.distill."):
+        from twotower.training.teachers import check_teacher
+
+        check_teacher(str(loss.get("teacher")))
 
 
 def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
@@ -210,7 +214,10 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     encoder = encoder_of(module)
     if isinstance(encoder, TwoTower) and (names := unread_settings(config["model"])):
         log.info("Neither tower of this model reads %s.", ", ".join(f"model.{name}" for name in names))
-    return width_of(encoder), pads_batches(encoder)
+    width, dims = width_of(encoder), getattr(getattr(module, "loss", None), "dims", ())
+    if dims and dims[-1] > width:
+        raise UserError(f"loss.dims={list(dims)} asks for more than the vectors have: they are of {width} numbers.")
+    return width, pads_batches(encoder)
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:
