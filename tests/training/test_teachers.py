@@ -81,7 +81,9 @@ def test_an_earlier_run_teaches_with_its_cosines(data, rows, tiny_beir, tmp_path
          f"hydra.run.dir={tmp_path}/second"], show=False,
     )  # fmt: skip
     told = json.loads((taught.path / "run.json").read_text())["teachers"]["teacher"]
-    assert told["kind"] == "run" and len(told["sha256"]) == 64 and told["temperature"] == 0.05
+    assert told["kind"] == "run"
+    assert len(told["sha256"]) == 64
+    assert told["temperature"] == 0.05
     assert twotower.load(taught).encode_queries(["noise1"]).shape == (1, 16)
 
 

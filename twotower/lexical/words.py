@@ -1,13 +1,8 @@
 """The words that BM25 counts: bm25s's own rule, and Unicode's for scripts where that rule falls apart.
 
 That rule is Python's word characters, to which no combining mark belongs: it cuts Hindi and Khmer at every vowel, and
-<<<<<<< HEAD
 takes a Chinese or Thai sentence for one word. Runs of such scripts are cut by the tokenizer instead; where no blank
 parts words, every letter and every two neighbours count (as Lucene's CJK analyser does with `outputUnigrams`).
-=======
-takes a Chinese or Thai sentence for one word. Runs of such scripts are cut by the tokenizer; where no blank parts
-words, every letter and every two neighbours count (as Lucene's CJK analyser does with `outputUnigrams`).
->>>>>>> feebd29 (A line in its length)
 """
 
 from __future__ import annotations
