@@ -35,7 +35,8 @@ def test_kl_is_that_of_the_two_distributions_over_the_candidates(batch):
         expected.append(functional.kl_div(student.log_softmax(0), teacher.softmax(0), reduction="sum"))
     torch.testing.assert_close(loss, torch.stack(expected).mean())
     loss.backward()
-    assert query_BD.grad.isfinite().all() and document_ND.grad.isfinite().all()
+    assert query_BD.grad.isfinite().all()
+    assert document_ND.grad.isfinite().all()
 
 
 def test_margin_mse_compares_how_far_the_positive_wins(batch):
@@ -93,7 +94,8 @@ def test_bm25_stands_in_the_logits_with_a_weight_that_is_learned(batch):
     value.backward()
     assert loss.log_lexical_weight.grad.abs() > 0
     assert loss.collapsed_value(4, 6) is None
-    assert loss.batch_scores == {"lexical_BN": "bm25"} and ContrastiveLoss().batch_scores == {}
+    assert loss.batch_scores == {"lexical_BN": "bm25"}
+    assert ContrastiveLoss().batch_scores == {}
 
 
 @pytest.mark.parametrize(
