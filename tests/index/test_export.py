@@ -180,3 +180,29 @@ def test_the_recall_that_is_told_is_the_one_at_the_depth_asked_for():
     assert lines[4] == "recall@1000 0.910, not measured for 2000"
     assert recall_line({"count": 5000, "recall_at_10": 0.96}, 1000) == "recall@10 0.960, not measured for 1000"
     assert recall_line({"count": 8, "recall_at": {"8": 1.0}}, 1000) == "recall@8 1.000"
+
+
+@pytest.mark.parametrize("base", [EXACT, FLAT])
+def test_an_index_may_hold_the_first_numbers_of_every_vector(base, vectors, queries, identity, tmp_path):
+    ((name, settings),) = base.items()
+    facts = write({name: {**settings, "dims": 8}}, vectors, tmp_path, identity(), query_QD=queries)[name]
+    assert facts["dim"] == 8
+    assert facts["config"]["dims"] == 8
+    assert "first 8 numbers" in facts["notes"][-1]
+    index, _ = open_index(tmp_path / "index" / name, identity())
+    short_ND = vectors[:, :8] / np.linalg.norm(vectors[:, :8], axis=1, keepdims=True)
+    short_QD = queries[:, :8] / np.linalg.norm(queries[:, :8], axis=1, keepdims=True)
+    cosines_QN = short_QD @ short_ND.T
+    scores_QK, rows_QK = index.search(queries, 10)  # whole queries: the index cuts them
+    np.testing.assert_allclose(scores_QK, -np.sort(-cosines_QN, axis=1)[:, :10], atol=1e-5)
+    np.testing.assert_allclose(index.cut(queries), short_QD, atol=1e-6)
+    true_QN = queries @ vectors.T  # recall is what the cut costs: against the whole vectors
+    whole = np.argsort(-true_QN, axis=1)[:, :10]
+    shared = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(rows_QK.tolist(), whole.tolist(), strict=True)])
+    assert facts["recall_at_10"] == pytest.approx(shared, abs=0.02)
+    assert facts["recall_at_10"] < 1
+
+
+def test_more_numbers_than_the_vectors_have_are_refused_before_training():
+    with pytest.raises(UserError, match=r"index\.exact\.dims=64 asks for more than the vectors have: 32 numbers"):
+        check({"exact": {**EXACT["exact"], "dims": 64}}, dim=32)

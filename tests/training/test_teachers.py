@@ -122,3 +122,17 @@ def test_a_teacher_that_is_not_there_is_named_before_any_data_is_read():
     check_teacher("bm25")
     with pytest.raises(UserError, match=r"loss\.teacher=nobody: .*A teacher is bm25, a run folder"):
         check_teacher("nobody")
+
+
+def test_a_cut_index_is_searched_and_refuses_the_hybrid(tiny_beir, tmp_path):
+    settings = [item for item in SMALL if item != "index=none"]
+    run = twotower.train(
+        [*settings, *SHORT, f"data.path={tiny_beir}", "loss.dims=[8]", "index=exact", "index.exact.dims=8",
+         f"hydra.run.dir={tmp_path}/run"], show=False,
+    )  # fmt: skip
+    engine = twotower.SearchEngine.open(run)
+    assert engine.index.dim == 8
+    assert len(engine.search("noise1 noise2", k=5, mode="dense").hits) == 5
+    assert engine.mode != "hybrid"
+    with pytest.raises(UserError, match=r"mode=hybrid: index\.exact holds the first 8 numbers"):
+        engine.search("noise1", mode="hybrid")

@@ -67,6 +67,8 @@ class Index(ABC):
     """
 
     kind: ClassVar[str]
+    dims: int | None = None
+    """`index.NAME.dims`: it holds the first so many numbers of every vector (see `loss.dims`); None for all."""
 
     def __init__(self, *, name: str) -> None:
         self.name = name
@@ -131,6 +133,8 @@ class Index(ABC):
         query_QD = np.asarray(query_QD)
         if query_QD.ndim == 1:
             query_QD = query_QD[None]
+        if self.dims is not None and query_QD.shape[1] > self.dims:
+            query_QD = query_QD[:, : self.dims]
         if query_QD.shape[1] != self.dim:
             raise UserError(
                 f"The query vector has {query_QD.shape[1]} dimensions, the index {self.name} {self.dim}; "
@@ -144,6 +148,10 @@ class Index(ABC):
             scores_QK = np.pad(scores_QK, ((0, 0), (0, short)), constant_values=-np.inf)
             rows_QK = np.pad(rows_QK, ((0, 0), (0, short)), constant_values=-1)
         return scores_QK, rows_QK
+
+    def cut(self, query_QD: np.ndarray) -> np.ndarray:
+        """Returns queries as vectors of the width that this index holds, of length 1."""
+        return query_QD if self.dims is None else normalise(query_QD[:, : self.dims])
 
     def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
         """Returns the stored vectors of some rows, of length 1, as exactly as the index holds them, float32 [K, D].

@@ -21,11 +21,12 @@ from twotower.config.trust import admit
 from twotower.core.errors import UserError
 from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
+from twotower.core.validators import check_count
 from twotower.index import manifest
 from twotower.index.base import DEPTHS, BuildPausedError, Index, Probe
 from twotower.index.recall import make_probe, measure
 from twotower.index.resume import SAMPLE_ROWS_FILE, finish, part_folder
-from twotower.index.vectors import Progress, Vectors, sample_rows, take
+from twotower.index.vectors import Progress, Vectors, leading, sample_rows, take
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +58,13 @@ def make_indexes(index_config: Mapping[str, Any] | None) -> dict[str, Index]:
             raise UserError(
                 f"index.{name}: the name of an index is the name of its folder, without '/' or a dot first."
             )
-        made[str(name)] = instantiate(settings, f"index.{name}", name=str(name))
+        rest = {key: value for key, value in settings.items() if key != "dims"}
+        made[str(name)] = instantiate(rest, f"index.{name}", name=str(name))
         if not isinstance(made[str(name)], Index):
             target = settings["_target_"]
             raise UserError(f"index.{name}._target_={target} is no index: a subclass of twotower.index.base.Index.")
+        if settings.get("dims") is not None:
+            made[str(name)].dims = check_count(f"index.{name}.dims", settings["dims"])
     return made
 
 
@@ -72,7 +76,9 @@ def check(index_config: Mapping[str, Any] | None, *, dim: int | None = None) -> 
         dim: width of the vectors to come, when known.
     """
     for index in make_indexes(index_config).values():
-        index.check(dim=dim)
+        if dim is not None and (index.dims or 0) > dim:
+            raise UserError(f"index.{index.name}.dims={index.dims} asks for more than the vectors have: {dim} numbers.")
+        index.check(dim=index.dims or dim)
 
 
 def export(
@@ -109,15 +115,20 @@ def export(
         return {}
     probe = make_probe(vectors_ND, query_QD, k=DEPTHS[-1], seed=seed, progress=progress)
     rows_S = sample_rows(int(vectors_ND.shape[0]), SAMPLE_SIZE, seed)
-    sample = {"rows_S": rows_S, "sample_SD": take(vectors_ND, rows_S)}
     config = plain(index_config)
     done: dict[str, dict[str, Any]] = {}
     failed: dict[str, Exception] = {}
     for name, index in indexes.items():
         try:
             folder = Path(run_dir) / "index" / name
-            parts = {"identity": identity, "config": config[name], **sample, "progress": progress}
-            done[name] = _export_one(index, vectors_ND, document_ids, folder, probe=probe, **parts)
+            held_ND = leading(vectors_ND, index.dims)
+            sample = {"rows_S": rows_S, "sample_SD": take(held_ND, rows_S)}
+            own = probe
+            if index.dims is not None:
+                cut_QD = None if query_QD is None else np.asarray(leading(query_QD, index.dims))
+                own = make_probe(held_ND, cut_QD, k=DEPTHS[-1], seed=seed, progress=progress)
+            parts = {"identity": identity, "config": config[name], **sample, "own": own, "progress": progress}
+            done[name] = _export_one(index, (vectors_ND, held_ND), document_ids, folder, probe=probe, **parts)
         except Exception as error:  # one backend's trouble must not cost the others
             log.error("index.%s was not written: %s", name, error)
             failed[name] = error
@@ -132,7 +143,7 @@ def export(
 
 def _export_one(
     index: Index,
-    vectors_ND: Vectors,
+    vectors: tuple[Vectors, Vectors],
     document_ids: Sequence[str],
     folder: Path,
     *,
@@ -141,23 +152,27 @@ def _export_one(
     rows_S: np.ndarray,
     sample_SD: np.ndarray,
     probe: Probe,
+    own: Probe,
     progress: Progress | None,
 ) -> dict[str, Any]:
+    """Builds one index of the vectors that it holds, tuned by its own probe; recall is that of the whole vectors."""
+    whole_ND, held_ND = vectors
+
     def report(stage: str, part: int, whole: int) -> None:
         if progress:
             progress(f"{index.name}: {stage}", part, whole)
 
-    key = {"identity": dict(identity), "config": dict(config), "shape": list(vectors_ND.shape)}
+    key = {"identity": dict(identity), "config": dict(config), "shape": list(held_ND.shape)}
     part = folder.with_name(f".{folder.name}.part")
     try:
         with atomic_path(folder) as final, part_folder(part, key, sample_SD):
             index.bind(identity)
             started = time.perf_counter()
-            index.build(vectors_ND, document_ids, part, probe=probe, progress=report)
+            index.build(held_ND, document_ids, part, probe=own, progress=report)
             seconds = time.perf_counter() - started
             finish(part)
             np.save(part / SAMPLE_ROWS_FILE, rows_S)
-            recall = {k: round(measure(index, vectors_ND, probe.at(k)), 6) for k in probe.depths}
+            recall = {k: round(measure(index, whole_ND, probe.at(k)), 6) for k in probe.depths}
             facts = _facts(index, config, recall, probe, seconds)
             written = manifest.write(part, identity=identity, facts=facts)
             os.rename(part, final)
@@ -191,9 +206,15 @@ def _facts(
         "build_seconds": round(seconds, 3),
         "bytes_elsewhere": described["bytes"],
         "settings": described["settings"],
-        "notes": described["notes"],
+        "notes": [*described["notes"], *_cut_note(index)],
         "config": masked({key: _without_secret(value) for key, value in config.items()}),
     }
+
+
+def _cut_note(index: Index) -> list[str]:
+    return (
+        [] if index.dims is None else [f"holds the first {index.dims} numbers of every vector; recall is of the whole"]
+    )
 
 
 def _without_secret(value: Any) -> Any:

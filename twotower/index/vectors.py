@@ -111,6 +111,17 @@ def _refuse_broken(block_BD: np.ndarray, rows_B: np.ndarray) -> None:
         raise UserError(f"Document vector {row} is not finite; the model diverged, so no index is written.")
 
 
+def leading(vectors: Vectors, dims: int | None) -> Vectors:
+    """Returns the first numbers of every vector, of length 1, in memory; the vectors as they are for None."""
+    if dims is None:
+        return vectors
+    cut_ND = np.empty((int(vectors.shape[0]), dims), np.float32)
+    rows = max(1, BLOCK_BYTES // (4 * int(vectors.shape[1])))
+    for start in range(0, len(cut_ND), rows):
+        cut_ND[start : start + rows] = normalise(np.asarray(vectors[start : start + rows])[:, :dims])
+    return cut_ND
+
+
 def take(vectors: Vectors, rows_B: np.ndarray) -> np.ndarray:
     """Returns the normalised float32 vectors at some rows [B, D], in that order, reading only those rows.
 

@@ -9,6 +9,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ class SearchEngine:
     @property
     def mode(self) -> str:
         """How this run was measured to search best: "dense", "lexical" or "hybrid"."""
-        return "dense" if self.lexical is None else self.lexical.mode
+        if self.lexical is None or (self.index.dims is not None and self.lexical.mode == "hybrid"):
+            return "dense"  # what cosines of cut vectors are worth beside BM25 was not measured
+        return self.lexical.mode
 
     @classmethod
     def open(cls, run_dir: str | os.PathLike[str], index: str | None = None) -> SearchEngine:
@@ -139,7 +142,16 @@ class SearchEngine:
         check_choice("mode", mode, MODES)
         if mode != "dense" and self.lexical is None:
             raise UserError(f"mode={mode}: this run has no lexical index, as it was trained without one; use dense.")
+        if mode == "hybrid" and self.index.dims is not None:
+            raise UserError(
+                f"mode=hybrid: index.{self.index.name} holds the first {self.index.dims} numbers of every vector, with "
+                "which the hybrid was not measured; use dense or lexical, or an index of whole vectors."
+            )
         return mode
+
+    def encode(self, ids: Sequence[int]) -> np.ndarray:
+        """Returns the vector [1, D] of a query's words, of the width that the index holds."""
+        return self.index.cut(self.model.encode(ids[: self.model.max_query_length]))
 
     def _search(self, text: str, k: int) -> Results:
         now = time.perf_counter
@@ -148,7 +160,7 @@ class SearchEngine:
         read = now()
         if len(unknown) == len(words):
             return self._nothing(text, words, read - begun)
-        query_1D = self.model.encode(ids[: self.model.max_query_length])
+        query_1D = self.encode(ids)
         encoded = now()
         scores_1K, rows_1K = self.index.search(query_1D, min(k, self.documents.count))
         searched = now()
@@ -181,7 +193,7 @@ class SearchEngine:
         looked_up = self.lexical.bm25.words(text)
         read = now()
         dense = mode == "hybrid" and len(unknown) < len(words)
-        query_1D = self.model.encode(ids[: self.model.max_query_length]) if dense else None
+        query_1D = self.encode(ids) if dense else None
         encoded = now()
         wanted = min(k, self.documents.count)
         if dense:  # words alone are the BM25 that was measured

@@ -123,7 +123,7 @@ def map_spots(engine: SearchEngine, results: Results | None) -> tuple[list[Spot]
     _, unknown, ids = engine.model.tokenizer.read(results.query)
     if len(unknown) == len(results.words):
         return spots, lit, None
-    ((x, y),) = here.place(engine.model.encode(ids[: engine.model.max_query_length]))
+    ((x, y),) = here.place(engine.encode(ids))
     return spots, lit, (round(1000 * float(x)), round(1000 * float(1 - y)))
 
 
