@@ -14,6 +14,7 @@ from twotower.core.errors import UserError
 from twotower.core.progress import bar
 from twotower.kernels.distributed import broadcast_weights
 from twotower.model.encoder import diverged, encoder_of
+from twotower.pretrain.reuse import key_of, train_or_reuse
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ class Pretrain(RunCallback):
 
     Args:
         method: has `run(encoder, documents, *, size, seed, groups, progress)`, which trains in place and returns plain
-            data; where it has `beside(...)` and a `mix` above 0, that many times its loss is added to each step.
+            data; where it has `beside(...)` and a `mix` above 0, that many times its loss is added to each step; where
+            `decided_by()` says which settings decide the weights, those an earlier run learnt are taken over.
     """
 
     def __init__(self, *, method: Any) -> None:
@@ -37,23 +39,36 @@ class Pretrain(RunCallback):
         self._add_beside(trainer, pl_module)
         if trainer.ckpt_path is not None:
             return
-        data, encoder = self.context.data, encoder_of(pl_module)
-        with bar("Pre-training", shown=trainer.is_global_zero) as progress:
-            told = self.method.run(encoder, data.document_tokens, **self._options(), progress=progress)
-        if fault := diverged(pl_module):
-            raise UserError(f"Pre-training: {fault}. Try a smaller pretrain.lr.")
+        told = self._train(trainer, pl_module)
         broadcast_weights(pl_module)
         evaluate = next((item for item in trainer.callbacks if isinstance(item, Evaluate)), None)  # type: ignore[attr-defined]
         metrics = evaluate.measure(pl_module) if evaluate else {}
         flat = {f"{protocol}/{name}": value for protocol, part in metrics.items() for name, value in part.items()}
         self.context.record.update(pretrain={**told, "metrics": flat})
-        line = ", ".join(f"{key} {value:.4g}" for key, value in told.items() if isinstance(value, (int, float)))
+        numbers = {key: value for key, value in told.items() if isinstance(value, (int, float)) and key != "reused"}
+        line = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+        line += "; reused from an earlier run with all of this alike" if told["reused"] else ""
         objective = flat.get(self.context.objective)
         shown = "" if objective is None else f"; {self.context.objective} {objective:.4f}"
         logger.info("Pre-training on the corpus: %s%s", line, shown)
         for log in trainer.loggers:
-            numbers = {f"pretrain_{key}": float(value) for key, value in told.items() if value is not None}
-            log.log_metrics({**numbers, **{f"pretrain_eval_{key}": value for key, value in flat.items()}}, step=0)
+            named = {f"pretrain_{key}": float(value) for key, value in numbers.items()}
+            log.log_metrics({**named, **{f"pretrain_eval_{key}": value for key, value in flat.items()}}, step=0)
+
+    def _train(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """Trains, or takes over what an earlier run learnt from the same; returns what the method told."""
+        encoder: Any = encoder_of(pl_module)
+        documents, options = self.context.data.document_tokens, self._options()
+
+        def train() -> dict[str, Any]:
+            with bar("Pre-training", shown=trainer.is_global_zero) as progress:
+                told: dict[str, Any] = self.method.run(encoder, documents, **options, progress=progress)
+            if fault := diverged(pl_module):
+                raise UserError(f"Pre-training: {fault}. Try a smaller pretrain.lr.")
+            return told
+
+        key = key_of(self.method, encoder, documents, model=self.context.config["model"], **options)
+        return train_or_reuse(encoder, key, train)
 
     def _options(self) -> dict[str, Any]:
         data = self.context.data

@@ -79,6 +79,10 @@ class Crops:
         if max_words < min_words:
             raise UserError(f"pretrain.max_words={max_words} is below pretrain.min_words={min_words}.")
 
+    def decided_by(self) -> dict[str, Any]:
+        """Returns the settings that decide the weights `run` ends with."""
+        return {name: value for name, value in vars(self).items() if name != "mix"}
+
     def steps(self, documents: int) -> int:
         """Returns how many batches a corpus of so many documents is trained on."""
         every = self.epochs * max(1, len(self._starts(documents)))
