@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.pretrain.test_crops import QUICK, SIZE, corpus, model
 
+from tests.pretrain.test_crops import QUICK, SIZE, corpus, model
 from twotower.core import cache
 from twotower.core.errors import UserError
 from twotower.pretrain.crops import Crops
