@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from twotower.cli.options import trust_option
+from twotower.core.errors import UserError
+from twotower.core.extras import is_extra
+from twotower.core.extras import missing as missing_package
+
+SHOWN = ("ndcg_at_10", "mrr_at_10", "recall_at_10", "recall_at_100", "map_at_100")
 
 if TYPE_CHECKING:
     from twotower.data.collection import Collection
@@ -27,14 +34,26 @@ if TYPE_CHECKING:
 @click.option(
     "--trec-run", metavar="FILE", type=click.Path(path_type=Path), help="Write the ranking as a TREC run file."
 )
+@click.option("--mteb", "task", metavar="TASK", help="MTEB's own figures: a retrieval task of MTEB, or a folder.")
 @trust_option
 def command(
-    run: str | None, data: Path | None, missing: str, split: str | None, as_json: bool, trec_run: Path | None
+    run: str | None,
+    data: Path | None,
+    missing: str,
+    split: str | None,
+    as_json: bool,
+    trec_run: Path | None,
+    task: str | None,
 ) -> None:
     """Evaluate a trained model: every metric with its interval, beside chance, BM25 and the untrained model.
 
-    Without --data it is measured on the data of its own run.
+    Without --data it is measured on the data of its own run. With --mteb the package mteb measures it its own way.
     """
+    if task is not None:
+        if data is not None or trec_run is not None or missing != "error":
+            raise UserError("--mteb reads its task and ranks by itself: leave --data, --missing and --trec-run out.")
+        _by_mteb(run, task, split, as_json=as_json)
+        return
     from twotower.runs.find import check_unchanged, resolve_model
 
     folder, path = resolve_model(run)
@@ -61,13 +80,29 @@ def command(
     _show(evaluation, path, trec_run)
 
 
+def _by_mteb(run: str | None, task: str, split: str | None, *, as_json: bool) -> None:
+    with redirect_stdout(sys.stderr):  # what mteb and its packages print is no part of the figures
+        try:
+            from twotower.integrations.mteb import evaluate
+        except ModuleNotFoundError as error:
+            if not is_extra(error.name):
+                raise
+            raise missing_package("--mteb", str(error.name)) from error
+        figures = evaluate(run, task, split)
+    if as_json:
+        print(json.dumps(figures, indent=2))
+        return
+    print(f"MTEB      {figures['task']}, model {figures['model']} ({figures['revision'][:12]})")
+    for part, scores in figures["scores"].items():
+        print(f"  {part:<7} " + "  ".join(f"{name} {scores[name]:.4f}" for name in SHOWN if name in scores))
+
+
 def _collection(checkpoint: Checkpoint, data: Path | None, missing: str = "error") -> Collection:
     if data is not None:
         from twotower.data.beir import load
 
         return load(path=data, missing=missing)
     from twotower.config.trust import UntrustedError, admit
-    from twotower.core.errors import UserError
     from twotower.data.source import read_collection
 
     try:

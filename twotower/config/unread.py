@@ -11,7 +11,7 @@ from typing import Any
 
 from twotower.core.errors import UserError
 
-PATH_READERS = "beir, jsonl or msmarco"
+PATH_READERS = "beir, hf, jsonl or msmarco"
 
 
 def refuse_unread(config: Mapping[str, Any]) -> None:
@@ -56,7 +56,7 @@ def _data(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     ):
         yield "data.source.version", "v2.1", "it chooses from the hub, and data.path names local files"
     if data.get("missing", "error") != "error" and "missing" not in source:
-        yield "data.missing", data["missing"], "only data=beir, msmarco and ir_datasets read judgements of ids"
+        yield "data.missing", data["missing"], "only data=beir, hf, msmarco and ir_datasets read judgements of ids"
     negatives = _part(data, "negatives")
     if negatives.get("kind", "in_batch") != "bm25":
         for key, default in (("depth", 50), ("skip", 0)):

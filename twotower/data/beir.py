@@ -3,12 +3,14 @@
 `corpus.jsonl` (_id, title, text), `queries.jsonl` (_id, text), `qrels/<split>.tsv` (query-id, corpus-id, score; any
 splits, graded), and optionally `candidates.tsv` (query-id, corpus-id, label). Judgements may be in TREC's four columns,
 in two, or in JSON lines, see `qrels`. Corpus, queries and judgements may be CSV, TSV, parquet or `save_to_disk` folders
-of the same names too, see `rows`; every text file may be gzipped.
+of the same names too, see `rows`; every text file may be gzipped. Data sets of BEIR and MTEB as they lie on the hub are
+read as well: `corpus/`, `queries/` and `qrels/` (or `default/`, `data/`) with parquet shards, ids called `_id` or `id`.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ from twotower.core.errors import UserError, nearest
 from twotower.data.collection import Collection
 from twotower.data.lines import Place, complain, find_file, take_id, take_text
 from twotower.data.qrels import Ids, read_candidates, read_judgements
-from twotower.data.rows import PACKED, Columns, find_table, is_saved, read_rows, saved_splits
+from twotower.data.rows import PACKED, Columns, find_table, first_shards, is_saved, read_rows, saved_splits
 
 log = logging.getLogger(__name__)
 
 LAYOUT = "a folder with corpus.jsonl, queries.jsonl and qrels/<split>.tsv"
 JUDGED = (*PACKED, ".qrels", ".qrel", ".txt", ".trec")
 """What the names of judgement files end in."""
+JUDGED_IN = ("qrels", "default", "data")
+"""Folders that hold the judgements; the last two in data sets as they lie on the hub."""
 OURS = ("_id", "title", "text", "query-id", "corpus-id", "score")
 """Names of columns that `columns` may map."""
 
@@ -103,9 +107,11 @@ def split_files(folder: Path) -> dict[str, Path]:
     Raises:
         UserError: when there is none.
     """
-    place = folder / "qrels"
+    place = next((folder / name for name in JUDGED_IN if (folder / name).is_dir()), folder / "qrels")
     if is_saved(place):
         return saved_splits(place) or {"train": place}
+    if shards := first_shards(place):
+        return shards
     files = sorted(item for item in place.glob("*") if item.name.endswith((*JUDGED, ".tsv.gz")) or is_saved(item))
     if not files:
         raise UserError(f"{folder} has no judgements; put them into qrels/<split>.tsv (query-id, corpus-id, score).")
@@ -128,7 +134,7 @@ def read_corpus(
     metadata: list[dict[str, Any]] = []
     places: dict[str, int] = {}
     for place, value in read_rows(path, columns):
-        _add_id(places, take_id(value, "_id", place), place, "document")
+        _add_id(places, take_id(value, _id_key(value), place), place, "document")
         titles.append(take_text(value, "title", place, default=""))
         texts.append(take_text(value, "text", place))
         extra = value.get("metadata")
@@ -159,11 +165,16 @@ def read_queries(path: Path, columns: Columns | None = None) -> tuple[list[str],
     texts: list[str] = []
     places: dict[str, int] = {}
     for place, value in read_rows(path, columns):
-        _add_id(places, take_id(value, "_id", place), place, "query")
+        _add_id(places, take_id(value, _id_key(value), place), place, "query")
         texts.append(take_text(value, "text", place))
     if not places:
         raise UserError(f"{path} is empty; it needs one JSON object with _id and text on each line.")
     return list(places), texts
+
+
+def _id_key(value: Mapping[str, Any]) -> str:
+    """MTEB's newer data sets call an id `id`."""
+    return "_id" if "_id" in value or "id" not in value else "id"
 
 
 def _add_id(places: dict[str, int], item: str, place: Place, what: str) -> None:

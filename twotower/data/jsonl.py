@@ -8,7 +8,7 @@ otherwise queries are divided by a hash of their text. Documents of the same tex
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,21 +51,52 @@ def load(
     if path is None:
         raise UserError('data=jsonl needs data.path=FILE with a line {"query": ..., "positive": ...} for each pair.')
     file = Path(path).expanduser()
-    shares = splits or {"train": 0.9, "dev": 0.1}
+    lines = ((split, place, value) for split, part in _parts(file) for place, value in _values(part, columns))
+    label = name or file.name.split(".")[0]
+    return collect(
+        label, lines, shares=splits, split_seed=split_seed, ignore=ignore, threshold=threshold, source=str(file)
+    )
+
+
+def collect(
+    name: str,
+    lines: Iterable[tuple[str | None, Place, Mapping[str, object]]],
+    *,
+    shares: Mapping[str, float] | None,
+    split_seed: int,
+    ignore: Sequence[str],
+    threshold: float | None,
+    source: str,
+) -> Collection:
+    """Makes a collection of rows of pairs, triplets and the like.
+
+    Args:
+        name: what to call it.
+        lines: the split (None where rows are to be divided), the place and the content of each row.
+        shares: share of the queries in each split where nothing names one; None: 90 % train, 10 % dev.
+        split_seed: another number gives another division.
+        ignore: keys to pass over.
+        threshold: labels and scores from here on are relevant; None: they are grades.
+        source: where the rows come from, for messages.
+
+    Raises:
+        UserError: for an unknown key or a row that is not as expected, or when there is none.
+    """
+    shares = dict(shares or {"train": 0.9, "dev": 0.1})
     check_shares(shares)
     rows: list[PairRow] = []
     unused: set[str] = set()
-    for split, part in _parts(file):
-        for place, value in _values(part, columns):
-            row = pair_row(place, value, ignore=ignore, threshold=threshold)
-            rows.append(replace(row, split=row.split or split))
-            unused.update(key for key in TOLD if value.get(key) is not None)
+    for split, place, value in lines:
+        row = pair_row(place, value, ignore=ignore, threshold=threshold)
+        rows.append(replace(row, split=row.split or split))
+        unused.update(key for key in TOLD if value.get(key) is not None)
     if not rows:
-        raise UserError(f'{file} is empty; it needs a line {{"query": ..., "positive": ...}} for each pair.')
+        raise UserError(f'{source} is empty; it needs a line {{"query": ..., "positive": ...}} for each pair.')
     if unused := unused.difference(ignore):
-        log.warning("%s: not used in training: %s (data.source.ignore=[...] says so).", file, ", ".join(sorted(unused)))
+        listed = ", ".join(sorted(unused))
+        log.warning("%s: not used in training: %s (data.source.ignore=[...] says so).", source, listed)
     unnamed = [normalised(row.query) for row in rows if row.split is None]
-    return _collect(name or file.name.split(".")[0], rows, divide(unnamed, shares, split_seed, same=bare))
+    return _collect(name, rows, divide(unnamed, shares, split_seed, same=bare))
 
 
 def _parts(path: Path) -> list[tuple[str | None, Path]]:

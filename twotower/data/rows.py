@@ -28,10 +28,23 @@ Columns = Mapping[str, str | int]
 
 
 def find_table(folder: Path, name: str) -> Path | None:
-    """Returns `folder/name` with any of the known endings, or a `save_to_disk` folder of that name, or None."""
+    """Returns `folder/name` with any of the known endings, or a folder of that name, or None.
+
+    Such a folder is one of `save_to_disk`, or holds a table in parquet shards, of which the first is returned.
+    """
     files = [folder / f"{name}{ending}" for ending in PACKED]
     found = next((path for path in files if path.is_file()), None)
-    return found or (folder / name if is_saved(folder / name) else None)
+    if found or is_saved(folder / name):
+        return found or folder / name
+    tables = first_shards(folder / name)
+    if len(tables) > 1:
+        raise UserError(f"{folder / name} holds several tables ({', '.join(tables)}); leave one of them there.")
+    return next(iter(tables.values()), None)
+
+
+def first_shards(folder: Path) -> dict[str, Path]:
+    """Returns the first file of every table in parquet shards (`NAME-00000-of-00003.parquet`) in a folder, by name."""
+    return {path.name.rpartition("-00000-of-")[0]: path for path in sorted(folder.glob("*-00000-of-*.parquet"))}
 
 
 def is_saved(path: Path) -> bool:
@@ -163,14 +176,31 @@ def _parquet(path: Path) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as table:
-            number = 0
-            for batch in table.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield (path, number), row
+        for part in _shards(path):
+            with pq.ParquetFile(part) as table:
+                number = 0
+                for batch in table.iter_batches():
+                    for row in batch.to_pylist():
+                        number += 1
+                        yield (part, number), row
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as parquet: {_first_line(error)}") from error
+
+
+def _shards(path: Path) -> list[Path]:
+    """Returns all files of the table whose first shard is given; any other file is the whole table.
+
+    Raises:
+        UserError: for a shard that is not there.
+    """
+    name, mark, count = path.name.removesuffix(".parquet").rpartition("-00000-of-")
+    if not mark or not count.isdigit():
+        return [path]
+    parts = [path.with_name(f"{name}-{number:05d}-of-{count}.parquet") for number in range(int(count))]
+    absent = next((part for part in parts if not part.is_file()), None)
+    if absent is not None:
+        raise UserError(f"{absent} is missing: the table has {int(count)} parts.")
+    return parts
 
 
 def _saved(path: Path) -> Iterator[Row]:
