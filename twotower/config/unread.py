@@ -58,10 +58,16 @@ def _data(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     if data.get("missing", "error") != "error" and "missing" not in source:
         yield "data.missing", data["missing"], "only data=beir, hf, msmarco and ir_datasets read judgements of ids"
     negatives = _part(data, "negatives")
-    if negatives.get("kind", "in_batch") != "bm25":
-        for key, default in (("depth", 50), ("skip", 0)):
-            if negatives.get(key, default) != default:
-                yield f"data.negatives.{key}", negatives[key], "only data.negatives.kind=bm25 reads it"
+    kind = negatives.get("kind", "in_batch")
+    for key, default, readers in (
+        ("depth", 50, ("bm25", "model")),
+        ("skip", 0, ("bm25", "model")),
+        ("renew", 1, ("model",)),
+        ("margin", None, ("model",)),
+        ("near_copy", 0.95, ("model",)),
+    ):
+        if kind not in readers and negatives.get(key, default) != default:
+            yield f"data.negatives.{key}", negatives[key], f"only data.negatives.kind={' or '.join(readers)} reads it"
 
 
 def _holds(value: Any, wanted: Any) -> bool:

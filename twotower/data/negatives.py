@@ -1,4 +1,4 @@
-"""Explicit negatives for training: random, from a query's candidate list, or hard ones that BM25 ranks high.
+"""Explicit negatives for training: random, from a query's candidates, or hard ones that BM25 or the model ranks high.
 
 A document that is relevant to the query, or identical in text to one that is, is never given. Shapes: B queries of a
 batch, n negatives a query, Q queries, P the longest pool in the batch.
@@ -35,6 +35,8 @@ def build(settings: NegativeSettings, collection: Collection, split: str) -> Neg
     relevance = RelevantGroups(collection, [split])
     if kind == "random":
         return RandomNegatives(relevance=relevance, documents=len(collection.document_ids), count=count)
+    if kind == "model":
+        return MinedNegatives(relevance=relevance, queries=len(collection.query_ids), count=count)
     if kind == "candidates":
         if collection.candidates is None:
             raise UserError(
@@ -110,6 +112,33 @@ class PoolNegatives:
         inside_Bn = place_Bn < sizes_B[:, None]
         source_Bn = np.where(inside_Bn, self.starts[query_B][:, None] + place_Bn, 0)
         return np.where(inside_Bn, self.pool[source_Bn] if len(self.pool) else -1, -1)
+
+
+class MinedNegatives:
+    """Draws from pools that are given anew while the model trains (`callbacks.mine`).
+
+    Args:
+        relevance: what may not be given.
+        queries: number of queries, Q.
+        count: negatives a query, n.
+    """
+
+    def __init__(self, *, relevance: RelevantGroups, queries: int, count: int) -> None:
+        self.relevance, self.queries, self.count = relevance, queries, count
+        self.pool: PoolNegatives | None = None
+
+    def take(self, query: np.ndarray, document: np.ndarray) -> int:
+        """Draws from these pools from now on, pairs int [C] of query and document rows; returns how many are left."""
+        self.pool = PoolNegatives(
+            query=query, document=document, relevance=self.relevance, queries=self.queries, count=self.count
+        )
+        return len(self.pool.pool)
+
+    def __call__(self, query_B: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Returns document rows int64 [B, n]; -1 where a pool holds fewer than n, or before there is any."""
+        if self.pool is None:
+            return np.full((len(query_B), self.count), -1, dtype=np.int64)
+        return self.pool(query_B, generator)
 
 
 def bm25_pool(collection: Collection, split: str, *, depth: int, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from twotower.config.settings import Settings
 from twotower.core.errors import UserError
-from twotower.core.validators import check_choice, check_count, check_flag
+from twotower.core.validators import check_choice, check_count, check_flag, check_number
 
-NEGATIVES = ("in_batch", "random", "candidates", "bm25")
+NEGATIVES = ("in_batch", "random", "candidates", "bm25", "model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,14 @@ class NegativeSettings(Settings):
     """Which explicit negatives stand beside those of the batch.
 
     Attributes:
-        kind: in_batch (none beside), random, candidates (of the query's own list), bm25 (hard ones).
+        kind: in_batch (none beside), random, candidates (of the query's own list), bm25 (hard ones), model (those that
+            the model itself ranks high, found anew while it trains).
         count: explicit negatives for each query.
-        depth: bm25 draws from so many best-ranked documents.
-        skip: bm25 leaves out so many of the very best.
+        depth: bm25 and model draw from so many best-ranked documents.
+        skip: bm25 and model leave out so many of the very best.
+        renew: model finds them anew every so many epochs.
+        margin: model leaves out what is not at least so far, in cosine, below the query's positive; None for no limit.
+        near_copy: model leaves out what has this cosine with a positive of the query, or more.
     """
 
     GROUP: ClassVar[str] = "data.negatives"
@@ -30,13 +34,21 @@ class NegativeSettings(Settings):
     count: int = 0
     depth: int = 50
     skip: int = 0
+    renew: int = 1
+    margin: float | None = None
+    near_copy: float = 0.95
 
     def __post_init__(self) -> None:
         check_choice("data.negatives.kind", self.kind, NEGATIVES)
-        for key, lowest in (("count", 0), ("depth", 1), ("skip", 0)):
+        for key, lowest in (("count", 0), ("depth", 1), ("skip", 0), ("renew", 1)):
             check_count(f"data.negatives.{key}", getattr(self, key), at_least=lowest)
+        if self.margin is not None:
+            check_number("data.negatives.margin", self.margin, at_least=0, at_most=2)
+        check_number("data.negatives.near_copy", self.near_copy, above=0, at_most=1)
         if self.kind == "in_batch" and self.count:
-            raise UserError(f"data.negatives.count={self.count} needs data.negatives.kind=random, candidates or bm25.")
+            raise UserError(
+                f"data.negatives.count={self.count} needs data.negatives.kind=random, candidates, bm25 or model."
+            )
         if self.kind != "in_batch" and not self.count:
             raise UserError(f"data.negatives.kind={self.kind} needs data.negatives.count of at least 1.")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from twotower.callbacks.mine import MineNegatives
 from twotower.config.shape import checking
 from twotower.config.trust import own_parts
 from twotower.config.unread import refuse_unread
@@ -78,6 +79,8 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
         callbacks = check_callbacks(config["callbacks"], own=own_names(config))
     with checking("pretrain"):
         callbacks += check_pretrain(config.get("pretrain"))
+    if settings.data.negatives.kind == "model":
+        callbacks.append(MineNegatives())
     with checking("loss or text"):
         check_loss_and_text(config["loss"], settings)
     with checking("embedding, model, loss, optimizer or scheduler"):
