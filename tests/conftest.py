@@ -105,3 +105,17 @@ def fake():
 def sweep(fake, tmp_path_factory):
     """Twelve finished runs, gru and mlp x contrastive and triplet x three seeds; not to be changed by a test."""
     return fake.make_sweep(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture(scope="session")
+def search_helpers():
+    """Gives a file of tests/search as a module: `small_run` makes runs, `test_modes` adds a lexical side to one."""
+
+    def load(name: str):
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "search" / f"{name}.py")
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        return sys.modules[name]
+
+    return load

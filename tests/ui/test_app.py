@@ -1,16 +1,20 @@
 """The terminal app as a person drives it: real runs, real keys."""
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("textual")
-from textual.widgets import DataTable, Input, OptionList, Static
+from textual.widgets import DataTable, Input, OptionList, Static, TabbedContent
 
 from twotower.ui import cells
 from twotower.ui.app import TwoTowerApp
+from twotower.ui.column import Column
 from twotower.ui.hits import HitScreen
 from twotower.ui.runs_tab import RunsTab
 
@@ -104,8 +108,9 @@ def test_two_runs_answer_side_by_side_and_moved_ranks_are_marked(runs):
     async def steps(app, pilot):
         await pilot.press("o", *"convert an image", "ctrl+t", "f1", "down", "o")
         await pilot.pause()
-        left, right = app.query(OptionList)
+        left, right, third = app.query(OptionList)
         assert left.option_count == right.option_count == 10
+        assert third.option_count == 0
         shown = app.export_screenshot()
         assert "only" in shown or "there" in shown
 
@@ -138,6 +143,116 @@ def test_every_tab_fits_80_by_24_and_an_empty_folder_says_what_makes_a_run(runs,
         assert "train.py" in words(app.query_one("#runs-note", Static))
 
     drive(tmp_path / "empty", empty, size=(80, 24))
+
+
+@pytest.fixture
+def both_ways(search_helpers, tmp_path):
+    """A run that searches by vectors and by words."""
+    small = search_helpers("small_run")
+    exact = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu"}}
+    search_helpers("test_modes").add_side(small.make_run(tmp_path / "runs" / "small", small.collection(), exact))
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(140, 3), (80, 2)])
+def test_ways_of_searching_stand_side_by_side(both_ways, width, columns):
+    async def steps(app, pilot):
+        await pilot.press("o", *"invert a matrix", "f6")
+        await pilot.pause()
+        shown = [column for column in app.query(Column) if column.display]
+        assert [column.results.mode for column in shown] == ["hybrid", "dense", "lexical"][:columns]
+        assert all(column.query_one(OptionList).option_count for column in shown)
+        picture = app.export_screenshot().replace("&#160;", " ")
+        assert "vectors + words" in picture
+        assert "best by chance" in picture
+        await pilot.press("f6")
+        assert len([column for column in app.query(Column) if column.display]) == 1
+
+    drive(both_ways, steps, size=(width, 30))
+
+
+def test_the_way_of_searching_changes_by_a_key(both_ways):
+    async def steps(app, pilot):
+        await pilot.press("o", *"invert a matrix")
+        column = app.query(Column).first()
+        seen = []
+        for _ in range(4):
+            seen.append(column.results.mode)
+            await pilot.press("f5")
+        assert seen == ["hybrid", "dense", "lexical", "hybrid"]
+
+    drive(both_ways, steps)
+
+
+def test_a_neighbour_opens_in_turn(both_ways):
+    async def steps(app, pilot):
+        await pilot.press("o", *"invert a matrix", "enter", "down", "enter")
+        first = app.screen.hit.doc_id
+        await pilot.press("tab", "down", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, HitScreen)
+        assert app.screen.hit.doc_id != first
+        await pilot.press("escape", "escape")
+        assert not isinstance(app.screen, HitScreen)
+
+    drive(both_ways, steps)
+
+
+def test_sweeps_have_headings_that_are_no_runs(runs):
+    async def steps(app, pilot):
+        await pilot.press("g")
+        table = app.query_one("#runs", DataTable)
+        assert "single runs" in str(table.get_row_at(0)[0])
+        table.move_cursor(row=0)
+        await pilot.press("enter")
+        assert app.query_one(TabbedContent).active == "runs-tab"
+        await pilot.press("down", "enter")
+        assert app.query_one(TabbedContent).active == "run-tab"
+
+    drive(runs, steps)
+
+
+def test_a_compared_query_shows_both_answers_with_the_right_one_marked(runs):
+    async def steps(app, pilot):
+        await pilot.press("c", "down", "c")
+        await pilot.pause()
+        shown = app.export_screenshot().replace("&#160;", " ")
+        assert "✓" in shown
+        assert "A  old_mlp" in shown
+        assert "B  old_gru" in shown
+
+    drive(runs, steps)
+
+
+def test_help_shows_the_keys(runs):
+    async def steps(app, pilot):
+        await pilot.press("f10")
+        await pilot.pause()
+        assert app.screen.query("HelpPanel")
+        await pilot.press("f10")
+        await pilot.pause()
+        assert not app.screen.query("HelpPanel")
+
+    drive(runs, steps)
+
+
+def test_no_color_means_no_colour(runs, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def steps(app, pilot):
+        assert app.no_color
+        assert any(type(item).__name__ == "Monochrome" for item in app._filters)
+
+    drive(runs, steps)
+
+
+def test_it_starts_without_what_only_searching_needs():
+    code = "import sys, twotower.ui.app; print(sorted({'torch', 'scipy', 'pandas', 'omegaconf'} & set(sys.modules)))"
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_a_curve_shows_rise_and_fall():

@@ -1,7 +1,4 @@
-import importlib.util
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -9,7 +6,7 @@ EXACT = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory):
+def run_folder(search_helpers, tmp_path_factory):
     """A small finished run that searches by vectors and words, and a second one beside it, by vectors alone."""
     small, modes = search_helpers("small_run"), search_helpers("test_modes")
     folder = tmp_path_factory.mktemp("web")
@@ -17,16 +14,6 @@ def run_folder(tmp_path_factory):
     run = small.make_run(folder / "outputs" / "small", small.collection(), EXACT)
     modes.add_side(run)
     return run
-
-
-def search_helpers(name):
-    """A file of tests/search as a module."""
-    if name not in sys.modules:
-        path = Path(__file__).parents[1] / "search" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False)
     for key in names:
         if key not in by_hand and (key in LIMITS or key.endswith("_target_")):
             continue  # nobody chose it: debug=fast and the like did, or the group's choice, which has its column
-        if not any(run.counts(key) for run in runs) or (not seed and key == "seed"):
+        if key in groups or not any(run.counts(key) for run in runs) or (not seed and key == "seed"):
             continue
         values = [run.flat.get(key, _MISSING) for run in runs]
         shown = [_text(value) for value in values]
@@ -57,7 +57,8 @@ def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False)
 
 def column_value(run: Run, key: str) -> Any:
     """Returns what stands in a run's column: the choice of a group, or the value of a dotted key."""
-    return run.choices[key] if key in run.choices and key not in run.flat else run.flat.get(key)
+    value = run.flat.get(key)
+    return run.choices[key] if key in run.choices and value in (None, {}) else value  # {}: a choice without settings
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

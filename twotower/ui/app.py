@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App, ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Footer, TabbedContent, TabPane
 
 from twotower.runs.run import Run
@@ -29,10 +29,12 @@ class TwoTowerApp(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("f1", "tab('runs-tab')", "Runs"),
-        ("f2", "tab('run-tab')", "Run"),
-        ("f3", "tab('search-tab')", "Search"),
-        ("f4", "tab('compare-tab')", "Compare"),
+        Binding("f1", "tab('runs-tab')", "Runs", show=False),
+        Binding("f2", "tab('run-tab')", "Run", show=False),
+        Binding("f3", "tab('search-tab')", "Search", show=False),
+        Binding("f4", "tab('compare-tab')", "Compare", show=False),
+        ("f10", "help", "Help"),
+        Binding("question_mark", "help", "Help", show=False),
         ("ctrl+q", "quit", "Quit"),
     ]
 
@@ -43,13 +45,13 @@ class TwoTowerApp(App[None]):
     def compose(self) -> ComposeResult:
         """Lays out the tabs."""
         with TabbedContent(initial="runs-tab"):
-            with TabPane("Runs", id="runs-tab"):
+            with TabPane("F1 Runs", id="runs-tab"):
                 yield RunsTab(self.folders)
-            with TabPane("Run", id="run-tab"):
+            with TabPane("F2 Run", id="run-tab"):
                 yield RunTab()
-            with TabPane("Search", id="search-tab"):
+            with TabPane("F3 Search", id="search-tab"):
                 yield SearchTab()
-            with TabPane("Compare", id="compare-tab"):
+            with TabPane("F4 Compare", id="compare-tab"):
                 yield CompareTab()
         yield Footer()
 
@@ -78,6 +80,13 @@ class TwoTowerApp(App[None]):
             self.action_tab("compare-tab")
         else:
             self.notify(f"{event.run.name} is marked; mark another with c.")
+
+    def action_help(self) -> None:
+        """Shows or hides what every key does here."""
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
 
     def action_tab(self, name: str) -> None:
         """Goes to a tab and puts the keys where one would type next."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -9,12 +12,15 @@ from textual.widgets import DataTable, Static
 
 from twotower.core import format as text
 from twotower.core.errors import UserError
-from twotower.reports.compare import Difference, QueryDifference, differences, extreme_queries
-from twotower.runs.per_query import pair
 from twotower.runs.run import Run
+
+if TYPE_CHECKING:
+    from twotower.reports.compare import Difference, QueryDifference
 
 SHOWN = 100
 """Queries shown on either side."""
+HITS = 5
+"""Hits of each answer."""
 
 
 class CompareTab(Vertical):
@@ -24,6 +30,7 @@ class CompareTab(Vertical):
         super().__init__()
         self.runs: list[Run] = []
         self.queries: list[QueryDifference] = []
+        self._tables: tuple[dict[str, int], Any] = ({}, ())
 
     def compose(self) -> ComposeResult:
         """Lays out the verdict, the queries and the two answers."""
@@ -45,6 +52,9 @@ class CompareTab(Vertical):
         if len(self.runs) < 2:
             self._head(Text(f"{text.visible(run.name)} is marked: mark another run with c.", "dim"))
             return False
+        from twotower.reports.compare import differences, extreme_queries
+        from twotower.runs.per_query import pair
+
         try:
             paired = pair(self.runs, metric)
             difference = differences(paired)[0]
@@ -54,6 +64,7 @@ class CompareTab(Vertical):
             self._fill([])
             return True
         self._head(headline(self.runs, metric, difference))
+        self._tables = {query: row for row, query in enumerate(paired.query_ids)}, paired.tables[:2]
         self._fill([*won, *reversed(lost)])
         return True
 
@@ -78,12 +89,32 @@ class CompareTab(Vertical):
         event.stop()
         if event.cursor_row >= len(self.queries):
             return
-        query = self.queries[event.cursor_row]
-        shown = Text()
-        for name, first, body in zip("AB", query.first_hits, query.texts, strict=True):
-            shown.append(f"{name} put first  ", "bold").append(text.visible(first), "cyan")
-            shown.append(f"  {text.visible(' '.join(str(body or '').split()))[:160]}\n", "dim")
-        self.query_one("#answers", Static).update(shown)
+        self.query_one("#answers", Static).update(self._answers(self.queries[event.cursor_row]))
+
+    def _answers(self, query: QueryDifference) -> Table:
+        """Returns both answers side by side, the right document in green."""
+        from twotower.reports.compare import document_texts
+
+        rows, tables = self._tables
+        row = rows[query.query_id]
+        hits = [(table["top_ids"][row].as_py() or [])[:HITS] for table in tables]
+        texts = document_texts(self.runs, [item for part in hits for item in part])
+        shown = Table(box=None, expand=True, pad_edge=False, show_header=True, header_style="bold")
+        for letter, run in zip("AB", self.runs, strict=True):
+            shown.add_column(Text(f"{letter}  {text.visible(run.name)}"), ratio=1, no_wrap=True, overflow="ellipsis")
+        for place in range(max(map(len, hits), default=0)):
+            cells = zip(hits, query.ranks, strict=True)
+            shown.add_row(*(_hit(part, place, rank, texts) for part, rank in cells))
+        return shown
+
+
+def _hit(hits: list[str], place: int, rank: int | None, texts: dict[str, str]) -> Text:
+    if place >= len(hits):
+        return Text()
+    right = rank == place + 1
+    line = Text(f"{place + 1} ", "dim").append(text.visible(hits[place]), "bold green" if right else "cyan")
+    body = " ".join(str(texts.get(hits[place]) or "").split())[:160]
+    return line.append(" ✓ " if right else "   ", "bold green").append(text.visible(body), "dim")
 
 
 def headline(runs: list[Run], metric: str, difference: Difference) -> Text:

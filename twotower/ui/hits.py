@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -12,33 +13,40 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Footer, OptionList, Static
+from textual.widgets.option_list import Option
 
 from twotower.core.errors import UserError
 from twotower.core.format import visible
-from twotower.search.engine import SearchEngine
 from twotower.search.highlight import Snippet, Spans, marked, snippet
 from twotower.search.results import Hit, Results
+
+if TYPE_CHECKING:
+    from twotower.search.engine import SearchEngine
 
 MATCH = "bold black on yellow"
 SCALE = 10
 INDENT = (0, 0, 0, 3)
-NEAR = 100
-"""Hits looked through for the score of a document without one of the query's words."""
+NEIGHBOURS = 5
 
 
 def scale(score: float, results: Results) -> Text:
-    """Returns where a score stands between a random document (left end) and 1 (right end); | is the best by chance."""
-    random = results.random
-    if random is None:
+    """Returns where a score stands from a random document (left end) to the most there can be; | is the best by chance.
+
+    The right end is 1 for cosines, the first hit's score where words count.
+    """
+    limit = results.by_chance
+    if limit is None:
         return Text()
-    span = max(1e-6, 1.0 - random.mean)
-    place = round(SCALE * min(1.0, max(0.0, (score - random.mean) / span)))
-    limit = round(SCALE * min(1.0, max(0.0, (random.best_by_chance - random.mean) / span)))
+    place, mark = round(SCALE * results.place(score)), min(SCALE - 1, round(SCALE * results.place(limit)))
     line = Text()
     for step in range(SCALE):
-        mark = "|" if step == limit else ("█" if step < place else "·")
-        line.append(mark, "dim" if mark != "█" else ("green" if score > random.best_by_chance else "yellow"))
+        if step == mark:
+            line.append("|", "dim")
+        elif step < place:
+            line.append("█", "green" if score > limit else "yellow")
+        else:
+            line.append("·", "dim")
     return line
 
 
@@ -55,14 +63,15 @@ def hit_text(
         elsewhere: the ranks of the other column's documents; None where there is no other.
     """
     line = Text(f"{hit.rank:>2} ", "dim")
-    line.append_text(scale(hit.score, results)).append(f" {hit.score:.3f}  ", "bold")
-    line.append(visible(hit.doc_id), "cyan")
+    line.append_text(scale(hit.score, results)).append(f" {hit.score:.3f}", "bold")
     parts: list[RenderableType] = []
     if elsewhere is not None:
         line.append_text(_moved(hit, elsewhere.get(hit.doc_id)))
+    line.append("  ").append(visible(hit.doc_id), "cyan")
+    line.no_wrap, line.overflow = True, "ellipsis"
     if hit.title and hit.title != hit.doc_id:
         parts.append(Padding(_coloured(marked(hit.title, results.words, spans), "bold"), INDENT))
-    piece = snippet(hit.text, results.words, spans, width=max(60, 2 * (width - 4)))
+    piece = snippet(hit.text, results.words, spans, width=max(50, 2 * (width - 4)))
     return Group(line, *parts, Padding(_coloured(piece, ""), INDENT))
 
 
@@ -82,19 +91,20 @@ def _coloured(piece: Snippet, style: str) -> Text:
 
 
 def scale_line(results: Results) -> Text:
-    """Returns the line below an answer: what is unknown, what a random document scores, and the time it took."""
-    line = Text()
+    """Returns the line below an answer: the time it took, what is unknown, what a random document scores."""
+    line = Text(f"{results.timings.total_ms:.1f} ms", "bold")
     if results.notice:
-        line.append(visible(results.notice) + "  ", "yellow")
+        line.append(f"  {visible(results.notice)}", "yellow")
     if results.random is not None:
-        line.append(
-            f"random document {results.random.mean:.3f}, best by chance {results.random.best_by_chance:.3f}", "dim"
-        )
-    return line.append(f"  {results.timings.total_ms:.1f} ms", "dim")
+        chance = results.random.best_by_chance
+        line.append(f"  random document {results.random.mean:.3f}, best by chance {chance:.3f}", "dim")
+    if results.scale:
+        line.append(f"  {results.scale}", "dim")
+    return line
 
 
 class HitScreen(ModalScreen[None]):
-    """One document in full.
+    """One document in full: its score, what brought it, its text, and its neighbours, which open in turn.
 
     Args:
         engine: where it was found.
@@ -107,52 +117,57 @@ class HitScreen(ModalScreen[None]):
     def __init__(self, engine: SearchEngine, results: Results, hit: Hit) -> None:
         super().__init__()
         self.engine, self.results, self.hit = engine, results, hit
+        self.near: Results | None = None
 
     def compose(self) -> ComposeResult:
         """Lays out title, scores, text and neighbours."""
         spans = self.engine.model.tokenizer.token_spans
+        listed = any(hit.doc_id == self.hit.doc_id for hit in self.results.hits)
         with VerticalScroll(id="hit"):
             head = Text(visible(self.hit.title or self.hit.doc_id), "bold")
-            head.append(f"\n{visible(self.hit.doc_id)}", "cyan").append(
-                f"   rank {self.hit.rank}, {self.hit.score:.3f} "
-            )
-            yield Static(head.append_text(scale(self.hit.score, self.results)))
-            yield Static(words_line(self.engine, self.results, self.hit))
+            head.append(f"\n{visible(self.hit.doc_id)}", "cyan")
+            if listed:
+                head.append(f"   rank {self.hit.rank}, {self.hit.score:.3f} ")
+                head.append_text(scale(self.hit.score, self.results))
+            yield Static(head)
+            if listed:
+                yield Static(words_line(self.engine, self.results, self.hit))
             yield Static(_coloured(marked(self.hit.text, self.results.words, spans), ""), id="hit-text")
-            yield Static(self._near())
+            yield Static(Text("More like this", "bold") + Text("  (Tab, then Enter opens one)", "dim"))
+            yield OptionList(id="near")
         yield Footer()
 
     def on_mount(self) -> None:
-        """Puts the keys on the text, so that it scrolls."""
+        """Looks up the neighbours, and puts the keys on the text, so that it scrolls."""
         self.query_one("#hit").focus()
-
-    def _near(self) -> Text:
-        line = Text("More like this\n", "bold")
+        options = self.query_one("#near", OptionList)
         try:
-            near = self.engine.search(f"{self.hit.title} {self.hit.text}", 6, "dense")
+            near = self.engine.search(f"{self.hit.title} {self.hit.text}", NEIGHBOURS + 1, "dense")
         except UserError as error:
-            return line.append(visible(str(error)), "red")
-        for other in near.hits:
-            if other.doc_id != self.hit.doc_id:
-                line.append(f"  {other.score:.3f}  ", "bold").append(visible(other.doc_id), "cyan")
-                line.append(f"  {visible(' '.join(other.text.split()))[:70]}\n", "dim")
-        return line
+            options.add_option(Option(Text(visible(str(error)), "red"), disabled=True))
+            return
+        hits = [hit for hit in near.hits if hit.doc_id != self.hit.doc_id][:NEIGHBOURS]
+        self.near = dataclasses.replace(near, hits=hits)
+        for hit in hits:
+            line = Text(f"{hit.score:.3f}  ", "bold").append(visible(hit.doc_id), "cyan")
+            options.add_option(Option(line.append(f"  {visible(' '.join(hit.text.split()))[:70]}", "dim")))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter on a neighbour opens it."""
+        event.stop()
+        if self.near is not None:
+            self.app.push_screen(HitScreen(self.engine, self.results, self.near.hits[event.option_index]))
 
 
 def words_line(engine: SearchEngine, results: Results, hit: Hit) -> Text:
-    """Returns how much of the hit's score each word of the query brings: the score without it, taken from the score."""
-    line = Text("Without the word, the score changes by ", "dim")
-    words = list(dict.fromkeys(word for word in results.words if word not in results.unknown))
-    if len(words) < 2:
+    """Returns how much of the hit's score each word of the query brings: what the score changes by without it."""
+    from twotower.search.explain import NEAR, word_effects
+
+    effects = word_effects(engine, results, hit.doc_id)
+    if not effects:
         return Text("The only word the model knows brought it.", "dim")
-    for word in words:
-        rest = " ".join(other for other in results.words if other != word)
-        try:
-            scores = {item.doc_id: item.score for item in engine.search(rest, NEAR, results.mode).hits}
-        except UserError:
-            continue
-        change = scores.get(hit.doc_id)
-        shown = f"{change - hit.score:+.3f}" if change is not None else f"out of the first {NEAR}"
-        style = "green" if change is None or change < hit.score else "red"
-        line.append(f" {visible(word)} ", "bold").append(shown, style)
+    line = Text("Without the word, the score changes by ", "dim")
+    for word, change in effects:
+        shown = f"{change:+.3f}" if change is not None else f"out of the first {NEAR}"
+        line.append(f" {visible(word)} ", "bold").append(shown, "green" if change is None or change < 0 else "red")
     return line

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +12,6 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from twotower.core import format as text
-from twotower.reports.compare import config_differences
 from twotower.runs.ledger import Ledger
 from twotower.runs.run import Run
 from twotower.ui import cells
@@ -49,11 +50,28 @@ def page(run: Run, others: Ledger, width: int) -> RenderableType:
 
 
 def _differences(run: Run, others: Ledger) -> RenderableType:
-    """Returns the settings in which the runs of one sweep differ, this run's value first."""
+    """Returns the settings in which a run differs from its parent or its sweep, this run's value first."""
+    parent = _parent(run, others)
+    if parent is not None:
+        return _settings(run, [parent], f"Beside {parent.name}, which it repeats or varies")
     family = [other for other in others.readable if run.sweep and other.sweep == run.sweep and other.path != run.path]
     if not family:
-        return Text("No other run of its sweep here.", "dim")
-    table = Table(title=Text(f"Beside {len(family)} other runs of {run.sweep}"), title_justify="left", box=None)
+        return Text("It has no parent and no sweep here to differ from.", "dim")
+    return _settings(run, family, f"Beside {len(family)} other runs of {run.sweep}")
+
+
+def _parent(run: Run, others: Ledger) -> Run | None:
+    """Returns the run that this one was made from with `twotower rerun`, if it is here."""
+    origin = run.record.get("rerun_of")
+    path = Path(str(origin.get("path"))) if isinstance(origin, dict) else None
+    places = (path, *path.parents) if path else ()
+    return next((other for other in others.readable if other.path in places and other.path != run.path), None)
+
+
+def _settings(run: Run, family: list[Run], title: str) -> Table:
+    from twotower.reports.compare import config_differences
+
+    table = Table(title=Text(text.visible(title)), title_justify="left", box=None)
     table.add_column("setting")
     table.add_column("here", style="bold")
     table.add_column("others", style="dim", overflow="fold")

@@ -110,12 +110,16 @@ class RunsTab(Vertical):
         keys = differing(self.shown.readable)[:6]
         short = short_names(keys)
         table.clear(columns=True)
-        table.add_columns("run", metric.partition("/")[2], "verdict", "curve", "status", *(short[key] for key in keys))
+        heads = ["run", metric.partition("/")[2], "BM25", "hybrid", "verdict", "curve", "status"]
+        table.add_columns(*heads, *(short[key] for key in keys))
         table.add_columns("seed", "epochs", "time", "age", "sweep", "folder")
-        for run in self.shown:
+        sweeps = [run.sweep or "" for run in self.shown]
+        for place, run in enumerate(self.shown):
+            if self.grouped and (place == 0 or sweeps[place] != sweeps[place - 1]):
+                self._heading(table, sweeps[place], sweeps.count(sweeps[place]))
             table.add_row(*self._row(run, metric, keys), key=str(run.path))
         if at is not None and at in [run.path for run in self.shown]:
-            table.move_cursor(row=[run.path for run in self.shown].index(at))
+            table.move_cursor(row=table.get_row_index(str(at)))
         plural = "" if len(self.shown) == 1 else "s"
         note = f"{len(self.shown)} run{plural}, by {self.sort}" + (" within each sweep" if self.grouped else "")
         if hidden:
@@ -124,12 +128,19 @@ class RunsTab(Vertical):
             note = f"No runs yet: `{text.train_command()}` makes one."
         self._note(note, "dim")
 
+    def _heading(self, table: DataTable[Any], sweep: str, runs: int) -> None:
+        name = text.visible(sweep) if sweep else "single runs"
+        line = Text(f"── {name}", "bold cyan").append(f"  {runs} run{'' if runs == 1 else 's'}", "dim")
+        table.add_row(line, *[""] * (len(table.columns) - 1))
+
     def _row(self, run: Run, metric: str, keys: Sequence[str]) -> list[Any]:
-        score = run.score(metric)
+        score, both = run.score(metric), run.hybrid_score(metric)
         values = [Text(text.visible(text.value(column_value(run, key)))) for key in keys]
         return [
             Text(text.visible(run.name), "bold" if run.status in ENDED else ""),
             Text(text.number(score.value if score else None), justify="right"),
+            Text(text.number(score.bm25 if score else None), "dim", justify="right"),
+            Text(text.number(both.value if both else None), justify="right"),
             cells.verdict(run, 28),
             Text(cells.curve(cells.history(run, metric)), "cyan"),
             cells.status(run),

@@ -1,4 +1,4 @@
-"""Search as one types: one column of hits, or two side by side (another run, or another way of searching)."""
+"""Search as one types: one column, ways of searching side by side, or another run beside."""
 
 from __future__ import annotations
 
@@ -9,158 +9,126 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, OptionList
 
-from twotower.core.errors import UserError
-from twotower.core.format import visible
-from twotower.search.engine import SearchEngine
-from twotower.search.results import Hit, Results
-from twotower.ui.hits import HitScreen, hit_text, scale_line
+from twotower.ui.column import MODE_NAMES, Column
+from twotower.ui.hits import HitScreen
 
-HITS = 10
-
-
-class Column(Vertical):
-    """The hits of one run.
-
-    Args:
-        number: 0 for the left column, 1 for the right one.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(id=f"column-{number}", classes="column")
-        self.folder: Path | None = None
-        self.engine: SearchEngine | None = None
-        self.results: Results | None = None
-
-    def compose(self) -> ComposeResult:
-        """Lays out the name, the hits and the line below them."""
-        yield Static("", classes="column-name")
-        yield OptionList(classes="hits")
-        yield Static("", classes="column-note")
-
-    def open(self, folder: Path) -> None:
-        """Opens a run's model and index; what is wrong with it stands in the column."""
-        self.close()
-        self.folder = folder
-        try:
-            self.engine = SearchEngine.open(folder)
-        except UserError as error:
-            self.note(Text(visible(str(error)), "red"))
-            self.query_one(".column-name", Static).update(Text(visible(str(folder)), "bold red"))
-            return
-        facts = self.engine.manifest
-        name = Text(visible(folder.name), "bold")
-        name.append(f"  {facts['count']:,} documents, index {facts['name']}", "dim")
-        self.query_one(".column-name", Static).update(name)
-        self.note(Text("Type a question.", "dim"))
-
-    def close(self) -> None:
-        """Gives the run's files back."""
-        if self.engine is not None:
-            self.engine.close()
-        self.engine, self.results = None, None
-        self.query_one(OptionList).clear_options()
-
-    def note(self, line: Text) -> None:
-        """Writes the line below the hits."""
-        self.query_one(".column-note", Static).update(line)
-
-    def show(self, results: Results | None, beside: Results | None) -> None:
-        """Shows an answer; ranks that differ from the other column's are marked."""
-        self.results = results
-        options = self.query_one(OptionList)
-        options.clear_options()
-        if results is None or self.engine is None:
-            self.note(Text("Type a question.", "dim"))
-            return
-        elsewhere = {hit.doc_id: hit.rank for hit in beside.hits} if beside else None
-        width = max(40, self.size.width - 6)
-        spans = self.engine.model.tokenizer.token_spans
-        options.add_options(
-            Option(hit_text(hit, results, spans, width=width, elsewhere=elsewhere)) for hit in results.hits
-        )
-        self.note(scale_line(results))
-
-    def hit_at(self, place: int) -> Hit | None:
-        """Returns the hit in a place of the list."""
-        return self.results.hits[place] if self.results and place < len(self.results.hits) else None
+WIDE = 120
+"""Characters from which all three ways of searching stand side by side; below, two."""
 
 
 class SearchTab(Vertical):
     """A line for the question, and the answers below it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape", "question", "Question"), ("ctrl+t", "two", "Two columns")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape", "question", "Question"),
+        ("f5", "mode", "Way of searching"),
+        ("f6", "ways", "Side by side"),
+        ("ctrl+t", "two", "Two runs"),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
-        self.two = False
+        self.shown, self.other_run = 1, False
 
     def compose(self) -> ComposeResult:
-        """Lays out the question and two columns."""
+        """Lays out the question and the columns."""
         yield Input(placeholder="ask: how do I invert a matrix", id="question")
         with Horizontal(id="columns"):
-            yield Column(0)
-            yield Column(1)
+            for number in range(3):
+                yield Column(number)
 
     def on_mount(self) -> None:
         """Starts with one column."""
-        self.columns[1].display = False
+        self._lay_out(1)
         self.columns[0].note(Text("Choose a run in the first tab and press o.", "dim"))
 
     @property
     def columns(self) -> list[Column]:
-        """The left and the right column."""
+        """The columns from left to right, those that aren't shown too."""
         return list(self.query(Column))
 
     def open(self, folder: Path) -> None:
-        """Searches a run: in the left column, or in the right one while there are two."""
-        self.columns[1 if self.two and self.columns[0].engine else 0].open(folder)
-        self._ask()
+        """Searches a run: in the left column, or in the right one while two runs are held against each other."""
+        if self.other_run and self.columns[0].engine:
+            self.columns[1].open(folder)
+        else:
+            self._lay_out(1)
+            self.columns[0].mode = None
+            self.columns[0].open(folder)
+        self.ask()
         self.query_one("#question", Input).focus()
+
+    def _lay_out(self, count: int) -> None:
+        self.shown = count
+        for place, column in enumerate(self.columns):
+            column.display = place < count
+            if place >= count:
+                column.close()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Searches as one types."""
         event.stop()
-        self._ask()
+        self.ask()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter goes to the hits."""
         event.stop()
         self.columns[0].query_one(OptionList).focus()
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Answers the question as it stands, in every column."""
         question = self.query_one("#question", Input).value
-        shown = self.columns[: 2 if self.two else 1]
-        answers = [self._answer(column, question) for column in shown]
-        for place, column in enumerate(shown):
+        columns = self.columns[: self.shown]
+        answers = [column.ask(question) for column in columns]
+        for place, column in enumerate(columns):
             if column.engine is not None:
-                column.show(answers[place], answers[1 - place] if len(answers) == 2 else None)
-
-    def _answer(self, column: Column, question: str) -> Results | None:
-        if column.engine is None or not question.strip():
-            return None
-        try:
-            return column.engine.search(question, HITS)
-        except UserError as error:
-            column.note(Text(visible(str(error)), "red"))
-            return None
+                beside = (answers[0] if place else answers[1]) if len(columns) > 1 else None
+                column.show(answers[place], beside, asked=bool(question.strip()))
 
     def action_question(self) -> None:
         """Goes back to the question."""
         self.query_one("#question", Input).focus()
 
+    def action_mode(self) -> None:
+        """Goes on to the next way of searching in every column, where the run has several."""
+        for column in self.columns[: self.shown]:
+            if column.engine is not None:
+                column.mode = _next(column.mode or column.engine.mode, ways(column))
+                column.name_it()
+        self.ask()
+
+    def action_ways(self) -> None:
+        """Shows the run's ways of searching side by side (all of them in a wide terminal), or one again."""
+        left = self.columns[0]
+        if left.engine is None or left.folder is None:
+            return
+        modes = ways(left)
+        if self.shown > 1 or len(modes) == 1:
+            if len(modes) == 1:
+                self.app.notify("This run searches by vectors only: it was trained without a lexical index.")
+            self.other_run = False
+            self._lay_out(1)
+        else:
+            first = left.mode or left.engine.mode
+            order = [first, *(mode for mode in modes if mode != first)][: 3 if self.app.size.width >= WIDE else 2]
+            self._lay_out(len(order))
+            for column, mode in zip(self.columns, order, strict=False):
+                column.mode = mode
+                if column is not left:
+                    column.open(left.folder)
+                column.name_it()
+        self.call_after_refresh(self.ask)  # once the columns know their widths
+
     def action_two(self) -> None:
-        """Shows one column or two; the second one takes the next run that is opened."""
-        self.two = not self.two
-        right = self.columns[1]
-        right.display = self.two
-        if self.two and right.engine is None:
-            right.note(Text("Choose the other run in the first tab and press o.", "dim"))
-        if not self.two:
-            right.close()
-        self._ask()
+        """Shows one run or two; the second column takes the next run that is opened."""
+        self.other_run = not self.other_run
+        self._lay_out(2 if self.other_run else 1)
+        if self.other_run:
+            self.columns[1].mode = None
+            self.columns[1].note(Text("Choose the other run in the first tab and press o.", "dim"))
+        self.call_after_refresh(self.ask)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter on a hit opens it in full."""
@@ -175,3 +143,14 @@ class SearchTab(Vertical):
         for column in self.columns:
             if column.engine is not None:
                 column.engine.close()
+
+
+def ways(column: Column) -> list[str]:
+    """Returns the ways in which a column's run can be searched."""
+    if column.engine is None or column.engine.lexical is None:
+        return ["dense"]
+    return list(MODE_NAMES)
+
+
+def _next(item: str, items: list[str]) -> str:
+    return items[(items.index(item) + 1) % len(items)]
