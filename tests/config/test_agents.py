@@ -19,6 +19,14 @@ from twotower.config.agents import in_hydras_words, nested_hint, wants_whole
         ("run_name='None'", "run_name='None'"),
         ("--config-dir=None", "--config-dir=None"),
         ("-m", "-m"),
+        ("data.batch_size=32.0,64.0", "data.batch_size=32,64"),
+        ("data.batch_size=choice(32.0, 64.0)", "data.batch_size=choice(32, 64)"),
+        ("loss.dims=[64.0,128.0],None", "loss.dims=[64,128],null"),
+        ("index.exact.dims=None,64.0", "index.exact.dims=null,64"),
+        ("optimizer.lr=1.0,2.0", "optimizer.lr=1.0,2.0"),
+        ("data.path=runs/None/x", "data.path=runs/None/x"),
+        ("data.batch_size=32.0.1", "data.batch_size=32.0.1"),
+        ("data.source.splits={dev: 2.0}", "data.source.splits={dev: 2.0}"),
     ],
 )
 def test_none_and_whole_floats(typed, expected):

@@ -1,4 +1,4 @@
-from twotower.runs.columns import differing, short_names
+from twotower.runs.columns import column_value, differing, short_names
 from twotower.runs.ledger import load
 
 
@@ -26,6 +26,14 @@ def test_two_names_for_one_value_make_one_column(fake, tmp_path):
     assert "corpus.path" in keys
     assert "corpus.source.path" not in keys
     assert "corpus.source.path" in differing(load(tmp_path), aliases=True)
+
+
+def test_a_choice_without_keys_is_shown_by_its_name(fake, tmp_path):
+    run = next(iter(load(fake.make_run(tmp_path / "a", files=False))))
+    run.flat["index"], run.choices["index"] = {}, "none"
+    assert column_value(run, "index") == "none"
+    run.flat["index.exact.dtype"] = "float16"
+    assert column_value(run, "index.exact.dtype") == "float16"
 
 
 def test_short_names_are_unique():

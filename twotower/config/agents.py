@@ -10,18 +10,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 NULLABLE = (
-    *("sweep.seeds", "trainer.threads", "trainer.cache_chunk", "loss.chunk", "data.source.limit"),
+    *("sweep.seeds", "trainer.threads", "trainer.cache_chunk", "loss.chunk", "data.source.limit", "loss.dims"),
     *("text.max_vocabulary", "data.max_query_length", "data.max_document_length", "callbacks.evaluate.max_queries"),
 )
 """Keys of whole numbers whose default may be null, which says nothing of what they want."""
 EITHER = ("trainer.limit_train_batches",)
 """Keys for which 1 and 1.0 say different things."""
-INDEX_ENDS = ("ef_construction", "ef_search", "nprobe", "rerank", "train_size", "m", "batch_size", "hash_tags")
-WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0+")
+INDEX_ENDS = ("ef_construction", "ef_search", "nprobe", "rerank", "train_size", "m", "batch_size", "hash_tags", "dims")
+WHOLE_FLOAT = re.compile(r"(?<![\w.])([+-]?\d+)\.0+(?![\w.])")
+NONE = re.compile(r"(?:(?<![\s\S])|(?<=[,\[(])|(?<=, ))None(?=[,\])]|$)")
+LISTED = re.compile(r"[^'\"{}]*")
+"""A value, or several of a sweep: with quotes or braces it is text or a dict, which is left as it is."""
 
 
 def in_hydras_words(arguments: Sequence[str]) -> list[str]:
-    """Returns a command line with `None` as null, and `32.0` as 32 where a whole number is wanted."""
+    """Returns a command line with `None` as null and `32.0` as 32 where a whole number is wanted, in lists too."""
     return [_in_hydras_words(item) for item in arguments]
 
 
@@ -29,13 +32,13 @@ def _in_hydras_words(item: str) -> str:
     key, mark, value = item.partition("=")
     if not mark or item.startswith("-"):
         return item
-    if value == "None":
-        return f"{key}=null"
+    if not LISTED.fullmatch(value):
+        return item
+    value = NONE.sub("null", value)
     name = key.lstrip("+")
-    number = WHOLE_FLOAT.fullmatch(value)
-    if number and name not in EITHER and wants_whole(name):
-        return f"{key}={number[1]}"
-    return item
+    if WHOLE_FLOAT.search(value) and name not in EITHER and wants_whole(name):
+        value = WHOLE_FLOAT.sub(r"\1", value)
+    return f"{key}={value}"
 
 
 def wants_whole(key: str) -> bool:
