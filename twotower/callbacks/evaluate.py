@@ -163,10 +163,12 @@ class Evaluate(RunCallback):
 
 
 def load_best(trainer: pl.Trainer, pl_module: pl.LightningModule) -> int:
-    """Loads the weights of the best checkpoint into the module and returns its epoch (1 is the first).
+    """Loads the weights of the best checkpoint into the module and returns its epoch (1 is the first, 0 none).
 
     Without a checkpoint callback, or when no epoch was evaluated, the current weights stay, which the log says.
     """
+    if trainer.max_epochs == 0:
+        return 0  # nothing came after the pre-training
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if not best or not Path(best).is_file():
         logger.warning("No best checkpoint was kept: the weights of the last epoch are evaluated and exported.")

@@ -151,7 +151,7 @@ class Export(RunCallback):
             bm25 = Bm25.build(collection.searched_texts(), stem=fusion.stem, pairs=fusion.pairs > 0)
         figures = part.metrics[metric]
         measured = {mode: figures[key] for mode, key in zip(MODES, ("value", "bm25", "hybrid"), strict=True)}
-        known = {mode: value for mode, value in measured.items() if value is not None}
+        known = {mode: value for mode, value in measured.items() if value is not None and not collection.pseudo}
         write_side(
             context.run_dir,
             bm25,

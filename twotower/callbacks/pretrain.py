@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from twotower.core.progress import bar
 from twotower.kernels.distributed import broadcast_weights
 from twotower.model.encoder import diverged, encoder_of
 from twotower.pretrain.reuse import key_of, train_or_reuse
+from twotower.text.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Pretrain(RunCallback):
     def _train(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """Trains, or takes over what an earlier run learnt from the same; returns what the method told."""
         encoder: Any = encoder_of(pl_module)
-        documents, options = self.context.data.document_tokens, self._options()
+        documents, options = self._documents(), self._options()
 
         def train() -> dict[str, Any]:
             with bar("Pre-training", shown=trainer.is_global_zero) as progress:
@@ -70,12 +72,19 @@ class Pretrain(RunCallback):
         key = key_of(self.method, encoder, documents, model=self.context.config["model"], **options)
         return train_or_reuse(encoder, key, train)
 
+    def _documents(self) -> Tokens:
+        data = self.context.data
+        if len(data.corpus_rows) == len(data.document_tokens):
+            return data.document_tokens
+        batch = data.document_tokens.take(data.corpus_rows)
+        return Tokens(ids_T=batch.ids_T.numpy().astype(np.int32), offsets=batch.offsets_B1.numpy())
+
     def _options(self) -> dict[str, Any]:
         data = self.context.data
         return {
             "size": data.tokenizer.size,
             "seed": self.context.settings.seed,
-            "groups": data.collection.text_group,
+            "groups": data.collection.text_group[data.corpus_rows],
         }
 
     def _add_beside(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -86,7 +95,7 @@ class Pretrain(RunCallback):
         if not hasattr(pl_module, "auxiliary"):
             logger.warning("pretrain.mix=%s has no effect: %s takes no second loss.", mix, type(pl_module).__name__)
             return
-        batches = self.method.beside(self.context.data.document_tokens, **self._options())
+        batches = self.method.beside(self._documents(), **self._options())
 
         def auxiliary(batch_index: int) -> Tensor:
             loss: Tensor = batches(encoder_of(pl_module), trainer.current_epoch, batch_index)

@@ -113,6 +113,8 @@ class Collection:
             using; None where they are the same. They change no figure, so the fingerprint is without them.
         indexed_as: what `indexed_texts` are, in a few words for tables and manifests.
         notes: sentences for the reader: what was left out.
+        pseudo: whether the queries are drawn from the documents: then documents that are evaluated are kept from
+            training on the corpus, and what the figures say is no ground for choosing how to search.
     """
 
     name: str
@@ -127,6 +129,7 @@ class Collection:
     indexed_texts: list[str] | None = None
     indexed_as: str = ""
     notes: tuple[str, ...] = ()
+    pseudo: bool = False
 
     def __post_init__(self) -> None:
         assert len(self.document_ids) == len(self.titles) == len(self.texts), "lists of documents differ in length"

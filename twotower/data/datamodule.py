@@ -58,6 +58,18 @@ class RetrievalData(pl.LightningDataModule):
         return self.tokenizer.encode_cached(self.collection.document_texts(), self.settings.max_document_length)
 
     @cached_property
+    def corpus_rows(self) -> np.ndarray:
+        """Rows of the documents that training on the corpus may read, ascending, int64.
+
+        All of them, but for those that queries drawn from themselves will be evaluated on.
+        """
+        rows = np.arange(len(self.collection.document_ids))
+        if not self.collection.pseudo:
+            return rows
+        judged = self.collection.split(self.settings.eval_split)
+        return rows[~np.isin(rows, judged.document[judged.positive])]
+
+    @cached_property
     def searched_tokens(self) -> Tokens:
         """Ids of what the exported index holds; `document_tokens` where people search the text that is trained on."""
         if self.collection.indexed_texts is None:

@@ -71,6 +71,7 @@ class DataSettings(Settings):
         negatives: the explicit ones.
         held_out: at most so many training queries are not trained on; the hybrid's weight is fitted on them.
         allow_leak: whether queries shared by the two splits are reported only.
+        train_pairs: whether the training split's pairs are trained on; otherwise the run ends with its pre-training.
     """
 
     GROUP: ClassVar[str] = "data"
@@ -85,6 +86,7 @@ class DataSettings(Settings):
     negatives: NegativeSettings = field(default_factory=NegativeSettings)
     held_out: int = 0
     allow_leak: bool = False
+    train_pairs: bool = True
     missing: str = "error"
     path: str | None = None
     source: Mapping[str, Any] | None = None
@@ -102,5 +104,6 @@ class DataSettings(Settings):
                 "that sending it between processes would only slow down; leave it out or give 0."
             )
         check_flag("data.allow_leak", self.allow_leak)
+        check_flag("data.train_pairs", self.train_pairs)
         if self.bucket_by_length != "auto" and not isinstance(self.bucket_by_length, bool):
             raise UserError(f"data.bucket_by_length={self.bucket_by_length} must be true or false, or auto.")

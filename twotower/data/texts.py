@@ -1,9 +1,10 @@
 """A folder of text, Markdown, HTML or PDF files, and nothing else: no queries, no judgements.
 
-Files are cut into passages that overlap; headings are titles. What is trained and evaluated on are pseudo-queries:
-a few words of a passage, drawn by how rare they are, which that passage answers. Files are divided into training and
-evaluation, so no evaluated passage was trained on. The splits are called `pseudo_train` and `pseudo_dev`, so that no
-figure of theirs can pass for, or be compared with, one of real questions.
+Files are cut into passages that overlap; headings are titles. What is evaluated on are pseudo-queries: a few words of a
+passage, drawn by how rare they are, which that passage answers. Files are divided into training and evaluation:
+passages that are evaluated are kept from training on the corpus, and their queries from that on pairs. The splits are
+called `pseudo_train` and `pseudo_dev`, so that no figure of theirs can pass for, or be compared with, one of real
+questions.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from twotower.lexical.words import words_of
 log = logging.getLogger(__name__)
 
 TRAIN, DEV = "pseudo_train", "pseudo_dev"
+PSEUDO = "Queries are pseudo-queries, words of a passage: figures say little of real questions, and favour BM25."
 FEWEST_WORDS = 5
 """Passages of fewer words are no passages."""
 
@@ -136,6 +138,8 @@ def _collect(name: str, passages: list[tuple[str, str, str]], queries: int, dev:
             split: Judgements.of([query for query, _ in found], [row for _, row in found], np.ones(len(found)))
             for split, found in pairs.items()
         },
+        notes=(PSEUDO,),
+        pseudo=True,
     )
 
 

@@ -316,6 +316,9 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     context.record.update(precision=precision)
     ask_teachers(context, module)
     settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
+    if not context.settings.data.train_pairs:
+        logger.info("The corpus alone is learnt from: data.train_pairs=false.")
+        settings["max_epochs"] = 0
     trainer = instantiate(
         {**settings, "precision": precision},
         callbacks=callbacks,

@@ -79,6 +79,11 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
         callbacks = check_callbacks(config["callbacks"], own=own_names(config))
     with checking("pretrain"):
         callbacks += check_pretrain(config.get("pretrain"))
+        if not settings.data.train_pairs and not config.get("pretrain"):
+            raise UserError(
+                "data.train_pairs=false and pretrain=none leave nothing to learn from: set pretrain=crops, or "
+                "data.train_pairs=true."
+            )
     if settings.data.negatives.kind == "model":
         callbacks.append(MineNegatives())
     with checking("loss or text"):
