@@ -3,6 +3,8 @@
     from twotower.integrations.langchain import TwoTowerRetriever
 
     documents = TwoTowerRetriever(run="RUN", k=5).invoke("how do I sort a list")
+
+Both need langchain-core.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
     from twotower.integrations.llama_index import TwoTowerRetriever
 
     nodes = TwoTowerRetriever(run="RUN", k=5).retrieve("how do I sort a list")
+
+It needs llama-index-core.
 """
 
 from __future__ import annotations
