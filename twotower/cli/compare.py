@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 
+from twotower.cli.completion import complete_runs
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @click.command(name="compare")
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1, required=True, shell_complete=complete_runs)
 @click.option("--metric", metavar="NAME", help="Metric, e.g. mrr_10 or rerank/ndcg_10 (default: the runs' objective).")
 @click.option("--queries", default=5, show_default=True, type=click.IntRange(min=0), help="Queries shown a side.")
 @click.option("--baseline", is_flag=True, help="Compare the others with the first run only, not all with all.")

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from twotower.cli.completion import complete_runs
+
 
 @click.command(name="diff")
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1, required=True, shell_complete=complete_runs)
 @click.option("--short", is_flag=True, help="Leave out keys that only follow from a group's choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(runs: tuple[str, ...], short: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twotower.cli.completion import complete_runs
 from twotower.cli.options import trust_option
 
 if TYPE_CHECKING:
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 @click.command(name="encode")
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--run", "run", metavar="RUN", help="Run folder, name, config hash or .pt file (default: newest).")
+@click.option(
+    "--run",
+    "run",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Run folder, name, config hash or .pt file (default: newest).",
+)
 @click.option("--out", "out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Where shards go.")
 @click.option("--side", default="document", show_default=True, help="document or query: which tower reads.")
 @click.option("--column", "column", metavar="NAME", help="Which column holds the text (default: text, query, ...).")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twotower.cli.completion import complete_runs
 from twotower.cli.options import trust_option
 from twotower.core.errors import UserError
 from twotower.core.extras import is_extra
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 @click.command(name="evaluate")
 @click.option(
-    "--run", "run", metavar="RUN", help="Run folder, name, config hash or .pt file (default: newest finished)."
+    "--run",
+    "run",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Run folder, name, config hash or .pt file (default: newest finished).",
 )
 @click.option("--data", "data", metavar="DIR", type=click.Path(path_type=Path), help="A folder in BEIR layout.")
 @click.option("--missing", default="error", show_default=True, help="Judgements of absent documents: error or skip.")

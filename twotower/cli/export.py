@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from twotower.cli.completion import complete_runs
 from twotower.cli.options import trust_option
 
 FORMS = "sentence-transformers, onnx, safetensors"
 
 
 @click.command(name="export")
-@click.argument("run", metavar="[RUN]", required=False)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_runs)
 @click.option("--to", "to", metavar="FORM", required=True, help=f"One of: {FORMS}, hub.")
 @click.option("--out", "out", metavar="DIR", type=click.Path(path_type=Path), help="A new folder; hub needs none.")
 @click.option("--repo", metavar="OWNER/NAME", help="hub: the repository, made if it isn't there.")

@@ -6,13 +6,20 @@ from typing import Any
 
 import click
 
+from twotower.cli.completion import complete_runs
 from twotower.cli.options import config_dir_option, trust_option
 from twotower.core.format import search_command, size
 
 
 @click.command(name="index")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--run", "run", metavar="RUN", help="Run folder, name or config hash (default: the newest finished run).")
+@click.option(
+    "--run",
+    "run",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Run folder, name or config hash (default: the newest finished run).",
+)
 @click.option("--index", "names", metavar="NAME[,NAME...]", multiple=True, default=("faiss_flat",), show_default=True,
               help="Choices of conf/index.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the manifests as JSON.")

@@ -16,7 +16,7 @@ from twotower.core.format import visible
 from twotower.core.version import __version__
 from twotower.kernels.threads import let_threads_wait
 
-NO_COMMANDS = ("__init__", "main", "options", "sweep_job")
+NO_COMMANDS = ("__init__", "completion", "main", "options", "sweep_job")
 """Files here that are no command of `twotower`: shared options, and a job of a sweep."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from twotower.cli.completion import complete_runs
 from twotower.cli.options import config_dir_option, trust_option
 from twotower.kernels.threads import set_aside
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="rerun")
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @click.argument("overrides", nargs=-1)
 @click.option(
     "--anyway",

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
+from twotower.cli.completion import complete_runs
 from twotower.cli.options import trust_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command(name="search")
 @click.argument("query", nargs=-1)
-@click.option("--run", "run", metavar="RUN", help="Run folder, name or config hash (default: the newest finished run).")
+@click.option(
+    "--run",
+    "run",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Run folder, name or config hash (default: the newest finished run).",
+)
 @click.option("--index", "index", metavar="NAME", help="Which of the run's indexes (default: the one of best recall).")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents.")
 @click.option("--mode", type=click.Choice(["dense", "lexical", "hybrid"]), help="By vectors, by words (BM25), or by "
@@ -48,13 +59,13 @@ def command(
     from twotower.index.manifest import recall_line
     from twotower.runs.find import resolve_run
     from twotower.search.engine import SearchEngine
-    from twotower.search.terminal import prompt, render
+    from twotower.search.terminal import render
 
     console, notes = Console(), Console(stderr=True)
     folder = resolve_run(run)
     with notes.status(f"Opening {folder}"):
         engine = SearchEngine.open(folder, index)
-    facts, mode = engine.manifest, engine.check_mode(mode)
+    facts, wanted, mode = engine.manifest, mode, engine.check_mode(mode)
     about = f"{facts['count']:,} documents, index {facts['name']}, {recall_line(facts, k)}, {mode} search"
     if as_json:
         click.echo(
@@ -69,6 +80,18 @@ def command(
         console.print(render(engine.search(text, k, mode), engine.model.tokenizer.token_spans, width=console.width))
     else:
         from twotower.core.cache import cache_root
+        from twotower.core.format import visible
+        from twotower.runs.questions import questions
+        from twotower.runs.run import read_run
+        from twotower.search.prompt import Prompt
 
-        notes.print(f"[dim]{folder}: {about}. Ctrl-D leaves.[/]", highlight=False)
-        prompt(engine, console, k=k, history=cache_root() / "search_history", mode=mode)
+        notes.print(f"[dim]{folder}: {about}. :help tells what there is, :q leaves.[/]", highlight=False)
+        for number, item in enumerate(questions(read_run(folder), 3)):
+            notes.print(f"{'Try:' if number == 0 else '    '} {visible(item.text)}", markup=False, highlight=False)
+
+        def open_run(text: str) -> tuple[Path, SearchEngine]:
+            path = resolve_run(text)
+            return path, SearchEngine.open(path)
+
+        history = cache_root() / "search_history"
+        Prompt(engine, folder, open_run=open_run, console=console, k=k, mode=wanted, history=history).loop()

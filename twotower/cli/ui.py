@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import click
 
+from twotower.cli.completion import complete_runs
+
 
 @click.command(name="ui")
 @click.argument("folders", nargs=-1, type=click.Path())
-@click.option("--run", "run", metavar="RUN", help="Open this run at once: folder, name or config hash.")
+@click.option(
+    "--run",
+    "run",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Open this run at once: folder, name or config hash.",
+)
 def command(folders: tuple[str, ...], run: str | None) -> None:
     """Look at runs, search and compare them in the terminal (FOLDERS default to outputs/ and multirun/)."""
     import sys

@@ -1,19 +1,16 @@
-"""Results as a coloured table in a terminal, and the prompt that asks for queries."""
+"""Results as a coloured table in a terminal."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from pathlib import Path
+import re
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from twotower.core.errors import UserError
 from twotower.core.format import visible
-from twotower.search.engine import SearchEngine
 from twotower.search.highlight import Snippet, Spans, marked, snippet
 from twotower.search.results import Hit, Results
 
@@ -44,14 +41,33 @@ def _table(results: Results, spans: Spans, width: int) -> Table:
     )
     table.add_column("#", justify="right", style="dim", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("id", style="cyan", overflow="fold", max_width=max(12, width // 5))
+    ids = [broken(visible(hit.doc_id), max(12, width // 5)) for hit in results.hits]
+    room = max(2, max(cell_len(line) for lines in ids for line in lines))
+    table.add_column("id", style="cyan", overflow="fold", min_width=room, max_width=room)
     table.add_column("text", ratio=1, overflow="fold")
-    for hit in results.hits:
+    for hit, lines in zip(results.hits, ids, strict=True):
         body = _body(hit, results, spans, width)
         if hit is not results.hits[-1]:
             body.append("\n")  # air between the hits
-        table.add_row(str(hit.rank), _score(hit, results), Text(visible(hit.doc_id)), body)
+        table.add_row(str(hit.rank), _score(hit, results), Text("\n".join(lines)), body)
     return table
+
+
+def broken(doc_id: str, width: int) -> list[str]:
+    """Returns an id in lines of at most `width`, broken after dots, slashes, dashes and underscores, not in a word.
+
+    A part that is longer than a line by itself is cut where the line ends.
+    """
+    lines = [""]
+    for part in re.findall(r"[^./_:-]*[./_:-]|[^./_:-]+", doc_id):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+        while cell_len(lines[-1]) > width:
+            line = lines.pop()
+            cut = next(at for at in range(len(line), 0, -1) if cell_len(line[:at]) <= width or at == 1)
+            lines += [line[:cut], line[cut:]]
+    return [line for line in lines if line] or [""]
 
 
 def _score(hit: Hit, results: Results) -> Text:
@@ -83,7 +99,7 @@ def _scale(results: Results) -> Text:
     assert random is not None
     line = Text("random document ", style="dim")
     line.append(f"{random.mean:.3f}", style="bold")
-    line.append(f" (mean of {random.documents}); the best by chance ", style="dim")
+    line.append(f" (mean of {random.documents:,}); the best by chance ", style="dim")
     line.append(f"{random.best_by_chance:.3f}", style="bold")
     if results.hits:
         lead = results.hits[0].score - random.mean
@@ -104,44 +120,3 @@ def _timing(results: Results) -> Text:
     line.append(" = " + " + ".join(f"{name} {value:.2f}" for name, value in stages), style="dim")
     line.append(f"  ({results.index}, {results.mode})", style="dim")
     return line
-
-
-def prompt(engine: SearchEngine, console: Console, *, k: int, history: Path, mode: str | None = None) -> None:
-    """Asks for queries until end of input (Ctrl-D); arrow keys bring back earlier ones, of earlier sessions too."""
-    with _line_editing(history):
-        while True:
-            try:
-                text = console.input("[bold cyan]search[/]> ")
-            except EOFError:
-                console.print()
-                return
-            except KeyboardInterrupt:
-                console.print()
-                continue
-            if not text.strip():
-                continue
-            try:
-                console.print(
-                    render(engine.search(text, k, mode), engine.model.tokenizer.token_spans, width=console.width)
-                )
-            except UserError as error:
-                console.print(Text(str(error), style="red"))
-            console.print()
-
-
-@contextlib.contextmanager
-def _line_editing(history: Path) -> Iterator[None]:
-    try:
-        import readline
-    except ImportError:  # a Python built without it still reads lines
-        yield
-        return
-    with contextlib.suppress(OSError):
-        readline.read_history_file(history)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            history.parent.mkdir(parents=True, exist_ok=True)
-            readline.set_history_length(1000)
-            readline.write_history_file(history)

@@ -144,21 +144,26 @@ def _histogram(series: list[tuple[str, np.ndarray]], edges: np.ndarray) -> Any:
     rows: list[Row] = []
     lines: list[Row] = []
     for name, scores in series:
-        kind = f"{name} ({len(scores)})"
         counts, _ = np.histogram(scores, bins=edges)
         share = counts / max(1, counts.sum())
         rows += [
-            {"kind": kind, "from": float(edges[place]), "to": float(edges[place + 1]), "share": float(share[place])}
+            {
+                "kind": name,
+                "pairs": len(scores),
+                "from": float(edges[place]),
+                "to": float(edges[place + 1]),
+                "share": float(share[place]),
+            }
             for place in np.flatnonzero(counts)
         ]
-        lines += [{"kind": kind, "median": float(np.median(scores))}] if len(scores) else []
-    kinds = [f"{name} ({len(scores)})" for name, scores in series]
+        lines += [{"kind": name, "median": float(np.median(scores))}] if len(scores) else []
+    kinds = [name for name, _ in series]
     colour = alt.Color(
         "kind:N", scale=alt.Scale(domain=kinds, range=list(style.PALETTE[:2])), legend=alt.Legend(title=None)
     )
     scale = alt.Scale(domain=[float(edges[0]), float(edges[-1])], nice=False)
     x = alt.X("from:Q", title="cosine similarity (lines: medians)", scale=scale)
-    tips = ["kind:N", alt.Tooltip("from:Q", format=".3f"), alt.Tooltip("share:Q", format=".1%")]
+    tips = ["kind:N", "pairs:Q", alt.Tooltip("from:Q", format=".3f"), alt.Tooltip("share:Q", format=".1%")]
     y = alt.Y("share:Q", axis=None, stack=None)
     bars = (
         style.chart_of(rows)
