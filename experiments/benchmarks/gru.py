@@ -54,7 +54,7 @@ def ours(
     from twotower.model.two_tower import TwoTower
     from twotower.text.tokenizer import Tokenizer
 
-    prepare_process({"trainer": {}})
+    prepare_process()
     torch.manual_seed(seed)
     clock = common.Clock()
     documents = collection.document_texts()

@@ -74,26 +74,24 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
         composed = compose("train", overrides=overrides)
     from twotower.config.instantiate import instantiate, plain
     from twotower.data.datamodule import RetrievalData
-    from twotower.data.settings import DataSettings
     from twotower.kernels.cpu import prepare_process
     from twotower.model.build import build_module
     from twotower.model.encoding import encode
+    from twotower.runs.settings import RunSettings
     from twotower.text.build import train_tokenizer
-    from twotower.training.train import OWN_KEYS, choose_precision
+    from twotower.training.train import choose_precision
 
-    config, collection = plain(composed), load(options.data)
+    settings, collection = RunSettings.parse(plain(composed)), load(options.data)
     import pytorch_lightning as pl
 
     pl.seed_everything(options.seed, verbose=False)
-    prepare_process(config)
-    tokenizer = train_tokenizer([], config["text"])
-    data = RetrievalData(
-        collection=collection, tokenizer=tokenizer, settings=DataSettings.parse(config["data"]), seed=options.seed
-    )
-    module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=256)
-    settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
-    settings |= {"enable_progress_bar": False, "precision": choose_precision(config, module)}
-    trainer = instantiate(settings, logger=False, enable_checkpointing=False, enable_model_summary=False)
+    prepare_process(settings.trainer.threads)
+    tokenizer = train_tokenizer([], settings.text)
+    data = RetrievalData(collection=collection, tokenizer=tokenizer, settings=settings.data, seed=options.seed)
+    module = build_module(settings.module, vocabulary_size=tokenizer.size, embedding_dim=256)
+    precision = choose_precision(settings.trainer, module)
+    given = {**settings.trainer.lightning, "enable_progress_bar": False, "precision": precision}
+    trainer = instantiate(given, logger=False, enable_checkpointing=False, enable_model_summary=False)
     started, cpu_started = time.perf_counter(), time.process_time()
     data.__dict__["query_tokens"] = tokenizer.encode(collection.query_texts, 256)
     data.__dict__["document_tokens"] = tokenizer.encode(collection.document_texts(), 256)

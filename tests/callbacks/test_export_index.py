@@ -38,10 +38,11 @@ def callback(tmp_path):
         evaluation=None,
         objective="full/mrr_10",
         tokenizer=SimpleNamespace(hash="v"),
-        settings=SimpleNamespace(seed=0, data=DataSettings()),
-        config={
-            "index": {name: {"_target_": target} for name, target in TARGETS.items()},
-        },
+        settings=SimpleNamespace(
+            seed=0,
+            data=DataSettings(),
+            indexes={name: {"_target_": target} for name, target in TARGETS.items()},
+        ),
         indexes=[],
     )
     return made, noted

@@ -26,7 +26,7 @@ def pruned(tmp_path, *values, **settings):
     record = SimpleNamespace(data={"history": history(*values)}, update=lambda **fields: updates.append(fields))
     callback = MedianPruning(**settings)
     callback.context = SimpleNamespace(
-        run_dir=own, record=record, config={"sweep": {"name": "s"}}, objective="full/mrr_10"
+        run_dir=own, record=record, settings=SimpleNamespace(sweep="s"), objective="full/mrr_10"
     )
     trainer = SimpleNamespace(is_global_zero=True, current_epoch=len(values) - 1, should_stop=False)
     callback.on_train_epoch_end(trainer, None)

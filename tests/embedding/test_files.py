@@ -35,7 +35,7 @@ def write(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["binary", "text", "glove"])
 def test_reads_what_gensim_writes(tmp_path: Path, kind: str) -> None:
     write(tmp_path / "vectors", kind)
-    indices, vectors = file_vectors(settings(tmp_path / "vectors"), WORDS)
+    indices, vectors = file_vectors(WORDS, **settings(tmp_path / "vectors"))
     assert indices.tolist() == [2, 3, 4]
     np.testing.assert_allclose(vectors, VECTORS[[1, 0, 2]], atol=1e-6)
 
@@ -43,7 +43,7 @@ def test_reads_what_gensim_writes(tmp_path: Path, kind: str) -> None:
 def test_binary_with_a_line_break_after_each_vector(tmp_path: Path) -> None:
     rows = [name.encode() + b" " + struct.pack("<5f", *vector) for name, vector in zip(NAMES, VECTORS, strict=True)]
     (tmp_path / "v.bin").write_bytes(b"4 5\n" + b"\n".join(rows) + b"\n")
-    indices, vectors = file_vectors(settings(tmp_path / "v.bin", format="binary"), WORDS)
+    indices, vectors = file_vectors(WORDS, **settings(tmp_path / "v.bin", format="binary"))
     assert indices.tolist() == [2, 3, 4]
     np.testing.assert_array_equal(vectors, VECTORS[[1, 0, 2]])
 
@@ -79,12 +79,12 @@ def test_words_the_file_lacks_are_random_of_like_length(tmp_path: Path) -> None:
 def test_malformed_files_are_named_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "vectors").write_bytes(content)
     with pytest.raises(UserError, match=message):
-        file_vectors(settings(tmp_path / "vectors"), WORDS)
+        file_vectors(WORDS, **settings(tmp_path / "vectors"))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
-        file_vectors(settings(tmp_path / "nothing"), WORDS)
+        file_vectors(WORDS, **settings(tmp_path / "nothing"))
 
 
 WIDE = np.random.default_rng(1).standard_normal((300, 12))
@@ -103,7 +103,7 @@ def binary(
 
 
 def wide(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    return file_vectors({"path": str(path), "dim": 12, "format": None}, PLAIN)
+    return file_vectors(PLAIN, path=str(path), dim=12)
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
@@ -120,7 +120,7 @@ def test_binary_stays_in_step_with_words_that_hold_blanks_and_numbers_of_any_wid
 def test_binary_of_another_dimension_or_of_half_precision_is_refused(tmp_path: Path) -> None:
     path = binary(tmp_path / "v.bin", PHRASES, WIDE, header="300 11")
     with pytest.raises(UserError, match=r"no word and vector|more than one way"):
-        file_vectors({"path": str(path), "dim": 11, "format": None}, PLAIN)
+        file_vectors(PLAIN, path=str(path), dim=11)
     with pytest.raises(UserError, match=r"no word and vector|more than one way"):
         wide(binary(tmp_path / "v.bin", PHRASES, WIDE, "<f2"))
 
@@ -165,7 +165,7 @@ def test_binary_out_of_step_is_refused(tmp_path: Path, header: str, change: obje
 def test_text_with_any_blanks_and_a_byte_order_mark(tmp_path: Path, head: str, blank: str) -> None:
     lines = [blank.join([name, *map(str, vector.tolist())]) for name, vector in zip(NAMES, VECTORS, strict=True)]
     (tmp_path / "v.vec").write_bytes((head + " \r\n".join(lines) + "\r\n").encode())
-    indices, vectors = file_vectors(settings(tmp_path / "v.vec"), WORDS)
+    indices, vectors = file_vectors(WORDS, **settings(tmp_path / "v.vec"))
     assert indices.tolist() == [2, 3, 4]
     np.testing.assert_allclose(vectors, VECTORS[[1, 0, 2]], rtol=1e-6)
 
@@ -182,7 +182,7 @@ def test_packed_files(tmp_path: Path, kind: str) -> None:
     for name, pack in (("v.gz", gzip.compress), ("v.bz2", bz2.compress), ("v.xz", lzma.compress)):
         (tmp_path / name).write_bytes(pack(raw))
     for name in ("v.gz", "v.bz2", "v.xz", "v.zip", "many.zip"):
-        indices, vectors = file_vectors(settings(tmp_path / name), WORDS)
+        indices, vectors = file_vectors(WORDS, **settings(tmp_path / name))
         assert indices.tolist() == [2, 3, 4]
         np.testing.assert_allclose(vectors, VECTORS[[1, 0, 2]], atol=1e-6)
 
@@ -191,12 +191,12 @@ def test_a_packed_file_that_is_cut_and_an_archive_of_others(tmp_path: Path) -> N
     write(tmp_path / "plain", "text")
     (tmp_path / "v.gz").write_bytes(gzip.compress((tmp_path / "plain").read_bytes())[:-20])
     with pytest.raises(UserError, match="cannot be read"):
-        file_vectors(settings(tmp_path / "v.gz"), WORDS)
+        file_vectors(WORDS, **settings(tmp_path / "v.gz"))
     with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
         archive.writestr("a.txt", b"git 1 2 3 4 5")
         archive.writestr("b.txt", b"git 1 2 3 4 5")
     with pytest.raises(UserError, match=r"holds 2 files.*a\.txt, b\.txt"):
-        file_vectors(settings(tmp_path / "v.zip"), WORDS)
+        file_vectors(WORDS, **settings(tmp_path / "v.zip"))
 
 
 @pytest.mark.parametrize(
@@ -206,22 +206,22 @@ def test_a_packed_file_that_is_cut_and_an_archive_of_others(tmp_path: Path) -> N
 def test_other_files_are_named_for_what_they_are(tmp_path: Path, start: bytes, message: str) -> None:
     (tmp_path / "v.bin").write_bytes(start + bytes(range(200)))
     with pytest.raises(UserError, match=message):
-        file_vectors(settings(tmp_path / "v.bin"), WORDS)
+        file_vectors(WORDS, **settings(tmp_path / "v.bin"))
 
 
 def test_the_dimension_comes_from_lines_that_are_vectors(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text(". . . 1 2 3 4 5\n1 1/2 1 2 3 4 5\ngit 5 4 3 2 1\n")
-    indices, vectors = file_vectors(settings(tmp_path / "v.txt"), WORDS)
+    indices, vectors = file_vectors(WORDS, **settings(tmp_path / "v.txt"))
     assert (indices.tolist(), vectors.tolist()) == ([2], [[5, 4, 3, 2, 1]])
     with pytest.raises(UserError, match="vectors have 5; set 5"):
-        file_vectors(settings(tmp_path / "v.txt", dim=7), WORDS)
+        file_vectors(WORDS, **settings(tmp_path / "v.txt", dim=7))
 
 
 def test_the_other_case_stands_in_and_the_same_case_goes_first(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text(
         "GIT 9 9 9 9 9\nLog 1 2 3 4 5\nlog 5 4 3 2 1\nNai\u0308ve 1 1 1 1 1\n", encoding="utf-8"
     )
-    indices, vectors = file_vectors(settings(tmp_path / "v.txt"), WORDS)
+    indices, vectors = file_vectors(WORDS, **settings(tmp_path / "v.txt"))
     assert indices.tolist() == [2, 3, 4]
     assert vectors.tolist() == [[9] * 5, [5, 4, 3, 2, 1], [1] * 5]
 
@@ -229,7 +229,7 @@ def test_the_other_case_stands_in_and_the_same_case_goes_first(tmp_path: Path) -
 def test_no_word_known_stops_and_few_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "v.txt").write_text("mot 1 2 3 4 5\nchien 1 2 3 4 5\n")
     with pytest.raises(UserError, match=r"no vector for any of the 6 words .*mot, chien .*git, log"):
-        file_vectors(settings(tmp_path / "v.txt"), WORDS)
+        file_vectors(WORDS, **settings(tmp_path / "v.txt"))
     (tmp_path / "v.txt").write_text("git 1 2 3 4 5\nchien 1 2 3 4 5\n")
     with caplog.at_level(logging.WARNING):
         build({"kind": "file", "remove_top": 0, "own": 0, **settings(tmp_path / "v.txt")}, WORDS, None, 0)
@@ -244,5 +244,5 @@ def test_a_header_that_promises_another_count_is_warned_of(
     text = (tmp_path / "v.vec").read_text().replace("4 5\n", f"{promised} 5\n", 1)
     (tmp_path / "v.vec").write_text(text)
     with caplog.at_level(logging.WARNING):
-        assert file_vectors(settings(tmp_path / "v.vec"), WORDS)[0].tolist() == [2, 3, 4]
+        assert file_vectors(WORDS, **settings(tmp_path / "v.vec"))[0].tolist() == [2, 3, 4]
     assert why in caplog.text

@@ -8,7 +8,7 @@ from twotower.embedding.build import build, check_embedding
 from twotower.embedding.lsa import bm25_weights, lsa_vectors, right_directions
 from twotower.text.tokens import Tokens
 
-SETTINGS = {"kind": "lsa", "dim": 8, "k1": 1.5, "b": 0.75, "passes": 6, "max_documents": 1000}
+SETTINGS = {"dim": 8, "k1": 1.5, "b": 0.75, "passes": 6, "max_documents": 1000}
 
 
 def corpus(documents=60, size=40, seed=0):
@@ -46,7 +46,7 @@ def test_the_directions_are_those_of_numpy_s_svd():
 
 def test_words_of_one_topic_are_near_each_other():
     tokens, size = corpus(400)
-    known, vectors = lsa_vectors({**SETTINGS, "dim": 2}, tokens, size=size, seed=0)
+    known, vectors = lsa_vectors(tokens, size=size, seed=0, **{**SETTINGS, "dim": 2})
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     similar = unit @ unit.T
     first = known < 21
@@ -56,19 +56,19 @@ def test_words_of_one_topic_are_near_each_other():
 
 def test_a_second_call_reads_the_cache_and_a_large_corpus_is_drawn_from(monkeypatch):
     tokens, size = corpus(50, seed=3)
-    first = lsa_vectors(SETTINGS, tokens, size=size, seed=0)
+    first = lsa_vectors(tokens, size=size, seed=0, **SETTINGS)
     monkeypatch.setattr("twotower.embedding.lsa.right_directions", None)
-    second = lsa_vectors(SETTINGS, tokens, size=size, seed=0)
+    second = lsa_vectors(tokens, size=size, seed=0, **SETTINGS)
     np.testing.assert_array_equal(first[1], second[1])
     monkeypatch.undo()
-    some = lsa_vectors({**SETTINGS, "max_documents": 20}, tokens, size=size, seed=0)
+    some = lsa_vectors(tokens, size=size, seed=0, **{**SETTINGS, "max_documents": 20})
     assert some[1].shape[1] == 8
     assert not np.array_equal(some[1][:10], first[1][:10])
 
 
 def test_a_corpus_with_fewer_directions_than_asked_for_fills_up_with_zeros():
     tokens = Tokens(ids_T=np.array([2, 3, 2, 3], dtype=np.int32), offsets=np.array([0, 2, 4]))
-    known, vectors = lsa_vectors({**SETTINGS, "dim": 8}, tokens, size=5, seed=0)
+    known, vectors = lsa_vectors(tokens, size=5, seed=0, **{**SETTINGS, "dim": 8})
     assert known.tolist() == [2, 3]
     assert np.isfinite(vectors).all()
     assert not vectors[:, 1:].any()

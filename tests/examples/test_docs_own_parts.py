@@ -64,6 +64,7 @@ def test_the_tower_encodes(shown, monkeypatch):
 def test_the_module_encodes_and_trains(shown):
     from twotower.loss.margin import MarginLoss
 
+    torch.manual_seed(0)
     module = shown["MyModule"](vocabulary_size=9, loss=lambda *rows: MarginLoss()(*rows).loss, optimizer=None)
     assert isinstance(module, Encoder)
     assert module.encode_documents(batch()).shape == (2, 64)

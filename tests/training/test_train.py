@@ -282,14 +282,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(tiny_beir, tmp_path, overrides, m
 
 
 def test_precision_auto_stays_what_it_was_for_a_resumed_or_repeated_run():
+    from twotower.runs.settings import TrainerSettings
     from twotower.training.train import choose_precision, earlier_precision
 
     assert earlier_precision({}) is None
     assert earlier_precision({"precision": "32-true", "rerun_of": {"precision": "bf16-mixed"}}) == "32-true"
     assert earlier_precision({"rerun_of": {"precision": "bf16-mixed"}}) == "bf16-mixed"
     for wanted, chosen in (("auto", "bf16-mixed"), ("32-true", "32-true")):
-        config = {"trainer": {"precision": wanted}}
-        assert choose_precision(config, None, before="bf16-mixed") == chosen
+        trainer = TrainerSettings(lightning={}, max_epochs=1, precision=wanted)
+        assert choose_precision(trainer, None, before="bf16-mixed") == chosen
 
 
 @pytest.mark.parametrize(("flags", "gru"), [("avx2 amx_bf16 amx_tile", "bf16-mixed"), ("avx2 avx512f", "32-true")])

@@ -62,7 +62,7 @@ class Export(RunCallback):
             context.exported,
             model=encoder_of(pl_module),
             model_config={
-                **context.config["model"],
+                **context.settings.module.model,
                 **{key: pl_module.hparams[key] for key in ("vocabulary_size", "embedding_dim")},
             },
             tokenizer=context.tokenizer,
@@ -114,7 +114,7 @@ class Export(RunCallback):
         try:
             with bars() as progress:
                 manifests = export(
-                    context.config["index"],
+                    context.settings.indexes,
                     vectors_ND,
                     context.data.collection.document_ids,
                     identity=identity,

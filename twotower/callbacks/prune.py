@@ -62,7 +62,7 @@ class MedianPruning(RunCallback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compares the epochs so far with those of the others."""
         context, epoch = self.context, trainer.current_epoch + 1
-        in_sweep = bool((context.config.get("sweep") or {}).get("name"))
+        in_sweep = context.settings.sweep is not None
         if not trainer.is_global_zero or not in_sweep or epoch < self.warmup_epochs:
             return
         own = best_until(

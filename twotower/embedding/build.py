@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twotower.config.names import EMBEDDINGS
 from twotower.core.cache import NUMPY_THREADS, CacheClosedError, cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.reading import read_array
-from twotower.embedding.source import build_source, shared_settings, vectors_of
+from twotower.embedding.settings import EmbeddingSettings
+from twotower.embedding.source import build_source, vectors_of
 from twotower.embedding.sources import RandomVectors
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def build(
-    config: Mapping[str, Any],
+    config: Mapping[str, Any] | EmbeddingSettings,
     words: Sequence[str],
     tokens: Tokens | None,
     seed: int,
@@ -39,7 +41,7 @@ def build(
     source lacks get random ones.
 
     Args:
-        config: the `embedding` group: kind, dim, and the kind's keys.
+        config: the `embedding` group.
         words: the vocabulary, in index order.
         tokens: the corpus as token ids, queries too; needed by cbow and skipgram only.
         seed: of everything random.
@@ -51,22 +53,21 @@ def build(
     Raises:
         UserError: for an unknown kind or key, a value out of range, or a file that can't be read.
     """
-    settings, source = check_embedding(config), build_source(config, seed)
+    settings = check_embedding(config)
+    source = build_source(settings, seed)
     distribution = getattr(source, "distribution", "normal")
-    matrix_VD = random_vectors(len(words), settings["dim"], distribution=distribution, seed=seed)
+    matrix_VD = random_vectors(len(words), settings.dim, distribution=distribution, seed=seed)
     offered = {"tokens": tokens, "documents": documents, "seed": seed}
-    known_V, found_KD = vectors_of(source, words, settings["dim"], **offered)
+    known_V, found_KD = vectors_of(source, words, settings.dim, **offered)
     if not getattr(source, "shaped", True):
         matrix_VD[known_V] = found_KD
     elif len(known_V):
-        matrix_VD[known_V] = shape_vectors(
-            found_KD, matrix_VD[known_V], top=settings["remove_top"], own=settings["own"]
-        )
+        matrix_VD[known_V] = shape_vectors(found_KD, matrix_VD[known_V], top=settings.remove_top, own=settings.own)
     mix = getattr(source, "mix", None)
     if mix is not None:
         matrix_VD += _mixed(mix, source.mix_weight, matrix_VD, words, tokens, seed)  # type: ignore[attr-defined]
     if not isinstance(source, RandomVectors):
-        _tell(config, source, known_V, words, tokens)
+        _tell(settings, source, known_V, words, tokens)
     matrix_VD[0] = 0.0
     return matrix_VD
 
@@ -162,9 +163,9 @@ def random_vectors(size: int, dim: int, *, distribution: str, seed: int) -> np.n
 
 
 def _tell(
-    config: Mapping[str, Any], source: WordVectors, known_V: np.ndarray, words: Sequence[str], tokens: Tokens | None
+    settings: EmbeddingSettings, source: WordVectors, known_V: np.ndarray, words: Sequence[str], tokens: Tokens | None
 ) -> None:
-    line = f"Word vectors ({config.get('kind') or type(source).__name__}): {coverage(known_V, words, tokens)}"
+    line = f"Word vectors ({settings.kind or type(source).__name__}): {coverage(known_V, words, tokens)}"
     if covered(known_V, words, tokens) < getattr(source, "few", 0.0):
         line += (
             "; the others start from random vectors. So few: vectors of another language, of words cut or "
@@ -194,34 +195,32 @@ def _mixed(
     return (weight * length_V1 * (_unit(other_VM) @ turn_DM.T)).astype(np.float32)  # type: ignore[no-any-return]
 
 
-def check_embedding(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks an `embedding` group.
-
-    Returns:
-        Its keys that are no source's own, with defaults filled in.
+def check_embedding(config: Mapping[str, Any] | EmbeddingSettings) -> EmbeddingSettings:
+    """Reads an `embedding` group and builds its source, to check it.
 
     Raises:
         UserError: for a setting that is unknown or out of range.
     """
-    settings, mix = shared_settings(config), getattr(build_source(config, seed=0), "mix", None)
+    settings = EmbeddingSettings.parse(config)
+    mix = getattr(build_source(settings, seed=0), "mix", None)
     if mix is not None:
-        if mix.get("kind") == "lsa":
-            raise UserError("embedding.mix is null or the keys of another choice, such as {kind: cbow}.")
         mixed = check_embedding(mix)
-        if mixed["dim"] > settings["dim"]:
-            raise UserError(f"embedding.mix.dim={mixed['dim']} is more than embedding.dim={settings['dim']}.")
+        if mixed.target == EMBEDDINGS["lsa"]:
+            raise UserError("embedding.mix is null or the keys of another choice, such as {kind: cbow}.")
+        if mixed.dim > settings.dim:
+            raise UserError(f"embedding.mix.dim={mixed.dim} is more than embedding.dim={settings.dim}.")
     return settings
 
 
-def check_source(config: Mapping[str, Any]) -> None:
+def check_source(settings: EmbeddingSettings) -> None:
     """Checks that what an `embedding` group reads its vectors from is there and has their dimension.
 
     Raises:
         UserError: when it is not.
     """
-    source = build_source(config, seed=0)
+    source = build_source(settings, seed=0)
     check, mix = getattr(source, "check", None), getattr(source, "mix", None)
     if check is not None:
         check()
     if mix is not None:
-        check_source(mix)
+        check_source(EmbeddingSettings.parse(mix))

@@ -6,9 +6,8 @@ Shapes: V vocabulary, K words with a vector, D dimension.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -22,15 +21,19 @@ EXACT, LOWER, FOLDED = 0, 1, 2
 """How well a word of the file fits one of the vocabulary: it is the same, the same in small letters, or folded."""
 
 
-def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def file_vectors(
+    words: Sequence[str], *, path: str | None, dim: int, format: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads the vectors of a vocabulary's words.
 
     A word takes the vector of the same word, else of its small letters, else of the first word of the file that differs
     from it in case and composition of letters alone. A word that stands there twice counts the first time.
 
     Args:
-        settings: path, dim, and format (text or binary; None: seen from the content).
         words: the vocabulary, in index order.
+        path: the file.
+        dim: numbers in a vector.
+        format: text or binary; None: seen from the content.
 
     Returns:
         Indices int64 [K] of the words found, and their vectors float32 [K, D].
@@ -39,7 +42,7 @@ def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.
         UserError: when the file is missing, is malformed (with the line or record number), has another dimension, or
             knows no word at all.
     """
-    file = open_file(settings)
+    file = open_file(path, dim=dim, format=format)
     fits: dict[str, list[tuple[int, int]]] = {}
     for number, word in enumerate(words):
         forms = {fold(word): FOLDED, word.lower(): LOWER, word: EXACT} if number > 1 else {word: EXACT}
@@ -60,7 +63,7 @@ def file_vectors(settings: Mapping[str, Any], words: Sequence[str]) -> tuple[np.
                 if number not in best or best[number][0] > how:
                     best[number] = how, vector_D
     if not best:
-        raise UserError(_nothing_known(settings["path"], first, words))
+        raise UserError(_nothing_known(str(path), first, words))
     indices_K = np.array(sorted(best), dtype=np.int64)
     vectors_KD = np.array([best[number][1] for number in sorted(best)], dtype=np.float32).reshape(-1, file.dim)
     return indices_K, vectors_KD

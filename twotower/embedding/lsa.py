@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEYS = ("dim", "k1", "b", "passes", "max_documents")
 SPARE = 16
 """Directions looked for beside those wanted, so that the last wanted ones are exact too."""
 BLOCK = 16_384
@@ -42,16 +41,29 @@ Report = Callable[[int, int], None]
 
 
 def lsa_vectors(
-    settings: Mapping[str, Any], documents: Tokens, *, size: int, seed: int
+    documents: Tokens,
+    *,
+    size: int,
+    seed: int,
+    dim: int,
+    k1: float,
+    b: float,
+    passes: int,
+    max_documents: int,
+    unit: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds word vectors, or reads them from the cache if the same were found before.
 
     Args:
-        settings: dim; k1 and b of BM25; passes over the matrix; max_documents, drawn by the seed where there are more;
-            unit: whether every word's vector is brought to length 1 (a setting that may be absent: it is not).
         documents: the corpus.
         size: number of words V.
         seed: of the first directions and of the documents drawn.
+        dim: size of a vector D.
+        k1: how soon repeated words saturate, as in BM25.
+        b: how much long documents are held back, as in BM25.
+        passes: over the matrix.
+        max_documents: of a larger corpus so many are drawn.
+        unit: whether every word's vector is brought to length 1.
 
     Returns:
         Indices int64 [K] of the words that occur, and their vectors float32 [K, D], of mean length 1. Without `unit`, a
@@ -59,11 +71,11 @@ def lsa_vectors(
         every rare word, the very ones that tell most. Where the corpus has fewer directions than D, the last columns
         are zeros.
     """
-    chosen = {key: settings[key] for key in KEYS}
+    chosen: dict[str, Any] = {"dim": dim, "k1": k1, "b": b, "passes": passes, "max_documents": max_documents}
     key = content_key("lsa-1", chosen, seed, size, NUMPY_THREADS, np.asarray(documents.ids_T), documents.offsets)
-    folder = cached_folder("word_vectors", key, lambda path: _find(path, chosen, documents, size=size, seed=seed))
+    folder = cached_folder("word_vectors", key, lambda path: _find(path, documents, size=size, seed=seed, **chosen))
     vectors_KD = np.load(folder / "vectors.npy")
-    if settings.get("unit"):
+    if unit:
         vectors_KD /= np.linalg.norm(vectors_KD, axis=1, keepdims=True)
     return np.load(folder / "indices.npy"), vectors_KD
 
@@ -155,21 +167,32 @@ def _orthonormal(columns_VW: Tensor) -> Tensor:
     return exact_VW.float()
 
 
-def _find(folder: Path, settings: Mapping[str, Any], documents: Tokens, *, size: int, seed: int) -> None:
+def _find(
+    folder: Path,
+    documents: Tokens,
+    *,
+    size: int,
+    seed: int,
+    dim: int,
+    k1: float,
+    b: float,
+    passes: int,
+    max_documents: int,
+) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    if len(documents) > settings["max_documents"]:
-        rows = np.random.default_rng(seed).choice(len(documents), settings["max_documents"], replace=False)
+    if len(documents) > max_documents:
+        rows = np.random.default_rng(seed).choice(len(documents), max_documents, replace=False)
         documents = _rows(documents, np.sort(rows))
-    weights_NV = bm25_weights(documents, size, k1=settings["k1"], b=settings["b"])
+    weights_NV = bm25_weights(documents, size, k1=k1, b=b)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Word vectors (lsa)", total=None)
         vectors_VD = right_directions(
             weights_NV,
-            settings["dim"],
-            passes=settings["passes"],
+            dim,
+            passes=passes,
             seed=seed,
             report=lambda done, total: progress.update(task, completed=done, total=total),
         )

@@ -10,10 +10,9 @@ import gzip
 import lzma
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from twotower.core.errors import UserError
 from twotower.core.validators import check_choice
@@ -70,24 +69,26 @@ class VectorFile:
         return file
 
 
-def open_file(settings: Mapping[str, Any]) -> VectorFile:
+def open_file(name: str | None, *, dim: int, format: str | None = None) -> VectorFile:
     """Reads the head of a file of word vectors.
 
     Args:
-        settings: path, dim, and format (text or binary; None: seen from the content).
+        name: the file.
+        dim: numbers in a vector.
+        format: text or binary; None: seen from the content.
 
     Raises:
         UserError: when the file is missing, does not begin as such a file does, or has another dimension.
     """
-    if not settings["path"]:
+    if not name:
         raise UserError("embedding=file needs embedding.path=FILE (word2vec text or binary, or GloVe text).")
-    path = Path(settings["path"]).expanduser()
-    if settings["format"] is not None:
-        check_choice("embedding.format", settings["format"], FORMATS)
+    path = Path(name).expanduser()
+    if format is not None:
+        check_choice("embedding.format", format, FORMATS)
     try:
         with open(path, "rb") as raw:
             magic = raw.read(8)
-        member = _member(path, settings["dim"]) if magic[:4] == b"PK\x03\x04" else None
+        member = _member(path, dim) if magic[:4] == b"PK\x03\x04" else None
         with unpacked(path, member) as file:
             head = file.read(HEAD)
     except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -97,9 +98,9 @@ def open_file(settings: Mapping[str, Any]) -> VectorFile:
     for start, what in NO_VECTORS.items():
         if head.startswith(start):
             raise UserError(f"embedding.path={path} is {what}.")
-    dim, promised, binary, begin = _understand(path, head, settings["format"])
-    if dim != settings["dim"]:
-        raise UserError(f"embedding.dim={settings['dim']} does not fit {path}, whose vectors have {dim}; set {dim}.")
+    width, promised, binary, begin = _understand(path, head, format)
+    if width != dim:
+        raise UserError(f"embedding.dim={dim} does not fit {path}, whose vectors have {width}; set {width}.")
     return VectorFile(path=path, dim=dim, promised=promised, binary=binary, start=begin, member=member)
 
 

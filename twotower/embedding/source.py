@@ -5,58 +5,33 @@ Shapes: V vocabulary, K words with a vector, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from twotower.config.instantiate import build_part, parameters
-from twotower.config.names import EMBEDDINGS
 from twotower.config.protocols import WordVectors
 from twotower.core.errors import UserError
-from twotower.core.validators import check_choice, check_count, check_flag, check_number
-
-SHARED: dict[str, Any] = {"kind": None, "dim": 256, "freeze": False, "learning_rate": None}
-SHAPING: dict[str, Any] = {"remove_top": 32, "own": 1.0}
-"""Keys of `embedding` that are no source's own, and what stands in for one that is left out; the second of those whose
-vectors are shaped."""
+from twotower.embedding.settings import EmbeddingSettings
 
 WANTED = "word vectors need vectors(words) -> (indices [K], vectors [K, D]); docs/own_parts.md shows one"
 
 
-def shared_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the keys of an `embedding` group that are no source's own, with defaults filled in.
-
-    Raises:
-        UserError: for a value out of range, or an unknown source or setting.
-    """
-    shaped = getattr(build_source(config, seed=0), "shaped", True)
-    settings = {**SHARED, **(SHAPING if shaped else {})}
-    settings |= {key: config[key] for key in settings if key in config}
-    check_count("embedding.dim", settings["dim"])
-    check_flag("embedding.freeze", settings["freeze"])
-    if settings["learning_rate"] is not None:
-        check_number("embedding.learning_rate", settings["learning_rate"], above=0)
-    if shaped:
-        check_count("embedding.remove_top", settings["remove_top"], at_least=0)
-        check_number("embedding.own", settings["own"], at_least=0)
-    return settings
-
-
-def build_source(config: Mapping[str, Any], seed: int) -> WordVectors:
+def build_source(settings: EmbeddingSettings, seed: int) -> WordVectors:
     """Builds the source that a group names, from the group's other keys; `dim` and `seed` where its signature has them.
 
     Raises:
         UserError: for a setting it does not take, or where it has no `vectors`.
     """
-    target = config.get("_target_") or EMBEDDINGS[check_choice("embedding.kind", config.get("kind"), EMBEDDINGS)]
-    own = {key: value for key, value in config.items() if key not in (*SHARED, *SHAPING)}
-    offered = {"dim": check_count("embedding.dim", config.get("dim", SHARED["dim"])), "seed": seed}
-    source = build_part({**own, "_target_": target}, "embedding", offered, nested=False)
+    offered = {"dim": settings.dim, "seed": seed}
+    source = build_part({**settings.part, "_target_": settings.target}, "embedding", offered, nested=False)
     if not isinstance(source, WordVectors):
-        raise UserError(f"embedding._target_={target}: {WANTED}.")
-    if not getattr(source, "shaped", True) and (given := [key for key in SHAPING if key in config]):
-        raise UserError(f"embedding.{given[0]} is no setting of {target}, whose vectors are taken as they are.")
+        raise UserError(f"embedding._target_={settings.target}: {WANTED}.")
+    if settings.given and not getattr(source, "shaped", True):
+        raise UserError(
+            f"embedding.{settings.given[0]} is no setting of {settings.target}, whose vectors are taken as they are."
+        )
     return source
 
 

@@ -69,13 +69,14 @@ class Cbow:
         for key, value in counts.items():
             check_count(f"embedding.{key}", value)
         check_number("embedding.alpha", alpha, above=0, at_most=1)
-        self.settings = {"kind": self.kind, "dim": dim, **counts, "alpha": alpha}
+        self.dim, self.counts, self.alpha = dim, counts, alpha
 
     def vectors(self, words: Sequence[str], *, tokens: Tokens | None, seed: int) -> Found:
         """Trains, or reads what the same training gave before."""
-        from twotower.embedding.word2vec import trained_vectors
+        from twotower.embedding.word2vec import Word2VecSettings, trained_vectors
 
-        return trained_vectors(self.settings, _corpus(self.kind, tokens), size=len(words), seed=seed)
+        settings = Word2VecSettings(kind=self.kind, dim=self.dim, **self.counts, alpha=self.alpha)
+        return trained_vectors(settings, _corpus(self.kind, tokens), size=len(words), seed=seed)
 
 
 class SkipGram(Cbow):
@@ -121,16 +122,15 @@ class Lsa:
             raise UserError("embedding.mix is null or the keys of another choice, such as {kind: cbow}.")
         self.mix = mix
         check_flag("embedding.unit", unit)
-        self.settings = {
-            "dim": dim, "k1": k1, "b": b, "passes": passes, "max_documents": max_documents, "unit": unit
-        }  # fmt: skip
+        self.settings: dict[str, Any] = {"dim": dim, "k1": k1, "b": b, "passes": passes, "unit": unit}
+        self.settings["max_documents"] = max_documents
 
     def vectors(self, words: Sequence[str], *, tokens: Tokens | None, documents: Tokens | None, seed: int) -> Found:
         """Finds the directions, or reads those found before."""
         from twotower.embedding.lsa import lsa_vectors
 
         corpus = _corpus("lsa", tokens if documents is None else documents)
-        return lsa_vectors(self.settings, corpus, size=len(words), seed=seed)
+        return lsa_vectors(corpus, size=len(words), seed=seed, **self.settings)
 
 
 class Glove:
@@ -170,19 +170,19 @@ class VectorFile:
     few = 0.5
 
     def __init__(self, *, path: str | None = None, dim: int = 300, format: str | None = None) -> None:
-        self.settings = {"path": path, "dim": dim, "format": format}
+        self.path, self.dim, self.format = path, dim, format
 
     def check(self) -> None:
         """Reads the head of the file."""
         from twotower.embedding.files import open_file
 
-        open_file(self.settings)
+        open_file(self.path, dim=self.dim, format=self.format)
 
     def vectors(self, words: Sequence[str]) -> Found:
         """Reads those of the words."""
         from twotower.embedding.files import file_vectors
 
-        return file_vectors(self.settings, words)
+        return file_vectors(words, path=self.path, dim=self.dim, format=self.format)
 
 
 def _corpus(kind: str, tokens: Tokens | None) -> Tokens:

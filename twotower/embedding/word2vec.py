@@ -8,9 +8,10 @@ Shapes: V vocabulary, K words with a vector, D dimension.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,28 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEYS = ("kind", "dim", "epochs", "window", "negative", "min_count", "alpha")
+
+@dataclass(frozen=True, kw_only=True)
+class Word2VecSettings:
+    """How word vectors are trained.
+
+    Attributes:
+        kind: cbow or skipgram.
+        dim: size of a vector D.
+        epochs: passes over the corpus.
+        window: neighbours on each side, at most.
+        negative: random words against each true one.
+        min_count: rarer words get no vector.
+        alpha: first learning rate.
+    """
+
+    kind: str
+    dim: int
+    epochs: int
+    window: int
+    negative: int
+    min_count: int
+    alpha: float
 
 
 class Sentences:
@@ -42,14 +64,14 @@ class Sentences:
 
 
 def trained_vectors(
-    settings: Mapping[str, Any], tokens: Tokens, *, size: int, seed: int
+    settings: Word2VecSettings, tokens: Tokens, *, size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Trains word vectors, or reads them from the cache if the same were trained before.
 
     One worker thread, so that the same seed gives the same vectors.
 
     Args:
-        settings: kind (cbow or skipgram), dim, epochs, window, negative, min_count, alpha (learning rate).
+        settings: how.
         tokens: the corpus.
         size: number of words V.
         seed: gensim's.
@@ -57,30 +79,29 @@ def trained_vectors(
     Returns:
         Indices int64 [K] of the words that have a vector, and the vectors float32 [K, D].
     """
-    chosen = {key: settings[key] for key in KEYS}
-    key = content_key("word2vec-1", chosen, seed, np.asarray(tokens.ids_T), tokens.offsets)
-    folder = cached_folder("word_vectors", key, lambda path: _train(path, chosen, tokens, size=size, seed=seed))
+    key = content_key("word2vec-1", asdict(settings), seed, np.asarray(tokens.ids_T), tokens.offsets)
+    folder = cached_folder("word_vectors", key, lambda path: _train(path, settings, tokens, size=size, seed=seed))
     indices_K = read_array(folder / "indices.npy", dtype="int64", shape=(None,))
     return indices_K, read_array(folder / "vectors.npy", dtype="float32", shape=(len(indices_K), None), finite=True)
 
 
-def _train(folder: Path, settings: Mapping[str, Any], tokens: Tokens, *, size: int, seed: int) -> None:
+def _train(folder: Path, settings: Word2VecSettings, tokens: Tokens, *, size: int, seed: int) -> None:
     from gensim.models import Word2Vec
 
-    log.info("Training word vectors (%s) on %s tokens ...", settings["kind"], f"{len(tokens.ids_T):,}")
+    log.info("Training word vectors (%s) on %s tokens ...", settings.kind, f"{len(tokens.ids_T):,}")
     logging.getLogger("gensim").setLevel(logging.WARNING)
-    indices_K, vectors_KD = np.zeros(0, dtype=np.int64), np.zeros((0, settings["dim"]), dtype=np.float32)
+    indices_K, vectors_KD = np.zeros(0, dtype=np.int64), np.zeros((0, settings.dim), dtype=np.float32)
     counts_V = np.bincount(np.asarray(tokens.ids_T), minlength=size)
-    if (counts_V[1:] >= settings["min_count"]).any():
+    if (counts_V[1:] >= settings.min_count).any():
         model = Word2Vec(
             Sentences(tokens, size=size),
-            sg=int(settings["kind"] == "skipgram"),
-            vector_size=settings["dim"],
-            window=settings["window"],
-            negative=settings["negative"],
-            min_count=settings["min_count"],
-            epochs=settings["epochs"],
-            alpha=settings["alpha"],
+            sg=int(settings.kind == "skipgram"),
+            vector_size=settings.dim,
+            window=settings.window,
+            negative=settings.negative,
+            min_count=settings.min_count,
+            epochs=settings.epochs,
+            alpha=settings.alpha,
             seed=seed + 1,
             workers=1,
         )

@@ -8,26 +8,25 @@ from __future__ import annotations
 import ctypes
 import platform
 from pathlib import Path
-from typing import Any
 
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
-def prepare_process(config: dict[str, Any]) -> None:
-    """Sets this process up for training: threads as the config says, no denormal numbers, memory kept.
+def prepare_process(threads: int | None = None) -> None:
+    """Sets this process up for training: threads as it is told, no denormal numbers, memory kept.
 
     Args:
-        config: the full resolved config; `trainer.threads` is read.
+        threads: CPU threads; None for torch's own choice.
     """
     # Adam's moments of rare words shrink into denormal numbers, which a CPU multiplies ten times slower
     torch.set_flush_denormal(True)
     # deterministic runs would fill all fresh memory with NaN, to show up reads of it: a tenth of the time of a step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     keep_freed_memory()
-    if config["trainer"].get("threads"):
-        torch.set_num_threads(int(config["trainer"]["threads"]))
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def keep_freed_memory() -> bool:

@@ -11,13 +11,11 @@ from torch.optim import Optimizer
 
 from twotower.config.instantiate import locate
 from twotower.core.errors import UserError
-from twotower.core.validators import check_keys, check_number
+from twotower.core.validators import check_keys
 from twotower.optimizer.rows import FOR_ROWS
+from twotower.optimizer.settings import BETAS, OptimizerSettings
 
 Groups = list[dict[str, Any]]
-
-NOT_ARGUMENTS = ("_target_", "name", "sparse", "beta1", "beta2", "lr", "word_weights")
-
 
 SPARSE_READY = ("SparseAdam", "SGD", "Adagrad")
 """Optimizers that take sparse gradients."""
@@ -38,12 +36,8 @@ def parameter_groups(
         word_weights: word weights (one number for each word) learn at so many times `lr`.
 
     Raises:
-        UserError: for a learning rate that is not positive, or if everything is frozen.
+        UserError: if everything is frozen.
     """
-    check_number("optimizer.lr", lr, above=0)
-    check_number("optimizer.word_weights", word_weights, above=0)
-    if embedding_lr is not None:
-        check_number("embedding.learning_rate", embedding_lr, above=0)
     trained = {name: item for name, item in module.named_parameters() if item.requires_grad}
     words = [item for name, item in trained.items() if f".{name}".endswith(".embedding.weight")]
     rest = [item for name, item in trained.items() if not f".{name}".endswith(".embedding.weight")]
@@ -62,53 +56,39 @@ def parameter_groups(
     return groups
 
 
-def build_optimizer(config: Mapping[str, Any], groups: Groups) -> Optimizer:
+def build_optimizer(config: Mapping[str, Any] | OptimizerSettings, groups: Groups) -> Optimizer:
     """Builds the optimizer a config names.
 
     Args:
-        config: `_target_` (a class of `torch.optim` or `twotower.optimizer`), `lr`, optionally `beta1` and `beta2`;
-            every other key goes to the class as it is. `name` is a label; `sparse` is for the model (gradients hold the
-            batch's words only), `word_weights` for `parameter_groups`.
+        config: the `optimizer` group.
         groups: parameter groups.
 
     Raises:
         UserError: for an unknown optimizer or key, or a value out of range.
     """
-    optimizer = _find(config)
-    known = [key for key in inspect.signature(optimizer).parameters if key not in ("params", "betas")]
-    extra = (
-        "_target_",
-        "name",
-        "sparse",
-        "word_weights",
-        *(("beta1", "beta2") if "betas" in inspect.signature(optimizer).parameters else ()),
-    )
-    check_keys("optimizer", config, [*known, *extra])
-    arguments = {key: value for key, value in config.items() if key not in NOT_ARGUMENTS}
-    arguments["lr"] = check_number("optimizer.lr", config.get("lr"), above=0)
-    for key in ("weight_decay", "momentum"):
-        if key in arguments:
-            check_number(f"optimizer.{key}", arguments[key], at_least=0)
-    if "beta1" in config or "beta2" in config:
-        first, second = config.get("beta1", 0.9), config.get("beta2", 0.999)
-        arguments["betas"] = tuple(
-            check_number(f"optimizer.{key}", value, at_least=0, below=1)
-            for key, value in (("beta1", first), ("beta2", second))
-        )
-    if config.get("sparse"):
-        check_sparse(optimizer.__name__, config)
+    settings = OptimizerSettings.parse(config)
+    optimizer = _located(settings.target)
+    arguments = {**settings.arguments, "lr": settings.lr}
+    names = inspect.signature(optimizer).parameters
+    known = [key for key in names if key not in ("params", "betas")]
+    keys = [*arguments, *(BETAS if settings.betas else ())]
+    check_keys("optimizer", keys, [*known, *(BETAS if "betas" in names else ())])
+    if settings.betas:
+        arguments["betas"] = settings.betas
+    if settings.sparse:
+        check_sparse(optimizer.__name__, settings.arguments)
     try:
         return FOR_ROWS.get(optimizer, optimizer)(groups, **arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer {optimizer.__name__}: {error}") from error
 
 
-def check_sparse(name: str, config: Mapping[str, Any]) -> None:
+def check_sparse(name: str, arguments: Mapping[str, Any]) -> None:
     """Checks that an optimizer takes sparse gradients with its settings; torch would only say so at the first step.
 
     Args:
         name: of the optimizer's class.
-        config: the `optimizer` group.
+        arguments: its own settings.
 
     Raises:
         UserError: when it does not.
@@ -117,19 +97,16 @@ def check_sparse(name: str, config: Mapping[str, Any]) -> None:
         raise UserError(f"optimizer.sparse=true does not work with {name}; use optimizer=sparse_adam or sgd.")
     if name == "SparseAdam":
         return
-    if config.get("fused"):
+    if arguments.get("fused"):
         raise UserError(f"optimizer.sparse=true does not work with the fused {name}; add optimizer.fused=false.")
-    if config.get("weight_decay"):
+    if decay := arguments.get("weight_decay"):
         raise UserError(
-            f"optimizer.sparse=true does not work with optimizer.weight_decay={config['weight_decay']} of {name}; "
+            f"optimizer.sparse=true does not work with optimizer.weight_decay={decay} of {name}; "
             "set it to 0, or use optimizer=sparse_adam."
         )
 
 
-def _find(config: Mapping[str, Any]) -> type[Optimizer]:
-    target = config.get("_target_")
-    if not target:
-        raise UserError("optimizer._target_ is missing; choose optimizer=adam, adamw, sgd or sparse_adam.")
+def _located(target: str) -> type[Optimizer]:
     kind = locate(target, "optimizer")
     if not (inspect.isclass(kind) and issubclass(kind, Optimizer)):
         raise UserError(f"optimizer._target_={target} is not an optimizer: a subclass of torch.optim.Optimizer.")

@@ -14,16 +14,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from twotower.config.instantiate import build_part, locate, parameters
-from twotower.config.names import SCHEDULERS
 from twotower.core.errors import UserError
-from twotower.core.validators import check_choice, check_count
-
-OURS = ("name", "interval", "frequency", "monitor")
-"""Keys that are not the schedule's own arguments."""
+from twotower.scheduler.settings import SchedulerSettings
 
 
 def build_scheduler(
-    config: Mapping[str, Any],
+    config: Mapping[str, Any] | SchedulerSettings,
     optimizer: Optimizer,
     *,
     total_steps: int,
@@ -33,8 +29,7 @@ def build_scheduler(
     """Builds a schedule.
 
     Args:
-        config: `_target_` or `name` (a key of `SCHEDULERS`), and the schedule's settings; `interval` (step or epoch),
-            `frequency` and `monitor` as Lightning has them.
+        config: the `scheduler` group.
         optimizer: whose learning rates are scheduled, each group's from its own start.
         total_steps: optimizer steps of the whole run.
         steps_per_epoch: optimizer steps of one epoch.
@@ -46,31 +41,16 @@ def build_scheduler(
     Raises:
         UserError: for an unknown schedule or setting, or a value out of range.
     """
-    settings = {"_target_": target_of(config), **{key: value for key, value in config.items() if key not in OURS}}
+    settings = SchedulerSettings.parse(config)
     offered = {"optimizer": optimizer, "total_steps": total_steps, "steps_per_epoch": steps_per_epoch}
-    schedule = build_part(settings, "scheduler", offered)
+    schedule = build_part({**settings.arguments, "_target_": settings.target}, "scheduler", offered)
     if schedule is None:
         return None
     if not isinstance(schedule, (LRScheduler, ReduceLROnPlateau)):
-        raise UserError(
-            f"scheduler._target_={settings['_target_']} gives a {type(schedule).__name__}, no torch scheduler."
-        )
-    names, _ = parameters(locate(settings["_target_"], "scheduler"))
+        raise UserError(f"scheduler._target_={settings.target} gives a {type(schedule).__name__}, no torch scheduler.")
+    names, _ = parameters(locate(settings.target, "scheduler"))
     usual = "step" if {"total_steps", "steps_per_epoch"} & set(names) else "epoch"
-    interval = check_choice("scheduler.interval", config.get("interval") or usual, ("step", "epoch"))
-    frequency = check_count("scheduler.frequency", config.get("frequency", 1))
-    result = {"scheduler": schedule, "interval": interval, "frequency": frequency}
+    result = {"scheduler": schedule, "interval": settings.interval or usual, "frequency": settings.frequency}
     if isinstance(schedule, ReduceLROnPlateau):
-        result |= {"monitor": config.get("monitor") or monitor, "strict": False}
+        result |= {"monitor": settings.monitor or monitor, "strict": False}
     return result
-
-
-def target_of(config: Mapping[str, Any]) -> str:
-    """Returns what a `scheduler` group builds.
-
-    Raises:
-        UserError: for a name that is none of ours.
-    """
-    if config.get("_target_"):
-        return str(config["_target_"])
-    return SCHEDULERS[check_choice("scheduler.name", config.get("name", "none"), SCHEDULERS)]

@@ -70,6 +70,10 @@ class OwnTokenizer(Tokenizer):
         unknown = [word for word, number in zip(words, ids, strict=True) if number == UNKNOWN_ID]
         return list(dict.fromkeys(words)), list(dict.fromkeys(unknown)), ids
 
+    def words(self, text: str) -> list[str]:
+        """Returns the words of one text as the part splits it."""
+        return self._splitter.split(text)
+
     def _pieces(self, text: str) -> list[tuple[str, tuple[int, int]]]:
         """Returns the words with where they stand; one that the text does not hold has no place."""
         lowered, position, pieces = text.lower(), 0, []

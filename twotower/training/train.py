@@ -8,6 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from twotower.model.checkpoint import check_resume
 from twotower.model.encoder import encoder_of, pads_batches
 from twotower.model.words import WordStatistics
 from twotower.runs.record import RunRecord, SilentRecord
+from twotower.runs.settings import TrainerSettings
 from twotower.text.build import train_tokenizer
 from twotower.text.tokens import Tokens, concatenate
 from twotower.training.finish import finish
@@ -48,9 +50,6 @@ from twotower.training.teachers import ask_teachers
 from twotower.training.validate import Checked, check_launch, check_settings
 
 logger = logging.getLogger(__name__)
-
-OWN_KEYS = ("threads", "precision", "cache_chunk")
-"""Keys of `trainer` that are ours and not Lightning's."""
 
 
 def train(
@@ -107,11 +106,12 @@ def _recorded(
         checked = check_settings(config)
         if resume is not None:
             check_resume(resume, config, run_dir=run_dir)
-        pl.seed_everything(config["seed"], workers=True, verbose=False)
-        prepare_process(config)
+        settings = checked.settings
+        pl.seed_everything(settings.seed, workers=True, verbose=False)
+        prepare_process(settings.trainer.threads)
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
         with checking("index"):
-            check_indexes(config.get("index") or {}, dim=checked.width)
+            check_indexes(settings.indexes, dim=checked.width)
         context = prepare(config, checked, run_dir=run_dir, choices=choices, record=record)
         context.wandb_run_id = identity["run_id"]
         fit(context, checked.callbacks, loggers, resume)
@@ -151,9 +151,9 @@ def check_start(config: dict[str, Any]) -> Checked:
     check_shape(config)
     check_launch(config["trainer"], sweep=bool((config.get("sweep") or {}).get("session")))
     checked = check_settings(config)
-    locate(config["data"]["source"].get("_target_"), "data.source")
+    locate((checked.settings.data.source or {}).get("_target_"), "data.source")
     with checking("index"):
-        check_indexes(config.get("index") or {}, dim=checked.width)
+        check_indexes(checked.settings.indexes, dim=checked.width)
     return checked
 
 
@@ -247,18 +247,17 @@ def prepare(
 
 def start_module(context: RunContext) -> pl.LightningModule:
     """Builds the module with its word vectors and, where the towers weigh words, their inverse document frequencies."""
-    config, tokenizer = context.config, context.tokenizer
+    settings, tokenizer = context.settings, context.tokenizer
+    embedding = settings.module.embedding
     words = tokenizer.index_to_word
-    weights_of = [context.data.collection.fingerprint, tokenizer.hash, context.settings.data.to_dict()]
+    weights_of = [context.data.collection.fingerprint, tokenizer.hash, settings.data.to_dict()]
     tokens = remember("training_tokens", weights_of, lambda: training_tokens(context.data))
     matrix_VD = remember(
         "word_vectors",
-        [*weights_of, config["embedding"], stamp(config["embedding"].get("path")), config["seed"]],
-        lambda: build_embedding(
-            config["embedding"], words, tokens, seed=config["seed"], documents=context.data.document_tokens
-        ),
+        [*weights_of, asdict(embedding), stamp(embedding.part.get("path")), settings.seed],
+        lambda: build_embedding(embedding, words, tokens, seed=settings.seed, documents=context.data.document_tokens),
     )
-    module = build_module(config, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
+    module = build_module(settings.module, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
     encoder: Any = encoder_of(module)
     if hasattr(encoder, "load_embedding"):
         encoder.load_embedding(matrix_VD)
@@ -302,25 +301,25 @@ def check_batches(limit: float | int, batches: int) -> None:
 
 def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], resume: Path | None) -> pl.Trainer:
     """Trains with the callbacks of the config; they evaluate, record and export."""
-    config = context.config
+    wanted = context.settings.trainer
     module = start_module(context)
     restoring = None if resume is None else Restoring(resume)
     callbacks = [*([restoring] if restoring else []), *callbacks, Monitors()]
     for callback in callbacks:
         if isinstance(callback, RunCallback):
             callback.context = context
-    if config["trainer"].get("enable_progress_bar", True):
+    if wanted.progress_bar:
         callbacks.append(Progress(context=context))
-    check_batches(config["trainer"].get("limit_train_batches", 1.0), len(context.data.train_dataloader()))
-    precision = choose_precision(config, module, before=earlier_precision(context.record.data))
+    check_batches(wanted.limit_train_batches, len(context.data.train_dataloader()))
+    precision = choose_precision(wanted, module, before=earlier_precision(context.record.data))
     context.record.update(precision=precision)
     ask_teachers(context, module)
-    settings = {key: value for key, value in config["trainer"].items() if key not in OWN_KEYS}
+    given = {**wanted.lightning, "precision": precision}
     if not context.settings.data.train_pairs:
         logger.info("The corpus alone is learnt from: data.train_pairs=false.")
-        settings["max_epochs"] = 0
+        given["max_epochs"] = 0
     trainer = instantiate(
-        {**settings, "precision": precision},
+        given,
         callbacks=callbacks,
         logger=loggers,
         default_root_dir=str(context.run_dir),
@@ -354,16 +353,15 @@ def earlier_precision(record: dict[str, Any]) -> str | None:
     return record.get("precision") or (record.get("rerun_of") or {}).get("precision")
 
 
-def choose_precision(config: dict[str, Any], module: pl.LightningModule, before: str | None = None) -> str:
+def choose_precision(trainer: TrainerSettings, module: pl.LightningModule, before: str | None = None) -> str:
     """Returns what `trainer.precision` says, or for `auto` what suits this processor and the kind of towers.
 
     What a run was begun with `before` is kept, on whatever processor it goes on.
     """
-    wanted = str(config["trainer"].get("precision", "32-true"))
-    if wanted != "auto":
-        return wanted
+    if trainer.precision != "auto":
+        return trainer.precision
     if before is not None:
         return before
-    if config["trainer"].get("accelerator", "cpu") != "cpu":
+    if trainer.accelerator != "cpu":
         return "bf16-mixed"
     return precision_for(recurrent=pads_batches(encoder_of(module)))

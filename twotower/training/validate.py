@@ -17,7 +17,8 @@ from twotower.core.file_name import check_folder_name, check_run_name
 from twotower.core.validators import check_choice, check_count, check_keys, check_number
 from twotower.evaluation.names import PROTOCOLS
 from twotower.evaluation.settings import EvaluationSettings
-from twotower.runs.settings import RunSettings
+from twotower.model.settings import ModuleSettings
+from twotower.runs.settings import OWN_TRAINER_KEYS, RunSettings
 from twotower.text.build import check_text
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,6 @@ TOP_LEVEL = (
 )
 """Every key at the top of a config."""
 
-OWN_TRAINER = ("_target_", "threads", "cache_chunk")
-ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true", "bf16", "32", "16", "64")
 NEEDED_CALLBACKS = ("evaluate", "record", "checkpoint", "export")
 """A run without one of these would leave no result; the others may be taken out."""
 
@@ -89,7 +87,7 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
     with checking("loss or text"):
         check_loss_and_text(config["loss"], settings)
     with checking("embedding, model, loss, optimizer or scheduler"):
-        width, pads = check_learning(config)
+        width, pads = check_learning(settings.module, own_names(config))
     with checking("The config"):
         refuse_unread(config)
     return Checked(settings=settings, callbacks=callbacks, width=width, pads_batches=pads)
@@ -189,8 +187,12 @@ def check_loss_and_text(loss: Mapping[str, Any], settings: RunSettings) -> None:
         check_teacher(str(loss.get("teacher")))
 
 
-def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
+def check_learning(settings: ModuleSettings, own: Sequence[str] | None) -> tuple[int, bool]:
     """Checks embedding, model, loss, optimizer and scheduler by building them for a vocabulary of two words.
+
+    Args:
+        settings: what the module is built and trained with.
+        own: names of a user's own metrics; None where any may be logged.
 
     Returns:
         The size of the model's vectors, and whether it gains from batches of like lengths.
@@ -205,22 +207,16 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
     from twotower.optimizer.build import build_optimizer, parameter_groups
     from twotower.scheduler.build import build_scheduler
 
-    embedding = check_embedding(config["embedding"])
-    check_source(config["embedding"])
-    module = build_module(config, vocabulary_size=2, embedding_dim=embedding["dim"])
-    rate = check_number("optimizer.lr", config["optimizer"].get("lr"), above=0)
-    groups = parameter_groups(
-        module,
-        lr=rate,
-        embedding_lr=embedding["learning_rate"],
-        word_weights=config["optimizer"].get("word_weights", 1.0),
-    )
-    optimizer = build_optimizer(config["optimizer"], groups)
-    build_scheduler(config["scheduler"], optimizer, total_steps=100, steps_per_epoch=10)
-    if config["scheduler"].get("monitor"):
-        check_monitor("scheduler.monitor", config["scheduler"]["monitor"], own_names(config))
+    check_source(check_embedding(settings.embedding))
+    module = build_module(settings, vocabulary_size=2, embedding_dim=settings.embedding.dim)
+    rates = {"lr": settings.optimizer.lr, "embedding_lr": settings.embedding.learning_rate}
+    groups = parameter_groups(module, **rates, word_weights=settings.optimizer.word_weights)  # type: ignore[arg-type]
+    optimizer = build_optimizer(settings.optimizer, groups)
+    build_scheduler(settings.scheduler, optimizer, total_steps=100, steps_per_epoch=10)
+    if settings.scheduler.monitor:
+        check_monitor("scheduler.monitor", settings.scheduler.monitor, own)
     encoder = encoder_of(module)
-    if isinstance(encoder, TwoTower) and (names := unread_settings(config["model"])):
+    if isinstance(encoder, TwoTower) and (names := unread_settings(settings.model)):
         log.info("Neither tower of this model reads %s.", ", ".join(f"model.{name}" for name in names))
     width, dims = width_of(encoder), getattr(getattr(module, "loss", None), "dims", ())
     if dims and dims[-1] > width:
@@ -229,7 +225,7 @@ def check_learning(config: Mapping[str, Any]) -> tuple[int, bool]:
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:
-    """Checks the `trainer` group.
+    """Holds the keys of the `trainer` group against Lightning's, and its accelerator against this machine.
 
     Raises:
         UserError: as `check_settings`, and for a GPU that isn't there.
@@ -237,36 +233,10 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     import torch
     from pytorch_lightning import Trainer
 
-    check_keys("trainer", trainer, [*OWN_TRAINER, *inspect.signature(Trainer.__init__).parameters])
-    check_count("trainer.max_epochs", trainer["max_epochs"])
-    if trainer.get("gradient_clip_val") is not None:
-        check_number("trainer.gradient_clip_val", trainer["gradient_clip_val"], at_least=0)
-    check_parallel(trainer)
-    check_count("trainer.accumulate_grad_batches", trainer.get("accumulate_grad_batches", 1))
-    if trainer.get("threads") is not None:
-        check_count("trainer.threads", trainer["threads"])
-    if trainer.get("cache_chunk") is not None:
-        check_count("trainer.cache_chunk", trainer["cache_chunk"])
+    known = inspect.signature(Trainer.__init__).parameters
+    check_keys("trainer", trainer, ["_target_", *(key for key in OWN_TRAINER_KEYS if key not in known), *known])
     if trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError(f"trainer.accelerator={trainer['accelerator']}: this machine has no GPU; use trainer=cpu.")
-
-
-def check_parallel(trainer: Mapping[str, Any]) -> None:
-    """Checks how much of the data is trained on, in what precision and on what, in words of ours, not Lightning's.
-
-    Raises:
-        UserError: as `check_settings`.
-    """
-    batches = trainer.get("limit_train_batches", 1.0)
-    if isinstance(batches, float):
-        check_number("trainer.limit_train_batches", batches, above=0, at_most=1)
-    else:
-        check_count("trainer.limit_train_batches", batches)
-    accelerator = check_choice("trainer.accelerator", trainer.get("accelerator", "cpu"), ACCELERATORS)
-    check_choice("trainer.precision", str(trainer.get("precision", "32-true")), PRECISIONS)
-    devices = trainer.get("devices", 1)
-    if isinstance(devices, (int, float)) and not (devices == -1 and accelerator != "cpu"):
-        check_count("trainer.devices", devices)
 
 
 def check_objective(evaluation: EvaluationSettings) -> None:
