@@ -140,7 +140,7 @@ def _messages(run_dir: Path, *, show: bool) -> Iterator[None]:
         yield
 
 
-def load(source: Run | str | PathLike[str]) -> Model:
+def load(source: Run | str | PathLike[str], *, trust: str | Sequence[str] = ()) -> Model:
     """Loads a trained model.
 
     Example:
@@ -156,15 +156,19 @@ def load(source: Run | str | PathLike[str]) -> Model:
 
     Args:
         source: what `train` returned, a run's folder, an exported .pt file, or a run's name or config hash.
+        trust: packages whose parts the file may name, beside those of TWOTOWER_TRUST; for this call alone.
 
     Raises:
-        UserError: when there is no such model, or its file is damaged or was changed after the run.
+        UserError: when there is no such model, its file is damaged or was changed after the run, or it names a part of
+            a package that is not trusted.
     """
+    from twotower.config.trust import trusting
     from twotower.model.checkpoint import load as load_checkpoint
     from twotower.runs.find import check_unchanged, resolve_model
 
     folder, path = resolve_model(str(Path(source)))
-    checkpoint = load_checkpoint(path)
+    with trusting(trust):
+        checkpoint = load_checkpoint(path)
     check_unchanged(folder, path, checkpoint.sha256)
     return Model(checkpoint)
 

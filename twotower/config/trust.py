@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,27 @@ def trusted_packages(given: Sequence[str] = ()) -> tuple[str, ...]:
 def trust(packages: Sequence[str]) -> None:
     """Trusts packages in this process and those it starts, as TWOTOWER_TRUST would."""
     os.environ[VARIABLE] = ",".join(trusted_packages(packages))
+
+
+@contextmanager
+def trusting(packages: str | Sequence[str]) -> Iterator[None]:
+    """Trusts packages beside those of TWOTOWER_TRUST until the block ends.
+
+    Args:
+        packages: their names, or one name.
+
+    Raises:
+        UserError: as `trusted_packages`.
+    """
+    before = os.environ.get(VARIABLE)
+    trust([packages] if isinstance(packages, str) else packages)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
 
 
 def admit(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from twotower.config.trust import trusting
 from twotower.core.errors import UserError, nearest
 from twotower.core.leftovers import recover
 from twotower.core.reading import read_array
@@ -77,17 +78,25 @@ class SearchEngine:
         return self.lexical.mode
 
     @classmethod
-    def open(cls, run_dir: str | os.PathLike[str], index: str | None = None) -> SearchEngine:
+    def open(
+        cls, run_dir: str | os.PathLike[str], index: str | None = None, *, trust: str | Sequence[str] = ()
+    ) -> SearchEngine:
         """Opens a run's newest exported model and one of its indexes.
 
         Args:
             run_dir: the run's folder, or a `Run`.
             index: the index's name; None takes the only one, or the one whose recall was highest.
+            trust: packages whose parts the run may name, beside those of TWOTOWER_TRUST; for this call alone.
 
         Raises:
-            UserError: when something is missing, damaged, or belongs to another model.
+            UserError: when something is missing, damaged, belongs to another model, or names a part of a package that
+                is not trusted.
         """
-        run_dir = Path(run_dir)
+        with trusting(trust):
+            return cls._open(Path(run_dir), index)
+
+    @classmethod
+    def _open(cls, run_dir: Path, index: str | None) -> SearchEngine:
         model = open_query_model(find_checkpoint(run_dir))
         documents = DocumentStore(run_dir / "documents.db")
         folder = run_dir / "index" / choose_index(run_dir, index)
