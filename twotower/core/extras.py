@@ -33,7 +33,7 @@ PACKAGES = {
     "markdown-it-py": "markdown-it-py",
     "hydra_plugins.hydra_joblib_launcher": "hydra-joblib-launcher",
     "hydra_plugins.hydra_submitit_launcher": "hydra-submitit-launcher",
-    "hydra_plugins.hydra_optuna_sweeper": "hydra-optuna-sweeper",
+    "optuna": "optuna",
     "ray": "ray",
     "hydra_plugins.hydra_ray_launcher": "ray && pip install --no-deps hydra-ray-launcher",
     "icu4py": "icu4py",
@@ -48,9 +48,6 @@ PLUGINS = {
     "hydra/launcher/submitit_local": "hydra_plugins.hydra_submitit_launcher",
     "hydra/launcher/submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
     "hydra/launcher/ray": "hydra_plugins.hydra_ray_launcher",
-    "hydra/sweeper/sampler/random": "hydra_plugins.hydra_optuna_sweeper",
-    "hydra/sweeper/sampler/tpe": "hydra_plugins.hydra_optuna_sweeper",
-    "hydra/sweeper/optuna": "hydra_plugins.hydra_optuna_sweeper",
 }
 """Choices of Hydra's own groups that a plugin brings -> the plugin."""
 
