@@ -21,6 +21,15 @@ def test_links_lead_to_files_that_exist(page):
         assert (page.parent / target).exists(), target
 
 
+def test_pictures_are_small_shown_and_load_nothing():
+    shown = "".join(page.read_text() for page in PAGES)
+    for file in (ROOT / "docs" / "img").iterdir():
+        assert file.stat().st_size < 200_000, file.name
+        assert file.name in shown
+        if file.suffix == ".svg":
+            assert "url(http" not in file.read_text()
+
+
 def test_the_sums_of_the_page_about_numbers_are_right():
     blocks = BLOCK.findall((ROOT / "docs" / "numbers.md").read_text())
     assert blocks

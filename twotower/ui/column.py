@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 
 from twotower.core.errors import UserError
 from twotower.core.format import visible
+from twotower.runs.run import read_run
 from twotower.search.results import Hit, Results
 from twotower.ui.hits import hit_text, scale_line
 
@@ -65,7 +66,7 @@ class Column(Vertical):
             return
         facts = self.engine.manifest
         line = Text(MODE_NAMES[self.mode or self.engine.mode], "bold")
-        line.append(f"  {visible(self.folder.name)}", "cyan")
+        line.append(f"  {visible(read_run(self.folder).name)}", "cyan")
         line.append(f"  {facts['count']:,} documents, index {facts['name']}", "dim")
         self.query_one(".column-name", Static).update(line)
 
