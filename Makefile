@@ -19,7 +19,7 @@ NEWEST = $(patsubst %/,%,$(firstword $(shell ls -td multirun/*/ 2>/dev/null)))
 PORT ?= 6379
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ray lock train sweep report best notebook agent index search evaluate redis test test-slow test-browser test-export attack audit bench docs lint clean
+.PHONY: help setup ray lock train sweep report best notebook agent index search evaluate redis test everyday test-slow test-browser test-export attack audit bench docs lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ redis: $(DEV_STAMP) ## start a real Redis with vector search on 127.0.0.1:PORT (
 
 test: $(DEV_STAMP) ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not browser" $(ARGS)
+
+everyday: $(DEV_STAMP) ## ten everyday questions put to the default run:  make everyday (trains one; or RUN=outputs/...)
+	TWOTOWER_EVERYDAY="$(RUN)" $(BIN)/python -m pytest -s -m slow tests/search/test_everyday.py $(ARGS)
 
 test-slow: $(DEV_STAMP) ## the tests that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS)

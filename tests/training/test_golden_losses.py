@@ -30,6 +30,7 @@ OVERRIDES = [
     "model.output_dim=32",
     "data.batch_size=24",
     "optimizer.lr=0.005",
+    "optimizer.layers=1",
     "model.dropout=0",
     "model.word_dropout=0",
     "paths.run=unused",

@@ -22,6 +22,7 @@ from twotower.lexical.fusion import Fusion
 from twotower.model import checkpoint
 from twotower.model.encoder import encoder_of
 from twotower.model.encoding import encode
+from twotower.model.leads import add_leads
 from twotower.model.query_file import query_file_of
 from twotower.runs.rerun import provenance
 
@@ -88,7 +89,12 @@ class Export(RunCallback):
         if data.collection.indexed_texts is None:
             assert self.context.document_vectors is not None
             return self.context.document_vectors
-        return encode(encoder_of(pl_module), data.searched_tokens, side="document")
+        encoder = encoder_of(pl_module)
+        document_ND = encode(encoder, data.searched_tokens, side="document")
+        if not data.collection.indexed_leads:
+            return document_ND
+        longest = data.settings.max_query_length
+        return add_leads(encoder, data.tokenizer, data.collection.indexed_texts, document_ND, max_query_length=longest)
 
     def _export_index(self, vectors_ND: np.ndarray) -> None:
         from twotower.data.documents import DocumentStore

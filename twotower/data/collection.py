@@ -112,6 +112,8 @@ class Collection:
         indexed_texts: N texts that people search and read instead of `texts`, which training and evaluation go on
             using; None where they are the same. They change no figure, so the fingerprint is without them.
         indexed_as: what `indexed_texts` are, in a few words for tables and manifests.
+        indexed_leads: `indexed_texts` begin with a summary, ended by an empty line, that says what one would ask; the
+            exported index adds what the query tower makes of it (`twotower.model.leads`).
         notes: sentences for the reader: what was left out.
         pseudo: whether the queries are drawn from the documents: then documents that are evaluated are kept from
             training on the corpus, and what the figures say is no ground for choosing how to search.
@@ -128,6 +130,7 @@ class Collection:
     candidates: Candidates | None = None
     indexed_texts: list[str] | None = None
     indexed_as: str = ""
+    indexed_leads: bool = False
     notes: tuple[str, ...] = ()
     pseudo: bool = False
 

@@ -33,9 +33,9 @@ from twotower.data.docstring_files import Docstring, Package, find_package, name
 from twotower.data.near_duplicates import WORD, near_duplicate_groups
 from twotower.data.splits import check_shares, split_of
 
-VERSION = 2
+VERSION = 3
 """Goes into the cache key; to be raised when the same files would give another collection."""
-WHOLE = "the whole docstring (training and evaluation withhold its first sentence, the query)"
+WHOLE = "the whole docstring (training and evaluation withhold its first sentence, the query; the index reads it twice)"
 log = logging.getLogger(__name__)
 
 
@@ -60,8 +60,8 @@ def load(
         min_summary_words: the fewest words of a summary.
         near_duplicate: share of shingles from which on two docstrings count as the same.
         private: take functions and classes whose name starts with an underscore too.
-        indexed_text: what the exported index and its documents hold: "whole", the docstring with its first sentence, or
-            "withheld", the same as training and evaluation read.
+        indexed_text: what the exported index and its documents hold: "whole", the docstring with its first sentence,
+            which is read as a question too, or "withheld", the same as training and evaluation read.
 
     Raises:
         UserError: for a package that is not installed, or a setting out of range.
@@ -88,7 +88,11 @@ def load(
         stored.save(folder, assemble(kept, module_split, list(shares), near_duplicate))  # type: ignore[arg-type]
 
     collection = stored.load(cached_folder("docstrings", key, fill))
-    return collection if indexed_text == "whole" else replace(collection, indexed_texts=None, indexed_as="")
+    return (
+        collection
+        if indexed_text == "whole"
+        else replace(collection, indexed_texts=None, indexed_as="", indexed_leads=False)
+    )
 
 
 def _check(packages: Sequence[str], shares: dict[str, float], near_duplicate: float) -> None:
@@ -146,6 +150,7 @@ def assemble(
         judgements=_judge(queries, group[kept], splits),
         indexed_texts=[f"{docstrings[row].summary}\n\n{docstrings[row].rest}" for row in kept],
         indexed_as=WHOLE,
+        indexed_leads=True,
     )
 
 

@@ -125,6 +125,11 @@ class DocumentStore:
         """What the texts are, where training and evaluation read others (`Collection.indexed_as`); else ""."""
         return self._meta.get("indexed_as", "")  # type: ignore[no-any-return]
 
+    @property
+    def indexed_leads(self) -> bool:
+        """Whether the index holds each text's summary as a question too (`Collection.indexed_leads`)."""
+        return self._meta.get("indexed_leads") == "1"
+
     def fetch(self, rows: Sequence[int]) -> list[Document]:
         """Returns the documents of rows, in the order asked for (repeats allowed), by one query.
 
@@ -226,6 +231,7 @@ def _fill(path: Path, collection: Collection) -> None:
         connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?, ?)", values)
         meta = {"schema": SCHEMA, "count": len(collection.document_ids), "hash": documents_hash(collection)}
         meta |= {"indexed_as": collection.indexed_as} if collection.indexed_as else {}
+        meta |= {"indexed_leads": "1"} if collection.indexed_leads else {}
         connection.executemany("INSERT INTO meta VALUES (?, ?)", [(key, str(value)) for key, value in meta.items()])
         connection.commit()
     finally:

@@ -10,7 +10,8 @@ from twotower.core.files import write_json
 from twotower.core.reading import read_typed_json
 from twotower.data.collection import Candidates, Collection, Judgements
 
-LISTS = ("document_ids", "titles", "texts", "query_ids", "query_texts", "metadata", "indexed_texts", "indexed_as")
+INDEXED = ("indexed_texts", "indexed_as", "indexed_leads")
+LISTS = ("document_ids", "titles", "texts", "query_ids", "query_texts", "metadata", *INDEXED)
 
 
 def save(folder: Path, collection: Collection) -> None:

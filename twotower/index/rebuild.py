@@ -16,6 +16,7 @@ from twotower.index.resume import note_rows, part_folder, rows_done
 from twotower.index.vectors import Progress, new_npy
 from twotower.model.checkpoint import Checkpoint, load
 from twotower.model.encoding import encode
+from twotower.model.leads import add_leads
 from twotower.runs.find import check_unchanged, find_checkpoint
 
 CHUNK = 16_384
@@ -72,7 +73,12 @@ def encode_documents(
         # As in Collection.document_texts: what the tower read while it was trained.
         texts = [f"{item.title} {item.text}" if item.title else item.text for item in chunk]
         tokens = checkpoint.tokenizer.encode(texts, checkpoint.max_document_length)
-        out_ND[start : start + len(texts)] = encode(checkpoint.model, tokens, side="document")
+        chunk_BD = encode(checkpoint.model, tokens, side="document")
+        if documents.indexed_leads:
+            longest = checkpoint.max_query_length
+            bare = [item.text for item in chunk]
+            chunk_BD = add_leads(checkpoint.model, checkpoint.tokenizer, bare, chunk_BD, max_query_length=longest)
+        out_ND[start : start + len(texts)] = chunk_BD
         out_ND.flush()
         note_rows(path, start + len(texts))
         if progress:

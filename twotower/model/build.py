@@ -69,7 +69,8 @@ def _loss(settings: Mapping[str, Any]) -> Any:
 
 
 def _optimizer(settings: OptimizerSettings, embedding_lr: float | None, module: nn.Module) -> Optimizer:
-    groups = parameter_groups(module, lr=settings.lr, embedding_lr=embedding_lr, word_weights=settings.word_weights)
+    shares = {"word_weights": settings.word_weights, "layers": settings.layers}
+    groups = parameter_groups(module, lr=settings.lr, embedding_lr=embedding_lr, **shares)
     return build_optimizer(settings, groups)
 
 

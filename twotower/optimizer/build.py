@@ -22,7 +22,12 @@ SPARSE_READY = ("SparseAdam", "SGD", "Adagrad")
 
 
 def parameter_groups(
-    module: nn.Module, *, lr: float, embedding_lr: float | None = None, word_weights: float = 1.0
+    module: nn.Module,
+    *,
+    lr: float,
+    embedding_lr: float | None = None,
+    word_weights: float = 1.0,
+    layers: float = 1.0,
 ) -> Groups:
     """Sorts trainable parameters into groups: matrices, word vectors, and all that should not decay.
 
@@ -34,6 +39,7 @@ def parameter_groups(
         lr: the learning rate.
         embedding_lr: the word vectors' own learning rate; None for `lr`.
         word_weights: word weights (one number for each word) learn at so many times `lr`.
+        layers: all that is neither word vector nor word weight learns at so many times `lr`.
 
     Raises:
         UserError: if everything is frozen.
@@ -42,13 +48,14 @@ def parameter_groups(
     words = [item for name, item in trained.items() if f".{name}".endswith(".embedding.weight")]
     rest = [item for name, item in trained.items() if not f".{name}".endswith(".embedding.weight")]
     size = next((len(item) for name, item in module.named_parameters() if f".{name}".endswith(".embedding.weight")), -1)
-    weights = [item for item in rest if item.shape == (size,)] if word_weights != 1 else []
+    weights = [item for item in rest if item.shape == (size,)] if (word_weights, layers) != (1, 1) else []
     rest = [item for item in rest if all(item is not weight for weight in weights)]
+    undecayed = {"weight_decay": 0.0}
     groups: Groups = [
-        {"name": "matrices", "params": [item for item in rest if item.ndim > 1], "lr": lr},
-        {"name": "vectors", "params": [item for item in rest if item.ndim <= 1], "lr": lr, "weight_decay": 0.0},
+        {"name": "matrices", "params": [item for item in rest if item.ndim > 1], "lr": lr * layers},
+        {"name": "vectors", "params": [item for item in rest if item.ndim <= 1], "lr": lr * layers} | undecayed,
         {"name": "embedding", "params": words, "lr": embedding_lr or lr},
-        {"name": "word_weights", "params": weights, "lr": lr * word_weights, "weight_decay": 0.0},
+        {"name": "word_weights", "params": weights, "lr": lr * word_weights} | undecayed,
     ]
     groups = [group for group in groups if group["params"]]
     if not groups:

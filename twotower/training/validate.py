@@ -210,7 +210,8 @@ def check_learning(settings: ModuleSettings, own: Sequence[str] | None) -> tuple
     check_source(check_embedding(settings.embedding))
     module = build_module(settings, vocabulary_size=2, embedding_dim=settings.embedding.dim)
     rates = {"lr": settings.optimizer.lr, "embedding_lr": settings.embedding.learning_rate}
-    groups = parameter_groups(module, **rates, word_weights=settings.optimizer.word_weights)  # type: ignore[arg-type]
+    shares = {"word_weights": settings.optimizer.word_weights, "layers": settings.optimizer.layers}
+    groups = parameter_groups(module, **rates, **shares)  # type: ignore[arg-type]
     optimizer = build_optimizer(settings.optimizer, groups)
     build_scheduler(settings.scheduler, optimizer, total_steps=100, steps_per_epoch=10)
     if settings.scheduler.monitor:
