@@ -34,6 +34,8 @@ PACKAGES = {
     "hydra_plugins.hydra_joblib_launcher": "hydra-joblib-launcher",
     "hydra_plugins.hydra_submitit_launcher": "hydra-submitit-launcher",
     "optuna": "optuna",
+    "mlflow": "mlflow",
+    "comet_ml": "comet-ml",
     "ray": "ray",
     "hydra_plugins.hydra_ray_launcher": "ray && pip install --no-deps hydra-ray-launcher",
     "icu4py": "icu4py",

@@ -22,8 +22,18 @@ LONGEST_TAG, LONGEST_NAME = 64, 128
 OURS = ("log_artifacts",)
 """Keys of a logger's config that are meant for us, not for the logger."""
 
-NEEDS = {"TensorBoardLogger": "tensorboard", "WandbLogger": "wandb"}
+NEEDS = {
+    "TensorBoardLogger": "tensorboard",
+    "WandbLogger": "wandb",
+    "MLFlowLogger": "mlflow",
+    "CometLogger": "comet_ml",
+    "OfflineCometLogger": "comet_ml",
+}
 """Lightning's loggers that write through a package of their own, which they look for only once they are built."""
+
+
+NAMED = {"MLFlowLogger": "run_name", "CometLogger": "name", "OfflineCometLogger": "name"}
+"""The argument by which other loggers take the run's name."""
 
 
 def build_loggers(config: Mapping[str, Any], *, run_name: str, wandb_run_id: str | None = None) -> list[Logger]:
@@ -45,7 +55,10 @@ def build_loggers(config: Mapping[str, Any], *, run_name: str, wandb_run_id: str
     loggers: list[Logger] = []
     try:
         for name, settings in chosen.items():
-            extra = _wandb_settings(settings, config, run_name, wandb_run_id) if name == "wandb" else {}
+            if name == "wandb":
+                extra = _wandb_settings(settings, config, run_name, wandb_run_id)
+            else:
+                extra = _named(settings, run_name)
             loggers.append(_build(name, settings, extra, config))
     except BaseException:
         close_loggers(loggers, failed=True)
@@ -85,6 +98,12 @@ def _refused_settings(error: Any) -> str:
     """Returns what pydantic has against W&B's settings, without the values."""
     told = [f"settings.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)]
     return "; ".join(told[:3])
+
+
+def _named(settings: Mapping[str, Any], run_name: str) -> dict[str, Any]:
+    """Returns the argument by which a logger that shows names takes the run's, unless the config has it."""
+    key = NAMED.get(str(settings.get("_target_")).rpartition(".")[2])
+    return {key: run_name} if key and settings.get(key) is None else {}
 
 
 def _wandb_settings(
