@@ -127,6 +127,7 @@ class Export(RunCallback):
                     run_dir=context.run_dir,
                     query_QD=context.query_vectors,
                     seed=context.settings.seed,
+                    texts=documents.texts,
                     progress=progress,
                 )
         except IndexExportError as error:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents.")
 @click.option("--mode", type=click.Choice(["dense", "lexical", "hybrid"]), help="By vectors, by words (BM25), or by "
               "both (default: what the run measured as best).")  # fmt: skip
+@click.option("--served", is_flag=True, help="Let the index's own server search by words, not the run's BM25: Redis.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--web", is_flag=True, help="Serve the web app instead: search, documents, runs.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the page listens on.")
@@ -38,6 +39,7 @@ def command(
     index: str | None,
     k: int,
     mode: str | None,
+    served: bool,
     as_json: bool,
     web: bool,
     host: str,
@@ -64,7 +66,7 @@ def command(
     console, notes = Console(), Console(stderr=True)
     folder = resolve_run(run)
     with notes.status(f"Opening {folder}"):
-        engine = SearchEngine.open(folder, index)
+        engine = SearchEngine.open(folder, index, served=served)
     facts, wanted, mode = engine.manifest, mode, engine.check_mode(mode)
     about = f"{facts['count']:,} documents, index {facts['name']}, {recall_line(facts, k)}, {mode} search"
     if as_json:

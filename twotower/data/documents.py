@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from twotower.core.errors import UserError
 from twotower.core.files import atomic_path
-from twotower.data.collection import Collection
+from twotower.data.collection import Collection, joined
 
 SCHEMA = 1
 MAPPED_BYTES = 1 << 40
@@ -145,6 +145,11 @@ class DocumentStore:
             return documents
         found = {document.row: document for document in documents}
         return _in_order(wanted, found, f"{self.path} has no row", f"rows run from 0 to {self.count - 1}")
+
+    def texts(self, rows: Sequence[int]) -> list[str]:
+        """Returns what people search of some rows, as `Collection.searched_texts` does: title, blank, text."""
+        documents = self.fetch(rows)
+        return joined([item.title for item in documents], [item.text for item in documents])
 
     def fetch_ids(self, doc_ids: Sequence[str]) -> list[Document]:
         """Returns the documents with these ids, in the order asked for, by one query.

@@ -22,6 +22,10 @@ DEPTHS = (10, 100, 1000)
 """How many hits an index is tuned for."""
 
 
+Texts = Callable[[Sequence[int]], Sequence[str]]
+"""Gives what people search of some documents, by row."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """Queries whose true nearest documents are known, for tuning an index and measuring its recall.
@@ -72,6 +76,8 @@ class Index(ABC):
 
     def __init__(self, *, name: str) -> None:
         self.name = name
+        self.holds_text = False
+        """Whether `search_text` and `search_both` work."""
         self.dim = 0
         self.count = 0
 
@@ -87,6 +93,9 @@ class Index(ABC):
 
     def bind(self, identity: Mapping[str, Any]) -> None:  # noqa: B027
         """Learns whose index is to be built (see `manifest.identity_of`), before `build`."""
+
+    def read_texts(self, texts: Texts) -> None:  # noqa: B027
+        """Learns where the texts of the documents are, before `build`; most indexes have no use for them."""
 
     @abstractmethod
     def build(
@@ -152,6 +161,27 @@ class Index(ABC):
     def cut(self, query_QD: np.ndarray) -> np.ndarray:
         """Returns queries as vectors of the width that this index holds, of length 1."""
         return query_QD if self.dims is None else normalise(query_QD[:, : self.dims])
+
+    def search_text(self, text: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the k best documents by the words of a text, in an index that holds texts.
+
+        Returns:
+            Scores float32 [K] descending and document rows int64 [K], of documents with any of its words.
+
+        Raises:
+            UserError: for an index that holds none.
+        """
+        raise UserError(f"index.{self.name} holds no texts; only a Redis index with index.NAME.text=true does.")
+
+    def search_both(self, text: str, query_D: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finds the k best documents by words and vector; otherwise as `search_text`.
+
+        Args:
+            text: the query.
+            query_D: its vector.
+            k: how many.
+        """
+        return self.search_text(text, k)
 
     def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
         """Returns the stored vectors of some rows, of length 1, as exactly as the index holds them, float32 [K, D].

@@ -23,7 +23,7 @@ from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
 from twotower.core.validators import check_count
 from twotower.index import manifest
-from twotower.index.base import DEPTHS, BuildPausedError, Index, Probe
+from twotower.index.base import DEPTHS, BuildPausedError, Index, Probe, Texts
 from twotower.index.recall import make_probe, measure
 from twotower.index.resume import SAMPLE_ROWS_FILE, finish, part_folder
 from twotower.index.vectors import Progress, Vectors, leading, sample_rows, take
@@ -90,6 +90,7 @@ def export(
     run_dir: str | Path,
     query_QD: np.ndarray | None = None,
     seed: int = 0,
+    texts: Texts | None = None,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Builds every index of a config into `<run>/index/<name>`, replacing a former one only when complete.
@@ -102,6 +103,7 @@ def export(
         run_dir: the run's folder.
         query_QD: encoded queries to tune and measure recall with; without them some documents stand in.
         seed: chooses the samples.
+        texts: gives what people search of some rows, for indexes that hold texts too; None leaves texts out.
         progress: told (stage, done, total), the stage starting with the index's name.
 
     Returns:
@@ -127,6 +129,8 @@ def export(
             if index.dims is not None:
                 cut_QD = None if query_QD is None else np.asarray(leading(query_QD, index.dims))
                 own = make_probe(held_ND, cut_QD, k=DEPTHS[-1], seed=seed, progress=progress)
+            if texts is not None:
+                index.read_texts(texts)
             parts = {"identity": identity, "config": config[name], **sample, "own": own, "progress": progress}
             done[name] = _export_one(index, (vectors_ND, held_ND), document_ids, folder, probe=probe, **parts)
         except Exception as error:  # one backend's trouble must not cost the others

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from twotower.core.errors import UserError
 from twotower.core.reading import read_array, read_table
 from twotower.data.documents import DocumentStore
 from twotower.index.export import check, export
+from twotower.index.lexical import MODES, open_side, write_side
 from twotower.index.manifest import run_identity
 from twotower.index.resume import note_rows, part_folder, rows_done
 from twotower.index.vectors import Progress, new_npy
+from twotower.lexical.bm25 import Bm25
+from twotower.lexical.fusion import Fusion
 from twotower.model.checkpoint import Checkpoint, load
 from twotower.model.encoding import encode
 from twotower.model.leads import add_leads
 from twotower.runs.find import check_unchanged, find_checkpoint
+from twotower.runs.run import read_run
+
+log = logging.getLogger(__name__)
 
 CHUNK = 16_384
 MOST_QUERIES = 2000
@@ -45,15 +54,62 @@ def rebuild(
         identity = run_identity(checkpoint, documents)
         with part_folder(run_dir / "index" / ".vectors.part", identity) as folder:
             vectors_ND = encode_documents(checkpoint, documents, folder / "vectors.npy", progress)
-            return export(
+            manifests = export(
                 index_config,
                 vectors_ND,
                 documents.ids(),
                 identity=identity,
                 run_dir=run_dir,
                 query_QD=encode_queries(checkpoint, run_dir / "per_query.parquet"),
+                texts=documents.texts,
                 progress=progress,
             )
+            rebuild_lexical(run_dir, documents, vectors_ND, identity)
+            return manifests
+
+
+def rebuild_lexical(
+    run_dir: Path, documents: DocumentStore, vectors_ND: np.ndarray, identity: Mapping[str, Any]
+) -> bool:
+    """Writes the lexical side of a run again where it is missing, damaged or of another model, as it was measured.
+
+    Args:
+        run_dir: the run's folder, whose record says how BM25 and model are fused.
+        documents: its documents.
+        vectors_ND: their vectors.
+        identity: what they belong to.
+
+    Returns:
+        Whether it was written: a whole one stays, and a run that measured no hybrid has none.
+    """
+    measured = measured_hybrid(read_run(run_dir).record)
+    if measured is None:
+        return False
+    try:
+        if open_side(run_dir, identity) is not None:
+            return False
+    except UserError as error:
+        log.info("The lexical side is built again. %s", error)
+    fusion, figures, objective = measured
+    texts = documents.texts(range(documents.count))
+    bm25 = Bm25.build(texts, stem=fusion.stem, pairs=fusion.pairs > 0)
+    write_side(
+        run_dir, bm25, vectors_ND, fusion=fusion, identity=identity, measured=figures, objective=objective
+    )  # fmt: skip
+    return True
+
+
+def measured_hybrid(record: Mapping[str, Any]) -> tuple[Fusion, dict[str, float], str] | None:
+    """Returns how a run fused, what each mode reached, and by which metric; None for a run without a hybrid."""
+    objective, evaluation = str((record.get("objective") or {}).get("name") or ""), record.get("evaluation") or {}
+    protocol, _, metric = objective.rpartition("/")
+    part = evaluation.get(protocol) or {}
+    if not part.get("hybrid"):
+        return None
+    settings = {key: part["hybrid"][key] for key in (item.name for item in fields(Fusion)) if key in part["hybrid"]}
+    figures = {} if str(evaluation.get("split")).startswith("pseudo_") else part["metrics"][metric]
+    reached = {mode: figures.get(key) for mode, key in zip(MODES, ("value", "bm25", "hybrid"), strict=True)}
+    return Fusion(**settings), {mode: float(value) for mode, value in reached.items() if value is not None}, objective
 
 
 def encode_documents(
@@ -69,9 +125,8 @@ def encode_documents(
         read_array(path, dtype="float32", shape=shape, mapped=True)  # so that it may be gone on with
     out_ND = np.lib.format.open_memmap(path, mode="r+") if done else new_npy(path, "float32", shape)
     for start in range(done, documents.count, CHUNK):
-        chunk = documents.fetch(range(start, min(start + CHUNK, documents.count)))
         # As in Collection.document_texts: what the tower read while it was trained.
-        texts = [f"{item.title} {item.text}" if item.title else item.text for item in chunk]
+        texts = documents.texts(range(start, min(start + CHUNK, documents.count)))
         tokens = checkpoint.tokenizer.encode(texts, checkpoint.max_document_length)
         chunk_BD = encode(checkpoint.model, tokens, side="document")
         if documents.indexed_leads:

@@ -30,6 +30,7 @@ from twotower.runs.find import find_checkpoint
 from twotower.search.fused import Dense, WordScores, fuse, fused_deviation
 from twotower.search.query import QueryModel, open_query_model
 from twotower.search.results import Hit, RandomScore, Results, Timings
+from twotower.search.served import search_served
 
 
 class SearchEngine:
@@ -47,6 +48,7 @@ class SearchEngine:
         sample_rows_S: their rows, so that hits among them are left out; None where they are not known.
         lexical: BM25 over the same documents; None leaves only dense search.
         folder: where the index lies; None for one that lies nowhere.
+        served: whether the index's own server searches by words (Redis with a text field) rather than `lexical`.
     """
 
     def __init__(
@@ -60,26 +62,34 @@ class SearchEngine:
         sample_rows_S: np.ndarray | None = None,
         lexical: LexicalSide | None = None,
         folder: Path | None = None,
+        served: bool = False,
     ) -> None:
         self.model, self.index, self.manifest, self.documents = model, index, manifest, documents
         self.sample_SD, self.sample_rows_S, self.folder = sample_SD, sample_rows_S, folder
         self._sampled = {} if sample_rows_S is None else {row: at for at, row in enumerate(sample_rows_S.tolist())}
         self._best_of_all = (2 * math.log(max(1, documents.count))) ** 0.5
         """The expected highest of as many normally spread scores as there are documents, in standard deviations."""
-        self.lexical = lexical
+        self.lexical, self.served = lexical, served
         self._words = None if lexical is None else WordScores(lexical.bm25)
         self._lock = threading.Lock()
 
     @property
     def mode(self) -> str:
         """How this run was measured to search best: "dense", "lexical" or "hybrid"."""
+        if self.served:
+            return "hybrid"
         if self.lexical is None or (self.index.dims is not None and self.lexical.mode == "hybrid"):
             return "dense"  # what cosines of cut vectors are worth beside BM25 was not measured
         return self.lexical.mode
 
     @classmethod
     def open(
-        cls, run_dir: str | os.PathLike[str], index: str | None = None, *, trust: str | Sequence[str] = ()
+        cls,
+        run_dir: str | os.PathLike[str],
+        index: str | None = None,
+        *,
+        trust: str | Sequence[str] = (),
+        served: bool = False,
     ) -> SearchEngine:
         """Opens a run's newest exported model and one of its indexes.
 
@@ -87,21 +97,27 @@ class SearchEngine:
             run_dir: the run's folder, or a `Run`.
             index: the index's name; None takes the only one, or the one whose recall was highest.
             trust: packages whose parts the run may name, beside those of TWOTOWER_TRUST; for this call alone.
+            served: search by words with the BM25 of the index's own server instead of the run's.
 
         Raises:
             UserError: when something is missing, damaged, belongs to another model, or names a part of a package that
-                is not trusted.
+                is not trusted, or `served` can't be.
         """
         with trusting(trust):
-            return cls._open(Path(run_dir), index)
+            return cls._open(Path(run_dir), index, served)
 
     @classmethod
-    def _open(cls, run_dir: Path, index: str | None) -> SearchEngine:
+    def _open(cls, run_dir: Path, index: str | None, served: bool) -> SearchEngine:
         model = open_query_model(find_checkpoint(run_dir))
         documents = DocumentStore(run_dir / "documents.db")
         folder = run_dir / "index" / choose_index(run_dir, index)
         identity = run_identity(model, documents)
         opened, manifest = open_index(folder, identity)
+        if served and not opened.holds_text:
+            raise UserError(
+                f"The index {folder.name} can't search by words itself: only a Redis index with index.redis.text=true "
+                "does. Leave --served out, or build one with `twotower index --index redis`."
+            )
         sample, rows = folder / SAMPLE_FILE, folder / SAMPLE_ROWS_FILE
         sample_SD = sample_rows_S = None
         if sample.is_file():
@@ -115,8 +131,9 @@ class SearchEngine:
             documents=documents,
             sample_SD=sample_SD,
             sample_rows_S=sample_rows_S,
-            lexical=open_side(run_dir, identity),
+            lexical=None if served else open_side(run_dir, identity),
             folder=folder,
+            served=served,
         )
 
     def search(self, text: str, k: int = 10, mode: str | None = None) -> Results:
@@ -138,7 +155,11 @@ class SearchEngine:
         if k < 1:
             raise UserError(f"k={k}: ask for at least 1 document.")
         with self._lock:
-            return self._search(text, k) if mode == "dense" else self._search_words(text, k, mode)
+            if mode == "dense":
+                return self._search(text, k)
+            if self.served:
+                return search_served(text, k, mode, model=self.model, index=self.index, documents=self.documents)
+            return self._search_words(text, k, mode)
 
     def check_mode(self, mode: str | None) -> str:
         """Returns the mode to search in.
@@ -149,9 +170,9 @@ class SearchEngine:
         if mode is None:
             return self.mode
         check_choice("mode", mode, MODES)
-        if mode != "dense" and self.lexical is None:
+        if mode != "dense" and self.lexical is None and not self.served:
             raise UserError(f"mode={mode}: this run has no lexical index, as it was trained without one; use dense.")
-        if mode == "hybrid" and self.index.dims is not None:
+        if mode == "hybrid" and self.index.dims is not None and not self.served:
             raise UserError(
                 f"mode=hybrid: index.{self.index.name} holds the first {self.index.dims} numbers of every vector, with "
                 "which the hybrid was not measured; use dense or lexical, or an index of whole vectors."

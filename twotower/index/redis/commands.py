@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,15 @@ from twotower.index.redis.keys import prefixes
 
 
 def create_command(
-    version: str, algorithm: str, settings: Mapping[str, int], dim: int, count: int, hash_tags: int
+    version: str,
+    algorithm: str,
+    settings: Mapping[str, int],
+    dim: int,
+    count: int,
+    hash_tags: int,
+    *,
+    options: Sequence[Any] = (),
+    schema: Sequence[Any] = (),
 ) -> list[Any]:
     """Returns FT.CREATE for a build.
 
@@ -22,17 +30,18 @@ def create_command(
         dim: width of the vectors.
         count: how many will come.
         hash_tags: slots they are spread over.
+        options: of the whole index.
+        schema: further fields.
     """
-    options: list[Any] = ["TYPE", "FLOAT32", "DIM", dim, "DISTANCE_METRIC", "COSINE"]
+    vectors: list[Any] = ["TYPE", "FLOAT32", "DIM", dim, "DISTANCE_METRIC", "COSINE"]
     for key, value in settings.items():
-        options += [key, value]
-    options += ["INITIAL_CAP", count]
+        vectors += [key, value]
+    vectors += ["INITIAL_CAP", count]
     # A build's keys are new, so there is nothing to scan; a scan that runs while they arrive indexes some of them
     # twice, and taking a document out of a graph costs more than putting it in.
     return [
-        *("FT.CREATE", version, "ON", "HASH", "PREFIX", hash_tags, *prefixes(version, hash_tags), "SKIPINITIALSCAN"),
-        "SCHEMA",
-        *("vector", "VECTOR", algorithm, len(options), *options),
+        *("FT.CREATE", version, "ON", "HASH", "PREFIX", hash_tags, *prefixes(version, hash_tags), *options),
+        *("SKIPINITIALSCAN", "SCHEMA", "vector", "VECTOR", algorithm, len(vectors), *vectors, *schema),
     ]
 
 

@@ -26,19 +26,20 @@ from twotower.core.addresses import check_address, refuse_password
 from twotower.core.errors import UserError
 from twotower.core.files import write_json
 from twotower.core.reading import read_typed_json
-from twotower.core.validators import check_choice
-from twotower.index.base import Index, Probe, need
+from twotower.core.validators import check_choice, check_flag
+from twotower.index.base import Index, Probe, Texts, need
 from twotower.index.redis.commands import create_command, search_command
 from twotower.index.redis.connection import pairs, resolve_url
 from twotower.index.redis.keys import new_version, prefixes, rows_key
 from twotower.index.redis.session import Session
+from twotower.index.redis.text import FIELD, LANGUAGES, TextSearch, options, schema, stored
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, normalise
 
 log = logging.getLogger(__name__)
 
 FILE = "redis.json"
 UPLOAD = "upload.json"
-POINTER = {"url": str, "alias": str, "version": str, "count": int, "dim": int, "algorithm": str}
+POINTER = {"url": str, "alias": str, "version": str, "count": int, "dim": int, "algorithm": str, "text?": bool}
 SEARCHES_PER_PIPELINE = 64
 SENDERS = 2
 SEARCH_SECONDS = 10.0
@@ -64,6 +65,8 @@ class RedisIndex(Index):
         ef_search: HNSW neighbours considered while searching.
         batch_size: documents per pipeline.
         hash_tags: slots of a cluster the documents are spread over; 1 keeps the whole index in one.
+        text: store the documents' texts too, in a field that the server ranks by BM25.
+        language: whose stems that field holds; null for words as they are.
         retry_seconds: how long to try again after the connection drops.
     """
 
@@ -81,6 +84,8 @@ class RedisIndex(Index):
         ef_search: int = 128,
         batch_size: int = 1000,
         hash_tags: int = 1,
+        text: bool = True,
+        language: str | None = "english",
         retry_seconds: float = 60.0,
     ) -> None:
         super().__init__(name=name)
@@ -93,12 +98,19 @@ class RedisIndex(Index):
         need(retry_seconds >= 0, name, "retry_seconds", retry_seconds, "0 or more")
         plain_name = index_name is None or not any(c in "{}: \t\n" for c in index_name)
         need(plain_name and index_name != "", name, "index_name", index_name, "a name without braces, colons or spaces")
+        check_flag(f"index.{name}.text", text)
+        if language is not None:
+            check_choice(f"index.{name}.language", language, LANGUAGES)
         if url:
             refuse_password(f"index.{name}.url", url)
             check_address(f"index.{name}.url", url)
         self.given_url, self.alias, self.algorithm = url, index_name, algorithm
         self.m, self.ef_construction, self.ef_search = m, ef_construction, ef_search
         self.batch_size, self.hash_tags, self.retry_seconds = batch_size, hash_tags, retry_seconds
+        self.text, self.language = text, language
+        self.holds_text = False
+        self._texts: Texts | None = None
+        self._text_search: TextSearch | None = None
         self.version = ""
         self._session: Session | None = None
         self._bytes = 0
@@ -126,6 +138,10 @@ class RedisIndex(Index):
         """Names the alias after the model, unless the config names one."""
         self.alias = self.alias or f"twotower-{identity['model']['sha256'][:12]}"
 
+    def read_texts(self, texts: Texts) -> None:
+        """Takes the texts for the text field, if one is wanted."""
+        self._texts = texts if self.text else None
+
     def build(
         self,
         vectors: Vectors,
@@ -135,8 +151,9 @@ class RedisIndex(Index):
         probe: Probe | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Uploads every vector under a new name and waits until Redis has indexed them."""
+        """Uploads every vector, and text, under a new name and waits until Redis has indexed them."""
         self._start(vectors, document_ids)
+        self.holds_text = self._texts is not None
         self.check()
         session = self.session
         with session.errors_named():
@@ -163,7 +180,16 @@ class RedisIndex(Index):
         write_json(note, {"alias": self.alias, "version": self.version})
         graph = {"M": self.m, "EF_CONSTRUCTION": self.ef_construction, "EF_RUNTIME": self.ef_search}
         settings = graph if self.algorithm == "HNSW" else {}
-        command = create_command(self.version, self.algorithm, settings, self.dim, self.count, self.hash_tags)
+        command = create_command(
+            self.version,
+            self.algorithm,
+            settings,
+            self.dim,
+            self.count,
+            self.hash_tags,
+            options=options(self.language) if self.holds_text else (),
+            schema=schema(self.language) if self.holds_text else (),
+        )
         self.session.client.execute_command(*command)
         return 0
 
@@ -187,7 +213,8 @@ class RedisIndex(Index):
                     stop = start + len(block_BD)
                     rows = range(start, stop)
                     keys = [f"{prefix[row % len(prefix)]}{document_ids[row]}" for row in rows]
-                    action = partial(self._send, keys, start, block_BD, sure)
+                    texts = None if self._texts is None else [stored(text) for text in self._texts(rows)]
+                    action = partial(self._send, keys, start, block_BD, texts, sure)
                     under_way.append((stop, pool.submit(self.session.again, action)))
                     while len(under_way) >= SENDERS:
                         settle()
@@ -197,12 +224,13 @@ class RedisIndex(Index):
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _send(self, keys: list[str], start: int, block_BD: np.ndarray, sure: int) -> None:
+    def _send(self, keys: list[str], start: int, block_BD: np.ndarray, texts: list[str] | None, sure: int) -> None:
         pipeline = self.session.client.pipeline(transaction=False)
         data, width = block_BD.tobytes(), 4 * self.dim
         for offset, key in enumerate(keys):
             vector = data[offset * width : (offset + 1) * width]
-            pipeline.execute_command("HSET", key, "row", start + offset, "vector", vector)
+            words = () if texts is None else (FIELD, texts[offset])
+            pipeline.execute_command("HSET", key, "row", start + offset, "vector", vector, *words)
         pipeline.execute_command("SET", rows_key(self.version), sure)  # all before these have been acknowledged
         self.session.keep_lock(pipeline)
         pipeline.execute()
@@ -269,6 +297,7 @@ class RedisIndex(Index):
             "count": self.count,
             "dim": self.dim,
             "algorithm": self.algorithm,
+            "text": self.holds_text,
         }
 
     def load(self, folder: Path) -> None:
@@ -276,6 +305,7 @@ class RedisIndex(Index):
         pointer = read_typed_json(folder / FILE, POINTER)
         self.alias, self.version = pointer["alias"], pointer["version"]
         self.count, self.dim, self.algorithm = pointer["count"], pointer["dim"], pointer["algorithm"]
+        self.holds_text = pointer.get("text") or False
         session = self._open(os.environ.get("REDIS_URL") or pointer["url"], answer=SEARCH_SECONDS, retries=1)
         session.require_search()
         place = f"The Redis index {self.version} at {session.safe_url}"
@@ -300,7 +330,7 @@ class RedisIndex(Index):
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores_QK = np.full((len(query_QD), k), -np.inf, np.float32)
         rows_QK = np.full((len(query_QD), k), -1, np.int64)
-        ef = max(EFFORT * k, self.ef_search) if self.algorithm == "HNSW" else None
+        ef = self._effort(k)
         for start in range(0, len(query_QD), SEARCHES_PER_PIPELINE):
             pipeline = self.session.client.pipeline(transaction=False)
             for query_D in query_QD[start : start + SEARCHES_PER_PIPELINE]:
@@ -318,6 +348,30 @@ class RedisIndex(Index):
                 rows_QK[number, : len(hits)] = [int(hit["row"]) for hit in hits]
         self._check_complete(int((rows_QK >= 0).sum(axis=1).min(initial=k)), k)
         return best_first(np.nan_to_num(scores_QK, nan=0.0, neginf=-np.inf), rows_QK, k)
+
+    def _effort(self, k: int) -> int | None:
+        return max(EFFORT * k, self.ef_search) if self.algorithm == "HNSW" else None
+
+    @property
+    def by_words(self) -> TextSearch:
+        """Search by words on the server.
+
+        Raises:
+            UserError: for an index without a text field.
+        """
+        if not self.holds_text:
+            raise UserError(f"index.{self.name} holds no texts (index.{self.name}.text). {REBUILD}")
+        if self._text_search is None:
+            self._text_search = TextSearch(self.session, self.version, self.count)
+        return self._text_search
+
+    def search_text(self, text: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finds documents by the server's BM25."""
+        return self.by_words.lexical(text, k)
+
+    def search_both(self, text: str, query_D: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Finds documents by the server's BM25 and by vector, their ranks fused."""
+        return self.by_words.hybrid(text, normalise(query_D[None])[0].astype(np.float32), k, self._effort)
 
     def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
         """Fetches the vectors of some rows by their keys [K, D]."""
