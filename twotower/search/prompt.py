@@ -141,7 +141,7 @@ class Prompt:
         folder, engine = self.open_run(wanted)
         self.engine.close()
         self.folder, self.engine = folder, engine
-        if self.mode is not None and self.mode != "dense" and engine.lexical is None:
+        if self.mode is not None and self.mode != "dense" and engine.lexical is None and not engine.served:
             self.mode = None
         facts = f"{engine.manifest['count']:,} documents, {self.mode or engine.mode} search"
         self.console.print(Text(f"{folder}: {facts}.", "dim"))
