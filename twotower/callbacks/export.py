@@ -118,7 +118,7 @@ class Export(RunCallback):
             )
         manifests: dict[str, Any] = {}
         try:
-            with bars() as progress:
+            with DocumentStore(path) as documents, bars() as progress:
                 manifests = export(
                     context.settings.indexes,
                     vectors_ND,

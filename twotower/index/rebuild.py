@@ -12,6 +12,7 @@ import numpy as np
 
 from twotower.core.errors import UserError
 from twotower.core.reading import read_array, read_table
+from twotower.data.collection import joined
 from twotower.data.documents import DocumentStore
 from twotower.index.export import check, export
 from twotower.index.lexical import MODES, open_side, write_side
@@ -93,9 +94,7 @@ def rebuild_lexical(
     fusion, figures, objective = measured
     texts = documents.texts(range(documents.count))
     bm25 = Bm25.build(texts, stem=fusion.stem, pairs=fusion.pairs > 0)
-    write_side(
-        run_dir, bm25, vectors_ND, fusion=fusion, identity=identity, measured=figures, objective=objective
-    )  # fmt: skip
+    write_side(run_dir, bm25, vectors_ND, fusion=fusion, identity=identity, measured=figures, objective=objective)
     return True
 
 
@@ -126,7 +125,8 @@ def encode_documents(
     out_ND = np.lib.format.open_memmap(path, mode="r+") if done else new_npy(path, "float32", shape)
     for start in range(done, documents.count, CHUNK):
         # As in Collection.document_texts: what the tower read while it was trained.
-        texts = documents.texts(range(start, min(start + CHUNK, documents.count)))
+        chunk = documents.fetch(range(start, min(start + CHUNK, documents.count)))
+        texts = joined([item.title for item in chunk], [item.text for item in chunk])
         tokens = checkpoint.tokenizer.encode(texts, checkpoint.max_document_length)
         chunk_BD = encode(checkpoint.model, tokens, side="document")
         if documents.indexed_leads:
