@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -143,3 +145,14 @@ def test_words_are_those_of_bm25s():
         stemmer = None if stem is None else Stems(stem).all
         theirs = bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, return_ids=False, show_progress=False)
         assert [Bm25.build(texts, stem=stem).words(text) for text in texts] == theirs
+
+
+def test_what_ranks_by_words_is_loaded_when_words_are_searched(opened):
+    code = (
+        "import sys; from twotower.search.engine import SearchEngine; "
+        f"engine = SearchEngine.open({str(opened[3])!r}, 'exact'); engine.search('invert a matrix', mode='dense'); "
+        "print('bm25s' in sys.modules, 'scipy' in sys.modules); engine.search('invert a matrix', mode='lexical'); "
+        "print('bm25s' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "True"]

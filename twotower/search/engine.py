@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,11 @@ class SearchEngine:
         self._best_of_all = (2 * math.log(max(1, documents.count))) ** 0.5
         """The expected highest of as many normally spread scores as there are documents, in standard deviations."""
         self.lexical, self.served = lexical, served
-        self._words = None if lexical is None else WordScores(lexical.bm25)
         self._lock = threading.Lock()
+
+    @cached_property
+    def _words(self) -> WordScores | None:
+        return None if self.lexical is None else WordScores(self.lexical.bm25)
 
     @property
     def mode(self) -> str:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twotower.index.lexical import LexicalSide
-from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import RRF_CONSTANT, Fusion
+
+if TYPE_CHECKING:
+    from twotower.lexical.bm25 import Bm25
 
 LEAST_CANDIDATES, CANDIDATES = 200, 4
 """Candidates that each side gives: at least so many, and so many for each hit asked for."""
