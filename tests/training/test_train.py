@@ -293,12 +293,15 @@ def test_precision_auto_stays_what_it_was_for_a_resumed_or_repeated_run():
         assert choose_precision(trainer, None, before="bf16-mixed") == chosen
 
 
-@pytest.mark.parametrize(("flags", "gru"), [("avx2 amx_bf16 amx_tile", "bf16-mixed"), ("avx2 avx512f", "32-true")])
+@pytest.mark.parametrize(
+    ("flags", "gru"),
+    [("avx2 amx_bf16 amx_tile", "bf16-mixed"), ("avx512f avx512_bf16", "bf16-mixed"), ("avx2 avx512f", "32-true")],
+)
 def test_precision_auto_follows_the_processor_and_the_towers(monkeypatch, flags, gru):
     from twotower.kernels import cpu
 
     monkeypatch.setattr(cpu, "processor_name", lambda: f"Some Processor 1 2 {flags}")
-    assert cpu.precision_for(recurrent=True) == gru
+    assert {cpu.precision_for(recurrent=True) for _ in range(3)} == {gru}
     assert cpu.precision_for(recurrent=False) == "32-true"
 
 
