@@ -23,8 +23,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def overview(readme: str) -> str:
     """Returns the README as a page: links into docs/ become links between pages, others lose their address."""
-    page = re.sub(r"\]\(docs/([\w./]+)\)", r"](\1)", readme)
-    return re.sub(r"\[([^\]]+)\]\((?!https?:)(?![\w]+\.md)[^)]+\)", r"`\1`", page)
+    page = re.sub(r"\]\(docs/([\w./-]+)\)", r"](\1)", readme)
+    return re.sub(r"\[([^\]]+)\]\((?!https?:)(?!(?:howto/)?\w+\.md|img/)[^)]+\)", r"`\1`", page)
 
 
 def configuration(conf: Path) -> str:
