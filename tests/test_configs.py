@@ -55,13 +55,15 @@ def settings(tiny_beir: Path, run_dir: Path, group: str, choice: str) -> list[st
 
 def prepare(tiny_beir: Path, tmp_path: Path, group: str, choice: str, request: pytest.FixtureRequest) -> list[str]:
     """Gives what a choice needs from outside: a file of pairs, word vectors, a Redis."""
-    if (group, choice) == ("data", "jsonl"):
+    if (group, choice) in (("data", "jsonl"), ("data", "hf")):
         pairs = [
             {"query": f"word{i} one", "positive": f"text{i} about word{i}", "negatives": [f"none{i}"]}
             for i in range(80)
         ]
-        (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-        return [f"data.path={tmp_path / 'pairs.jsonl'}"]
+        (tmp_path / "pairs").mkdir()
+        (tmp_path / "pairs" / "train.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+        named = tmp_path / "pairs" / ("train.jsonl" if choice == "jsonl" else "")
+        return [f"data.path={named}", *(["data.source.streaming=true"] if choice == "hf" else [])]
     if (group, choice) == ("data", "msmarco"):
         rows = [
             {
@@ -99,12 +101,18 @@ def prepare(tiny_beir: Path, tmp_path: Path, group: str, choice: str, request: p
     return []
 
 
+PACKAGES = {"lance": "lancedb", "mlflow": "mlflow", "comet": "comet_ml"}
+"""What some choices need and the development install hasn't."""
+
+
 @pytest.mark.parametrize(("group", "choice"), CASES)
 def test_every_choice_runs_a_step(tiny_beir, tmp_path, group, choice, request, monkeypatch):
     if choice in ("gpu", "faiss_gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
     if (group, choice) in (("trainer", "ddp"), ("data", "ir_datasets")):
         pytest.skip("run for real by its own test: it needs processes of its own, or a registered data set")
+    if choice in PACKAGES:
+        pytest.importorskip(PACKAGES[choice], reason=f"{PACKAGES[choice]} isn't installed")
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     monkeypatch.chdir(tmp_path)

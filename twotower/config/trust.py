@@ -52,7 +52,7 @@ LISTED: dict[str, tuple[str, ...]] = {
     "pretrain": ("twotower.pretrain.crops.Crops",),
     "scheduler": tuple(SCHEDULERS.values()),
     "data.source": tuple(
-        f"twotower.data.{name}.load" for name in ("beir", "docstrings", "irdatasets", "jsonl", "msmarco", "texts")
+        f"twotower.data.{name}.load" for name in ("beir", "docstrings", "hf", "irdatasets", "jsonl", "msmarco", "texts")
     ),
     "optimizer": (
         *(f"torch.optim.{name}" for name in _OPTIMIZERS),
@@ -70,6 +70,7 @@ LISTED: dict[str, tuple[str, ...]] = {
     "index.*": (
         "twotower.index.exact.ExactIndex",
         "twotower.index.faiss.FaissIndex",
+        "twotower.index.lance.LanceIndex",
         "twotower.index.redis.RedisIndex",
         "twotower.index.auto.AutoIndex",
     ),

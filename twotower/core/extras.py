@@ -34,6 +34,7 @@ PACKAGES = {
     "hydra_plugins.hydra_joblib_launcher": "hydra-joblib-launcher",
     "hydra_plugins.hydra_submitit_launcher": "hydra-submitit-launcher",
     "optuna": "optuna",
+    "lancedb": "lancedb",
     "mlflow": "mlflow",
     "comet_ml": "comet-ml",
     "ray": "ray",

@@ -103,7 +103,7 @@ def write(folder: Path, *, identity: Mapping[str, Any], facts: Mapping[str, Any]
         identity: from `identity_of`.
         facts: name, kind, dim, count, recall, seconds, config and what else is worth knowing.
     """
-    files = {item.name: _stamp(item) for item in sorted(folder.iterdir()) if item.name != FILE}
+    files = {item.name: _stamp(item) for item in sorted(folder.iterdir()) if item.name != FILE and item.is_file()}
     manifest = {
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

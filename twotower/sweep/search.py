@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep, Transformer
@@ -44,7 +44,7 @@ class Search:
         self,
         *,
         sampler: Mapping[str, Any],
-        direction: str = "maximize",
+        direction: Literal["maximize", "minimize"] = "maximize",
         storage: str | None = None,
         study_name: str | None = None,
         n_trials: int = 20,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import CometLogger
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 
 class OfflineCometLogger(CometLogger):
