@@ -17,7 +17,7 @@ from twotower.search.engine import SearchEngine
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = 3
 """An answer is to stand among so many first hits."""
-AT_LEAST = 8
+AT_LEAST = 9
 """Of the ten questions, so many are to be answered."""
 INVERSES = ["numpy.linalg._linalg.inv", "numpy.linalg._linalg.pinv", "numpy.matrixlib.defmatrix.matrix.I"]
 INVERSES += ["scipy.linalg._basic.inv", "scipy.linalg._basic.pinv", "sympy.matrices.matrixbase.MatrixBase.inv"]
