@@ -24,13 +24,15 @@ import redis
 
 from twotower.core.addresses import check_address, refuse_password
 from twotower.core.errors import UserError
-from twotower.core.files import write_json
+from twotower.core.files import write_json, write_text
 from twotower.core.reading import read_typed_json
 from twotower.core.validators import check_choice, check_flag
 from twotower.index.base import Index, Probe, Texts, need
 from twotower.index.redis.commands import create_command, search_command
 from twotower.index.redis.connection import pairs, resolve_url
 from twotower.index.redis.keys import new_version, prefixes, rows_key
+from twotower.index.redis.schema import FILE as SCHEMA_FILE
+from twotower.index.redis.schema import redisvl_schema
 from twotower.index.redis.session import Session
 from twotower.index.redis.text import FIELD, LANGUAGES, TextSearch, options, schema, stored
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, normalise
@@ -162,7 +164,23 @@ class RedisIndex(Index):
             self._wait(progress)
             session.client.delete(rows_key(self.version))
         write_json(folder / FILE, self._pointer())
+        write_text(folder / SCHEMA_FILE, self._schema())
         (folder / UPLOAD).unlink()
+
+    def _graph(self) -> dict[str, int]:
+        graph = {"M": self.m, "EF_CONSTRUCTION": self.ef_construction, "EF_RUNTIME": self.ef_search}
+        return graph if self.algorithm == "HNSW" else {}
+
+    def _schema(self) -> str:
+        return redisvl_schema(
+            str(self.alias),
+            self.version,
+            algorithm=self.algorithm,
+            graph=self._graph(),
+            dim=self.dim,
+            hash_tags=self.hash_tags,
+            text=self.holds_text,
+        )
 
     def _begin(self, note: Path) -> int:
         """Locks the alias and makes the index, or takes up the interrupted one; returns how many documents it has."""
@@ -178,8 +196,7 @@ class RedisIndex(Index):
                 return done
         self.version = new_version(self.alias)
         write_json(note, {"alias": self.alias, "version": self.version})
-        graph = {"M": self.m, "EF_CONSTRUCTION": self.ef_construction, "EF_RUNTIME": self.ef_search}
-        settings = graph if self.algorithm == "HNSW" else {}
+        settings = self._graph()
         command = create_command(
             self.version,
             self.algorithm,
