@@ -1,6 +1,8 @@
 """The terminal app as a person drives it: real runs, real keys."""
 
 import asyncio
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -253,6 +255,23 @@ def test_it_starts_without_what_only_searching_needs():
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_run_made_from_another_names_in_what_it_differs(runs):
+    from rich.console import Console
+
+    from twotower.runs.ledger import load
+    from twotower.ui.run_tab import page
+
+    record = json.loads((runs / "gru" / "run.json").read_text())
+    record["rerun_of"] = {"path": str(runs / "mlp"), "config_hash": "x"}
+    (runs / "gru" / "run.json").write_text(json.dumps(record))
+    ledger = load(runs)
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(page(next(run for run in ledger if run.path.name == "gru"), ledger, 120))
+    shown = console.export_text()
+    assert "Beside old_mlp, which it repeats or varies" in shown
+    assert "model" in shown.partition("repeats or varies")[2]
 
 
 def test_a_curve_shows_rise_and_fall():

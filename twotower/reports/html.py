@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from twotower.core import format as text
 from twotower.core.errors import UserError
@@ -24,13 +25,16 @@ from twotower.runs.run import Run
 PAGE = Path(__file__).parent / "page"
 
 
-def report_html(runs: Ledger, *, metric: str | None = None, title: str = "Runs") -> str:
+def report_html(
+    runs: Ledger, *, metric: str | None = None, title: str = "Runs", folder: str | os.PathLike[str] = "."
+) -> str:
     """Returns the report as HTML.
 
     Args:
         runs: the runs of a sweep, or any others.
         metric: its name; None takes what most runs were judged by.
         title: heading.
+        folder: where the report will lie; links to run folders start there, so that both can be moved together.
 
     Raises:
         UserError: when there is no readable run, or no run has the metric.
@@ -52,7 +56,7 @@ def report_html(runs: Ledger, *, metric: str | None = None, title: str = "Runs")
         '<div class="filter"><input id="filter" type="search" aria-label="Filter the runs" placeholder="filter: '
         'model=gru lr&lt;0.01, or any words"><span id="count" class="soft" role="status"></span>'
         '<span class="soft">A heading sorts; a row or a point opens the run.</span></div>',
-        _ranked_table(ranked, name),
+        _ranked_table(ranked, name, Path(folder)),
         *_tests(ranked, name),
         *_figures(drawn),
         *_problems(ranked),
@@ -105,7 +109,7 @@ def _summary(runs: Ledger, metric: str) -> Iterator[str]:
         yield f'<p class="warn">{escape(line[:1].upper() + line[1:])}</p>'
 
 
-def _ranked_table(runs: Ledger, metric: str) -> str:
+def _ranked_table(runs: Ledger, metric: str, folder: Path) -> str:
     shown, spreads = runs.readable, runs.spreads(metric)
     names = short_names(differing(shown))
     seeded = any(spread.runs > 1 for spread in spreads.values())
@@ -130,7 +134,7 @@ def _ranked_table(runs: Ledger, metric: str) -> str:
         ]
         values += [text.duration(run.seconds), run.verdict, os.path.relpath(run.path, root)]
         rows.append([str(value) for value in values])
-    return _table(heads, rows, numeric, runs=shown)
+    return _table(heads, rows, numeric, runs=shown, folder=folder)
 
 
 def _cell(value: Any) -> str:
@@ -138,7 +142,12 @@ def _cell(value: Any) -> str:
 
 
 def _table(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[str], runs: Sequence[Run] | None = None
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numeric: set[str],
+    *,
+    runs: Sequence[Run] | None = None,
+    folder: Path = Path("."),
 ) -> str:
     """Returns a table; one of runs has a link to each folder, the seconds to sort by, and opens what is clicked."""
     mark = ['class="n"' if head in numeric else "" for head in heads]
@@ -149,7 +158,8 @@ def _table(
         kind = " class=first" if number == 0 else ""
         if runs is not None:
             run = runs[number]
-            cells[-1] = f'<td><a href="{escape(run.path.resolve().as_uri())}">{escape(row[-1])}</a></td>'
+            link = quote(os.path.relpath(run.path.resolve(), folder.resolve()).replace(os.sep, "/"))
+            cells[-1] = f'<td><a href="./{link}/">{escape(row[-1])}</a></td>'
             if run.seconds is not None:
                 place = list(heads).index("time")
                 cells[place] = f'<td class="n" data-value="{run.seconds:.1f}">{escape(row[place])}</td>'

@@ -44,7 +44,7 @@ def add_run_pages(app: FastAPI, pages: Jinja2Templates, library: Library) -> Non
     @app.head("/api/runs", include_in_schema=False)
     @app.get("/api/runs", tags=["runs"])
     def api_runs() -> list[dict[str, Any]]:
-        """Lists the runs, best first, with every metric of the final evaluation and its interval, chance and BM25."""
+        """Lists the runs, best first, with every final metric, its interval, chance, BM25 and hybrid."""
         return [
             {
                 "key": library.key(run),
@@ -53,6 +53,7 @@ def add_run_pages(app: FastAPI, pages: Jinja2Templates, library: Library) -> Non
                 "verdict": run.verdict,
                 "choices": run.choices,
                 "metrics": {name: score._asdict() for name, score in run.scores.items()},
+                "hybrid": {name: both.value for name in run.scores if (both := run.hybrid_score(name)) is not None},
             }
             for run in library.runs()
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import altair as alt
 
@@ -38,24 +39,29 @@ def seed_spread(runs: Ledger, metric: str) -> Picture:
     order = order[:MOST_CONFIGS]
     rows = [row for group in order for row in _seeds(groups[group], metric, names)]
     means = [_mean(group, spreads[group], names) for group in order]
-    ends, levels, notes = style.scale_of(shown, metric, [row[key] for row in rows for key in ("low", "value", "high")])
+    drawn = [row[key] for row in rows for key in ("low", "value", "high", "both") if row[key] is not None]
+    ends, levels, notes = style.scale_of(shown, metric, drawn)
+    hybrid = "triangles: model and BM25 together (hybrid)" if any(row["both"] is not None for row in rows) else ""
     more = f"{hidden} poorer configs not drawn" if hidden > 0 else ""
     scale = alt.Scale(domain=list(ends), nice=True, zero=False)
     x = alt.X("value:Q", title=style.metric_label(metric), scale=scale)
     y = alt.Y("config:N", title=None, sort=[names[group] for group in order], axis=alt.Axis(grid=False))
     seeds = style.chart_of(rows).encode(y=y, yOffset=alt.YOffset("seed:N"), color=alt.value(style.PALETTE[0]))
-    tips = ["name:N", "config:N", "seed:N", alt.Tooltip("value:Q", format=".4f"), "interval:N", "hybrid:N", "BM25:N"]
+    tips: list[Any] = ["name:N", "config:N", "seed:N", "value:Q", "interval:N", "hybrid:N", "BM25:N"]
     bars = seeds.mark_rule(strokeWidth=2, opacity=0.5).encode(x=alt.X("low:Q", scale=scale), x2="high:Q", tooltip=tips)
     dots = seeds.mark_circle(size=70, opacity=1).encode(x=x, tooltip=tips)
+    triangles = style.chart_of([row for row in rows if row["both"] is not None]).encode(y=y, tooltip=tips)
+    triangles = triangles.encode(x=alt.X("both:Q", scale=scale), yOffset=alt.YOffset("seed:N"))
+    both = triangles.mark_point(shape="triangle-right", filled=True, size=60, color=style.PALETTE[2])
     middle = style.chart_of(means).encode(x=x, y=y)
     diamonds = middle.mark_point(shape="diamond", filled=True, size=110, color=style.PALETTE[1])
     words = style.chart_of(means).mark_text(align="left", x=alt.expr("width + 8")).encode(y=y, text="label:N")
     most = max(spreads[group].runs for group in order)
-    chart = alt.layer(*style.draw_levels(levels, across=False), bars, dots, diamonds, words)
+    chart = alt.layer(*style.draw_levels(levels, across=False), bars, dots, both, diamonds, words)
     return chart.properties(
         width=WIDTH,
         height=alt.Step(max(34, 16 * most), **{"for": "position"}),
-        title=style.title("Runs with 95 % intervals over queries; diamonds: mean over seeds", [*notes, more]),
+        title=style.title("Runs with 95 % intervals over queries; diamonds: mean over seeds", [*notes, hybrid, more]),
         description="Seeds and intervals: " + "; ".join(f"{row['config']} {row['label']}" for row in means[:6]) + ".",
     )
 
@@ -66,10 +72,11 @@ def _seeds(members: Ledger, metric: str, names: dict[str, str]) -> list[Row]:
         score = run.scores[metric]
         known = score.low is not None and score.high is not None
         both = run.hybrid_score(metric)
-        ends = {"low": score.low if known else score.value, "high": score.high if known else score.value}
+        ends: Row = {"low": score.low if known else score.value, "high": score.high if known else score.value}
         facts = {"interval": f"{ends['low']:.3f} to {ends['high']:.3f}" if known else "unknown"}
         facts |= {"hybrid": "–" if both is None else f"{both.value:.4f}"}
         facts |= {"BM25": "–" if score.bm25 is None else f"{score.bm25:.4f}"}
+        ends["both"] = None if both is None else both.value
         rows.append({**style.facts(run, names), "value": score.value, **ends, **facts})
     return rows
 
