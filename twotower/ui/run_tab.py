@@ -68,17 +68,17 @@ def _parent(run: Run, others: Ledger) -> Run | None:
     return next((other for other in others.readable if other.path in places and other.path != run.path), None)
 
 
-def _settings(run: Run, family: list[Run], title: str) -> Table:
+def _settings(run: Run, family: list[Run], title: str) -> RenderableType:
     from twotower.reports.compare import config_differences
 
-    table = Table(title=Text(text.visible(title)), title_justify="left", box=None)
+    table = Table(box=None)
     table.add_column("setting")
     table.add_column("here", style="bold")
     table.add_column("others", style="dim", overflow="fold")
     for key, values in config_differences([run, *family], every=False):
         rest = dict.fromkeys(text.value(value) for value in values[1:])
         table.add_row(*map(Text, (key, text.value(values[0]), "  ".join(rest))))
-    return table
+    return Group(Text(text.visible(title), "bold"), table)
 
 
 def _artefacts(run: Run) -> RenderableType:
