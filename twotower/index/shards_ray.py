@@ -1,0 +1,117 @@
+"""Indexes over the shards of `twotower encode`, built and searched by a Ray cluster, and one exact answer from all.
+
+Every shard of vectors gets an index of its own, on the machine that takes it; each query goes to all, and the hits are
+merged by score. All backends give cosines, so with exact indexes the answer is that of one index over everything, row
+for row. The machines see the same files under the same paths.
+
+Legend: N documents, D dimension, Q queries, K ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twotower.config.instantiate import plain
+from twotower.core.errors import UserError
+from twotower.core.files import atomic_path
+from twotower.core.validators import check_count
+from twotower.index.base import Index
+from twotower.index.export import make_indexes
+from twotower.index.vectors import best_first
+from twotower.model.shards import open_shards
+from twotower.model.shards_ray import connect
+
+Ranked = tuple[np.ndarray, np.ndarray]
+DONE = "done"
+"""Stands in the folder of every shard's finished index; written last."""
+
+
+def search_on_ray(
+    vectors: Path,
+    query_QD: np.ndarray,
+    k: int,
+    *,
+    index_config: Mapping[str, Any],
+    out: Path,
+    address: str = "local",
+    tasks: int = 2,
+) -> Ranked:
+    """Builds what indexes are missing and searches all of them.
+
+    Args:
+        vectors: a complete folder of `twotower encode`.
+        query_QD: query vectors.
+        k: how many documents.
+        index_config: one choice of the `index` group, {name: settings}.
+        out: where the indexes go, a folder for each shard; those that are there already are used.
+        address: see `twotower.model.shards_ray.connect`.
+        tasks: how many share the shards.
+
+    Returns:
+        Cosine similarities float32 [Q, K] descending and document rows int64 [Q, K], counted over all shards in order.
+
+    Raises:
+        UserError: for an index that can't be built, a folder that isn't complete, or a cluster that isn't there.
+    """
+    check_count("tasks", tasks)
+    if len(index_config) != 1:
+        raise UserError(f"index_config names {len(index_config)} indexes; shards are searched by one.")
+    parts, _ = open_shards(vectors)
+    settings, count = plain(index_config), sum(map(len, parts))
+    ray = connect(address)
+    try:
+        task = ray.remote(num_cpus=1)(_search_part)
+        queries = ray.put(np.asarray(query_QD, np.float32))
+        waiting = [task.remote(vectors, queries, k, settings, out, rank, tasks) for rank in range(tasks)]
+        answers: list[Ranked] = [answer for answer in ray.get(waiting) if answer is not None]
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise UserError(str(error.cause)) from None
+        raise
+    finally:
+        ray.shutdown()
+    return merge(answers, min(k, count))
+
+
+def merge(answers: list[Ranked], k: int) -> Ranked:
+    """Returns the k best hits of several answers, rows counted alike; equal scores by row, as one index has them.
+
+    Args:
+        answers: scores [Q, K] and rows [Q, K] of each.
+        k: how many.
+    """
+    scores_QC, rows_QC = (np.concatenate(side, axis=1) for side in zip(*answers, strict=True))
+    return best_first(scores_QC, rows_QC, k)
+
+
+def _search_part(
+    vectors: Path, query_QD: np.ndarray, k: int, settings: dict[str, Any], out: Path, rank: int, tasks: int
+) -> Ranked | None:
+    """What one task does, in a process of the cluster: every `tasks`-th shard."""
+    parts, ids = open_shards(vectors)
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    answers = []
+    for shard in range(rank, len(parts), tasks):
+        first, last = int(starts[shard]), int(starts[shard + 1])
+        index = _index_of(parts[shard], ids[first:last], settings, out / f"shard-{shard:05d}")
+        scores_QK, rows_QK = index.search(query_QD, k)
+        answers.append((scores_QK, np.where(rows_QK >= 0, rows_QK + first, -1)))
+    return merge(answers, k) if answers else None
+
+
+def _index_of(vectors_ND: np.ndarray, ids: list[str], settings: dict[str, Any], folder: Path) -> Index:
+    ((name, index),) = make_indexes(settings).items()
+    if (folder / DONE).is_file():
+        index.load(folder)
+        return index
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder) as part:
+        part.mkdir()
+        index.build(vectors_ND, ids, part)
+        (part / DONE).write_text(f"{name}\n")
+    index.load(folder)
+    return index
