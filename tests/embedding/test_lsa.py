@@ -93,3 +93,13 @@ def test_the_matrix_holds_them_as_they_are_and_another_kind_may_be_mixed_in():
 def test_what_does_not_work_is_refused_by_name(key, value, said):
     with pytest.raises(UserError, match=said):
         check_embedding({"kind": "lsa", "dim": 512, key: value})
+
+
+def test_every_vector_may_have_length_one():
+    tokens, size = corpus(50, seed=3)
+    known, vectors = lsa_vectors(tokens, size=size, seed=0, **SETTINGS)
+    same, unit = lsa_vectors(tokens, size=size, seed=0, **SETTINGS, unit=True)
+    np.testing.assert_array_equal(known, same)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert lengths.std() > 0.01
+    np.testing.assert_allclose(unit, vectors / lengths, rtol=1e-5)

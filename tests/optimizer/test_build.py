@@ -125,3 +125,11 @@ def test_momentum_is_for_sgd_only() -> None:
         build_optimizer({**ADAM, "momentum": 0.9}, parameter_groups(Holder(), lr=0.01))
     with pytest.raises(UserError, match=r"optimizer\.beta1 is not a key"):
         build_optimizer({"_target_": "torch.optim.SGD", "lr": 0.1, "beta1": 0.9}, parameter_groups(Holder(), lr=0.01))
+
+
+def test_layers_learn_at_a_rate_of_their_own_and_words_do_not_take_it() -> None:
+    holder = Holder()
+    groups = {group["name"]: group for group in parameter_groups(holder, lr=0.01, layers=0.2)}
+    assert groups["matrices"]["lr"] == groups["vectors"]["lr"] == pytest.approx(0.002)
+    assert groups["embedding"]["lr"] == groups["word_weights"]["lr"] == 0.01
+    assert [item is holder.model.query_tower.layers[0].weight for item in groups["word_weights"]["params"]] == [True]

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from twotower.data.collection import Collection
-from twotower.data.held_out import FEWEST
 from twotower.evaluation.bm25 import bm25_of, bm25_rankings, stronger
 from twotower.evaluation.keys import pack, unpack
 from twotower.evaluation.measures import MetricSet
@@ -26,6 +25,8 @@ from twotower.lexical.fusion import DEFAULT_WEIGHT, Fusion
 
 WEIGHTS = tuple(float(2 ** (power / 2)) for power in range(-6, 9))
 """Weights that are tried: 1/8 to 16 by factors of 1.41."""
+FEWEST = 30
+"""Queries that a weight is fitted on, at least."""
 DECIDING_QUERIES = 1000
 """Training queries that decide between plain words and stems."""
 
