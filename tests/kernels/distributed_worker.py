@@ -17,6 +17,7 @@ from twotower.data import negatives
 from twotower.data.batches import TrainLoader
 from twotower.data.beir import load
 from twotower.data.collection import Collection
+from twotower.data.settings import NegativeSettings
 from twotower.evaluation.evaluate import evaluate_means
 from twotower.evaluation.settings import EvaluationSettings
 from twotower.kernels.distributed import gather_documents, gather_rows, group_rank, merge_rows, split_rows
@@ -78,7 +79,7 @@ def main() -> None:
     collection = load(path=data)
     texts = [*collection.document_texts(), *collection.query_texts]
     tokenizer = Tokenizer.train(texts, {"min_frequency": 1})
-    explicit = {"kind": "random", "count": int(count), "depth": 1, "skip": 0} if int(count) else None
+    explicit = NegativeSettings(kind="random", count=int(count)) if int(count) else None
     loader = TrainLoader(
         collection=collection,
         split="train",
