@@ -53,7 +53,7 @@ def test_what_is_there_is_told_without_importing():
     assert is_there("json")
     assert not is_there("no_such_module")
     assert not is_there("no_such_module.inner")
-    assert is_extra("optuna") is False
+    assert is_extra("sklearn") is False
     assert is_extra("ray.util") is True
     assert is_extra(None) is False
 
