@@ -51,7 +51,9 @@ class LexicalSide:
         facts: Mapping[str, Any],
     ) -> None:
         self._opened, self.fusion, self.facts = opened, fusion, facts
-        self.mean_D, self.second_DD = mean_D.astype(np.float64), second_DD.astype(np.float64)
+        self.mean_D = mean_D.astype(np.float64)
+        self._covariance_DD = (second_DD - np.outer(self.mean_D, self.mean_D)).astype(np.float32)
+        self._last: tuple[np.ndarray, tuple[float, float]] | None = None
 
     @cached_property
     def bm25(self) -> Bm25:
@@ -69,9 +71,13 @@ class LexicalSide:
 
     def spread(self, query_D: np.ndarray) -> tuple[float, float]:
         """Returns mean and deviation of a unit query's cosines over all documents."""
-        query_D = query_D.astype(np.float64)
-        mean = float(query_D @ self.mean_D)
-        return mean, max(float(query_D @ self.second_DD @ query_D) - mean**2, 0.0) ** 0.5
+        last = self._last  # one query asks twice: for its hits, and for their scale
+        if last is not None and np.array_equal(last[0], query_D):
+            return last[1]
+        variance = float(query_D @ (self._covariance_DD @ query_D))
+        spread = float(query_D @ self.mean_D), max(variance, 0.0) ** 0.5
+        self._last = query_D.copy(), spread
+        return spread
 
 
 def moments(vectors_ND: Vectors) -> tuple[np.ndarray, np.ndarray]:
