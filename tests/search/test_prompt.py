@@ -87,7 +87,7 @@ def test_history_lists_what_was_asked(prompt):
         (":k", ":k 20"),
         (":k -1", ":k 20"),
         (":k ²", ":k 20"),
-        (":k 0", ""),
+        (":k 0", ":k 20"),
     ],
 )
 def test_a_wrong_command_is_named_with_a_way_out(prompt, line, named):
