@@ -1,8 +1,8 @@
 """Indexes over the shards of `twotower encode`, built and searched by a Ray cluster, and one exact answer from all.
 
 Every shard of vectors gets an index of its own, on the machine that takes it; each query goes to all, and the hits are
-merged by score. All backends give cosines, so with exact indexes the answer is that of one index over everything, row
-for row. The machines see the same files under the same paths.
+merged by score. All backends give cosines, so with exact indexes the answer is that of one index over everything, save
+documents whose scores differ by rounding alone. The machines see the same files under the same paths.
 
 Legend: N documents, D dimension, Q queries, K ranks.
 """
