@@ -88,7 +88,7 @@ def test_both_are_two_queries_fused_by_rank_where_the_server_has_no_such_command
     index = build(vectors[:400], texts, tmp_path / "a")
     query_D = vectors[3].astype(np.float32)
     scores_K, rows_K = index.search_both("word40 word5", query_D, 10)
-    dense, lexical = index.search(query_D, 200)[1][0], index.search_text("word40 word5", 200)[1]
+    dense, lexical = index.search(query_D, 100)[1][0], index.search_text("word40 word5", 100)[1]
     place = [{int(row): rank for rank, row in enumerate(part, start=1)} for part in (dense, lexical)]
     gains = {row: sum(1 / (60 + part[row]) for part in place if row in part) for row in set().union(*place)}
     best = sorted(gains, key=lambda row: (-np.float32(gains[row]), row))[:10]

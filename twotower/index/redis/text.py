@@ -31,7 +31,7 @@ LANGUAGES = (
     *("portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish"),
 )
 """Languages whose words Redis reduces to their stems."""
-LEAST_CANDIDATES, CANDIDATES = 200, 4
+LEAST_CANDIDATES, CANDIDATES = 100, 4
 """Candidates that each side gives: at least so many, and so many for each hit asked for."""
 NO_COMMAND = ("unknown command", "unknown subcommand")
 Ranked = tuple[np.ndarray, np.ndarray]
