@@ -88,7 +88,7 @@ class WordScores:
     def others(self, rows_K: np.ndarray, known_C: np.ndarray) -> np.ndarray:
         """Returns those of some rows that are not among the known ones, in order."""
         self._marked_N[known_C] = True
-        new_K = rows_K[~self._marked_N[rows_K]]
+        new_K: np.ndarray = rows_K[~self._marked_N[rows_K]]
         self._marked_N[known_C] = False
         return new_K
 
