@@ -31,6 +31,7 @@ SCRIPTS: dict[str, list[str]] = {
     "gru": [],
     "gradcache": [],
     "encode": [],
+    "shared_encoding": [],
     "sweep": [],
     "metrics": [],
     "ranking": [

@@ -15,8 +15,13 @@ from twotower.callbacks.base import RunCallback, RunContext
 from twotower.core.file_name import safe_file_name
 from twotower.core.files import atomic_path, sha256_file, write_json
 from twotower.core.memo import remember, stamp
+from twotower.data.documents import DocumentStore
+from twotower.evaluation.bm25 import bm25_of
 from twotower.evaluation.results import Evaluation
-from twotower.index.lexical import MODES
+from twotower.index.bars import bars
+from twotower.index.export import IndexExportError, export
+from twotower.index.lexical import MODES, write_side
+from twotower.index.manifest import identity_of
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import Fusion
 from twotower.model import checkpoint
@@ -97,11 +102,6 @@ class Export(RunCallback):
         return add_leads(encoder, data.tokenizer, data.collection.indexed_texts, document_ND, max_query_length=longest)
 
     def _export_index(self, vectors_ND: np.ndarray) -> None:
-        from twotower.data.documents import DocumentStore
-        from twotower.index.bars import bars
-        from twotower.index.export import IndexExportError, export
-        from twotower.index.manifest import identity_of
-
         context = self.context
         path = context.run_dir / "documents.db"
         write_documents(path, context)
@@ -142,9 +142,6 @@ class Export(RunCallback):
 
     def _export_lexical(self, vectors_ND: np.ndarray, identity: dict[str, Any]) -> None:
         """Writes BM25 over what people search, with how it is fused, where the run has measured a hybrid."""
-        from twotower.evaluation.bm25 import bm25_of
-        from twotower.index.lexical import write_side
-
         context = self.context
         evaluation, collection = context.evaluation, context.data.collection
         protocol, _, metric = context.objective.rpartition("/")
@@ -207,8 +204,6 @@ class Export(RunCallback):
 
 def write_documents(path: Path, context: RunContext) -> None:
     """Writes the document store, or copies the one that an earlier job of this sweep wrote of the same collection."""
-    from twotower.data.documents import DocumentStore
-
     data = context.settings.data
     source = [context.data.collection.fingerprint, data.source, stamp(data.path)]
     kept: dict[str, Any] = remember("document_store", source, dict)

@@ -8,17 +8,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning import Trainer
+
 from twotower.callbacks.mine import MineNegatives
+from twotower.callbacks.pretrain import Pretrain
+from twotower.config.instantiate import instantiate
 from twotower.config.shape import checking
 from twotower.config.trust import own_parts
 from twotower.config.unread import refuse_unread
 from twotower.core.errors import UserError, nearest
 from twotower.core.file_name import check_folder_name, check_run_name
 from twotower.core.validators import check_choice, check_count, check_keys, check_number
-from twotower.evaluation.names import PROTOCOLS
+from twotower.embedding.build import check_embedding, check_source
+from twotower.evaluation.names import METRICS, PROTOCOLS
+from twotower.evaluation.own_metrics import build_metrics, objective_metric
 from twotower.evaluation.settings import EvaluationSettings
+from twotower.model.build import build_module
+from twotower.model.encoder import encoder_of, pads_batches, width_of
 from twotower.model.settings import ModuleSettings
+from twotower.model.two_tower import TwoTower, unread_settings
+from twotower.optimizer.build import build_optimizer, parameter_groups
 from twotower.runs.settings import OWN_TRAINER_KEYS, RunSettings
+from twotower.scheduler.build import build_scheduler
 from twotower.text.build import check_text
 
 log = logging.getLogger(__name__)
@@ -103,10 +116,6 @@ def check_callbacks(callbacks: Mapping[str, Any], own: Sequence[str] | None = ()
     Raises:
         UserError: as `check_settings`.
     """
-    import pytorch_lightning as pl
-
-    from twotower.config.instantiate import instantiate
-
     for name in NEEDED_CALLBACKS:
         if not callbacks.get(name):
             raise UserError(f"callbacks.{name} can't be taken out: without it a run leaves no result.")
@@ -129,9 +138,6 @@ def check_pretrain(settings: Mapping[str, Any] | None) -> list[Any]:
     Raises:
         UserError: as `check_settings`.
     """
-    from twotower.callbacks.pretrain import Pretrain
-    from twotower.config.instantiate import instantiate
-
     if not settings:
         return []
     method = instantiate(settings, "pretrain")
@@ -161,8 +167,6 @@ def check_monitor(key: str, name: Any, own: Sequence[str] | None = ()) -> None:
     Raises:
         UserError: for a name that no run logs.
     """
-    from twotower.evaluation.names import METRICS
-
     if own is None:
         return
     logged = [f"eval_{protocol}/{item}" for protocol in ("full", "rerank") for item in (*METRICS, *own)]
@@ -200,13 +204,6 @@ def check_learning(settings: ModuleSettings, own: Sequence[str] | None) -> tuple
     Raises:
         UserError: as `check_settings`.
     """
-    from twotower.embedding.build import check_embedding, check_source
-    from twotower.model.build import build_module
-    from twotower.model.encoder import encoder_of, pads_batches, width_of
-    from twotower.model.two_tower import TwoTower, unread_settings
-    from twotower.optimizer.build import build_optimizer, parameter_groups
-    from twotower.scheduler.build import build_scheduler
-
     check_source(check_embedding(settings.embedding))
     module = build_module(settings, vocabulary_size=2, embedding_dim=settings.embedding.dim)
     rates = {"lr": settings.optimizer.lr, "embedding_lr": settings.embedding.learning_rate}
@@ -231,9 +228,6 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     Raises:
         UserError: as `check_settings`, and for a GPU that isn't there.
     """
-    import torch
-    from pytorch_lightning import Trainer
-
     known = inspect.signature(Trainer.__init__).parameters
     check_keys("trainer", trainer, ["_target_", *(key for key in OWN_TRAINER_KEYS if key not in known), *known])
     if trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -246,8 +240,6 @@ def check_objective(evaluation: EvaluationSettings) -> None:
     Raises:
         UserError: as `check_settings`.
     """
-    from twotower.evaluation.own_metrics import build_metrics, objective_metric
-
     metric = objective_metric(evaluation.objective, build_metrics(evaluation.metrics, k=evaluation.k))
     protocol, _, _ = evaluation.objective.rpartition("/")
     wanted = evaluation.protocols
