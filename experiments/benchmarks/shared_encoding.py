@@ -83,7 +83,7 @@ def main() -> None:
         measured=f"{share:.2f} ({np.median(several):.2f} s to {np.median(one):.2f} s of CPU), "
         f"vectors {'the same' if same else 'NOT the same'}",
         met=same and share <= 1.1 / options.processes,
-        bound="shares are cut by rows, and gathering the others' vectors",
+        bound="not looked into",
         share=share,
         documents=options.documents,
     )
