@@ -58,6 +58,8 @@ COPIED = (
     "experiments",
     "pyproject.toml",
     "setup.py",
+    "constraints.txt",
+    "requirements",
 )
 
 
@@ -202,7 +204,8 @@ class Sandbox:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return process
             time.sleep(0.1)
-        os.killpg(process.pid, 15)
+        if process.poll() is None:
+            os.killpg(process.pid, 15)
         raise AssertionError(f"{block.code} does not answer on port {port}")
 
     def _in_terminal(self, block: Block, keys: str, environment: dict[str, str]) -> None:
