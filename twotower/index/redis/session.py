@@ -12,6 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import redis
+from redis.backoff import ExponentialBackoff
+from redis.lock import Lock
+from redis.retry import Retry
 
 from twotower.core.addresses import without_credentials
 from twotower.core.errors import UserError
@@ -42,7 +45,7 @@ class Session:
         self.url, self.safe_url = url, without_credentials(url)
         self.label, self.retry_seconds = label, retry_seconds
         self.client = connect(url, answer=answer, retries=retries)
-        self._lock: tuple[str, str] | None = None
+        self._lock: Lock | None = None
 
     def require_search(self) -> None:
         """Raises UserError unless the server answers and can search vectors."""
@@ -71,16 +74,14 @@ class Session:
     def again(self, action: Callable[[], T]) -> T:
         """Runs an action that may be repeated, waiting for a dropped connection to come back."""
         deadline = time.monotonic() + self.retry_seconds
-        pause = 0.05
-        while True:
-            try:
-                return action()
-            except LOST as error:
-                if time.monotonic() + pause > deadline:
-                    raise
-                log.warning("%s: connection to Redis lost (%s); trying again", self.label, scrub(str(error), self.url))
-                time.sleep(pause)
-                pause = min(2.0, pause * 2)
+
+        def lost(error: Exception) -> None:
+            if time.monotonic() > deadline:
+                raise error
+            log.warning("%s: connection to Redis lost (%s); trying again", self.label, scrub(str(error), self.url))
+
+        patience = Retry(ExponentialBackoff(cap=2.0, base=0.1), retries=-1, supported_errors=LOST)
+        return patience.call_with_retry(action, lost)
 
     @contextmanager
     def errors_named(self) -> Iterator[None]:
@@ -104,12 +105,14 @@ class Session:
         key = lock_key(alias)
         owner = {"token": secrets.token_hex(8), **host_facts()}
         token = json.dumps(owner)
-        if not self.client.set(key, token, nx=True, ex=LOCK_SECONDS) and not self._inherit(key, token):
+        lock = self.client.lock(key, timeout=LOCK_SECONDS, thread_local=False)
+        if not lock.acquire(blocking=False, token=token) and not self._inherit(key, token):
             raise UserError(
                 f"{self.label}: another export into the Redis index {alias} is under way; wait for it (the lock of one "
                 f"that died on another machine ends within {LOCK_SECONDS} s), or choose another index_name."
             )
-        self._lock = key, token
+        lock.local.token = token.encode()
+        self._lock = lock
 
     def _inherit(self, key: str, token: str) -> bool:
         """Takes the lock over from an exporter on this machine that is no longer alive."""
@@ -131,16 +134,16 @@ class Session:
     def keep_lock(self, pipeline: redis.client.Pipeline) -> None:
         """Adds to a pipeline what keeps the lock alive."""
         if self._lock:
-            pipeline.execute_command("PEXPIRE", self._lock[0], LOCK_SECONDS * 1000)
+            pipeline.execute_command("PEXPIRE", self._lock.name, LOCK_SECONDS * 1000)
 
     def unlock(self) -> None:
         """Gives the lock up, if it is still ours."""
         if self._lock is None:
             return
-        (key, token), self._lock = self._lock, None
+        lock, self._lock = self._lock, None
         try:
-            if self.client.get(key) == token.encode():
-                self.client.delete(key)
+            with suppress(redis.exceptions.LockNotOwnedError):  # it ran out, and may be another's by now
+                lock.release()
         except redis.RedisError:
             log.warning("%s: the export lock could not be removed; it ends within %d s", self.label, LOCK_SECONDS)
 
