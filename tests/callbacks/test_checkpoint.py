@@ -87,7 +87,7 @@ def test_a_new_best_is_written_once_under_both_names(watched):
         return content["best"]["epoch"], content["last"]["epoch"], same_file
 
     # the rate is absurd from the second epoch on, so that a later epoch is not the best
-    seen, record = watched(look, "optimizer.lr=5", "scheduler=none", "trainer.max_epochs=6")
+    seen, record = watched(look, "optimizer.lr=50", "optimizer.layers=1", "scheduler=none", "trainer.max_epochs=6")
     assert seen[:2] == [None, (0, 0, True)]
     assert [last for _, last, _ in seen[1:]] == [0, 1, 2, 3, 4]
     assert all(same_file == (best == last) for best, last, same_file in seen[1:])

@@ -26,7 +26,12 @@ def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.Comp
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), **environment},
+        env={
+            **{key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"},
+            "COLUMNS": "200",
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        },
     )
 
 
