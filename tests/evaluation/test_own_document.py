@@ -76,20 +76,39 @@ def test_candidate_lists_lose_it_too():
 def test_numbers_that_are_ids_of_both_by_accident_are_left_alone():
     other = arguments(query_texts=[f"question {number}" for number in range(COUNT)])
     assert own_documents(other, ROWS, "dev", "auto") is None
-    assert own_documents(other, ROWS, "dev", True).tolist() == ROWS.tolist()
+    assert own_documents(other, ROWS, "dev", True).tolist() == ROWS[:, None].tolist()
     assert own_documents(arguments(), ROWS, "dev", False) is None
 
 
 def test_the_title_may_be_part_of_the_query_or_not():
     titled = arguments(titles=["T"] * COUNT)
-    assert own_documents(titled, ROWS, "dev", "auto").tolist() == ROWS.tolist()
+    assert own_documents(titled, ROWS, "dev", "auto").tolist() == ROWS[:, None].tolist()
     whole = replace(titled, query_texts=[f"T {text}" for text in TEXTS])
-    assert own_documents(whole, ROWS, "dev", "auto").tolist() == ROWS.tolist()
+    assert own_documents(whole, ROWS, "dev", "auto").tolist() == ROWS[:, None].tolist()
 
 
 def test_a_document_that_is_judged_relevant_to_itself_stays():
     judged = {"dev": Judgements.of([0, 0, 1], [0, 1, 0], [1, 1, 1])}
-    assert own_documents(arguments(judgements=judged), ROWS[:2], "dev", "auto").tolist() == [-1, 1]
+    assert own_documents(arguments(judgements=judged), ROWS[:2], "dev", "auto").tolist() == [[-1], [1]]
+
+
+def test_the_same_text_under_other_ids_is_left_out_too():
+    collection = arguments(
+        query_ids=[f"q{number}" for number in range(COUNT)],
+        document_ids=[*IDS, "copy"],
+        titles=[""] * (COUNT + 1),
+        texts=[*TEXTS, f"{TEXTS[3]}!"],
+    )
+    own_QM = own_documents(collection, ROWS, "dev", "auto")
+    assert own_QM[:, 0].tolist() == ROWS.tolist()
+    assert own_QM[3].tolist() == [3, COUNT]
+    assert (own_QM[np.arange(COUNT) != 3, 1] == -1).all()
+    found = np.concatenate([vectors(), vectors()[3:4]])
+    _, rankings = evaluate_means(vectors(), found, collection, ROWS, "dev")
+    assert not np.isin(rankings["full"].rows[3], [3, COUNT]).any()
+    assert rankings["full"].pool_size.tolist() == [COUNT + 1 - 1 - (row == 3) for row in ROWS]
+    judged = {"dev": Judgements.of([3, 4], [COUNT, 5], [1, 1])}  # one copy is the answer: to find that text is the task
+    assert own_documents(replace(collection, judgements=judged), ROWS[3:5], "dev", "auto").tolist() == [[-1], [4]]
 
 
 def test_another_value_is_named():

@@ -15,6 +15,7 @@ import torch
 from twotower.core.errors import UserError
 from twotower.core.ragged import ranges, to_offsets
 from twotower.data.collection import Collection
+from twotower.data.own_document import own_pairs
 from twotower.text.tokens import TokenBatch, Tokens
 
 Negatives = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -31,8 +32,8 @@ class TrainBatch(NamedTuple):
         query: tokens of B queries.
         document: tokens of N documents: the positive of query b is row b, its negative j row B + b * n + j.
         mask_BN: bool [B, N] (of all processes together, see `TrainLoader.assemble`); True where document n must not be
-            a negative of query b: it is relevant to b or to a query of identical text, or identical in text to such a
-            document. The positive itself (column b) is False.
+            a negative of query b: it is relevant to b or to a query of identical text, identical in text to such a
+            document, or b itself (`evaluation.exclude_self`). The positive itself (column b) is False.
         query_B: int64 [B], rows of the queries of the mask, for what knows them by number (`training.teachers`).
         document_N: int64 [N], rows of its documents.
     """
@@ -61,15 +62,20 @@ class RelevantGroups:
     Args:
         collection: where queries, documents and judgements come from.
         splits: the splits whose judgements count.
+        exclude_self: whether a document that a query of theirs is itself counts as relevant to it, see `own_pairs`.
     """
 
-    def __init__(self, collection: Collection, splits: list[str]) -> None:
+    def __init__(self, collection: Collection, splits: list[str], exclude_self: str | bool = "auto") -> None:
         self.document_group = collection.text_group.astype(np.int64)
         self.query_group = collection.query_group.astype(np.int64)
         self.groups = int(self.document_group.max(initial=-1)) + 1
         judged = [collection.judgements[split] for split in splits]
-        query = np.concatenate([item.query[item.positive] for item in judged])
-        document = np.concatenate([item.document[item.positive] for item in judged])
+        own = [
+            own_pairs(collection, item.queries, split, exclude_self) for item, split in zip(judged, splits, strict=True)
+        ]
+        asked = [item.queries[places] for item, (places, _) in zip(judged, own, strict=True)]
+        query = np.concatenate([*(item.query[item.positive] for item in judged), *asked])
+        document = np.concatenate([*(item.document[item.positive] for item in judged), *(rows for _, rows in own)])
         pairs = np.unique(self.query_group[query] * self.groups + self.document_group[document])
         query_groups = int(self.query_group.max(initial=-1)) + 1
         self._starts = to_offsets(np.bincount(pairs // self.groups, minlength=query_groups))
@@ -122,6 +128,7 @@ class TrainLoader:
         negatives: gives explicit negatives for query rows, or None for in-batch ones alone.
         bucket_by_length: put documents of like length together, which saves padding in recurrent towers.
         without: rows of queries of the split that are not trained on.
+        relevance: which documents are no negatives of which queries; None: worked out from the split's judgements.
         rank: which share of the pairs this process takes, of `world_size` equal shares.
         world_size: number of processes.
     """
@@ -138,6 +145,7 @@ class TrainLoader:
         negatives: Negatives | None = None,
         bucket_by_length: bool = False,
         without: np.ndarray | None = None,
+        relevance: RelevantGroups | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -149,7 +157,7 @@ class TrainLoader:
         self.query_tokens, self.document_tokens = query_tokens, document_tokens
         self.batch_size, self.seed, self.negatives = batch_size, seed, negatives
         self.bucket_by_length, self.rank, self.world_size = bucket_by_length, rank, world_size
-        self.relevance = RelevantGroups(collection, [split])
+        self.relevance = relevance or RelevantGroups(collection, [split])
         self.epoch, self._given, self._resume = 0, 0, (0, 0)
 
     def set_epoch(self, epoch: int) -> None:

@@ -22,6 +22,9 @@ INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
 )
 """Characters that show nothing: soft hyphen, joiners, marks of direction, variation selectors."""
+HEAD, FIRST = 48, 12
+"""Characters of a text that are looked at first, and letters of it by which most texts are told apart."""
+MOST_COPIES = 32
 ASCII_OTHER, OTHER = re.compile("[^a-z0-9]+"), re.compile(r"[\W_]+")
 
 
@@ -191,6 +194,29 @@ class Collection:
     def query_group(self) -> np.ndarray:
         """A number for each query, int32 [Q], shared by those of identical text (case, blanks aside)."""
         return group_texts(self.query_texts)
+
+    @cached_property
+    def documents_of_queries(self) -> dict[str, list[int]]:
+        """Rows of the documents that are a query's text, with their title or without, by the text's letters (`bare`).
+
+        At most `MOST_COPIES` of a text, the first ones.
+        """
+        wanted = {bare(text) for text in self.query_texts} - {""}
+        heads = {text[:FIRST] for text in wanted}
+        rows: dict[str, list[int]] = {}
+        for row, (title, text) in enumerate(zip(self.titles, self.texts, strict=True)):
+            for whole in dict.fromkeys((text, f"{title} {text}" if title and text else title)):
+                head = bare(whole[:HEAD])[:FIRST]  # tells most texts apart without reading all of them
+                if head not in heads and (len(head) == FIRST or len(whole) <= HEAD):
+                    continue
+                letters = bare(whole)
+                if (
+                    letters in wanted
+                    and len(same := rows.setdefault(letters, [])) < MOST_COPIES
+                    and row not in same[-1:]
+                ):
+                    same.append(row)
+        return rows
 
 
 def joined(titles: Sequence[str], texts: Sequence[str]) -> list[str]:

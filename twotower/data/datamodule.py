@@ -8,7 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from twotower.data import negatives
-from twotower.data.batches import Negatives, TrainLoader
+from twotower.data.batches import Negatives, RelevantGroups, TrainLoader
 from twotower.data.collection import Collection
 from twotower.data.held_out import held_out_queries
 from twotower.data.settings import DataSettings
@@ -25,6 +25,7 @@ class RetrievalData(pl.LightningDataModule):
         settings: the `data` group of the config.
         seed: of the order of training and the choice of queries to evaluate.
         pads_batches: whether a tower pads its batches, so that `bucket_by_length: auto` puts like lengths together.
+        exclude_self: whether documents that queries are themselves are no negatives of theirs, see `own_document`.
 
     Raises:
         UserError: for a split that does not exist or is empty.
@@ -38,8 +39,10 @@ class RetrievalData(pl.LightningDataModule):
         settings: DataSettings,
         seed: int = 0,
         pads_batches: bool = False,
+        exclude_self: str | bool = "auto",
     ) -> None:
         super().__init__()
+        self.exclude_self = exclude_self
         self.collection, self.tokenizer, self.seed = collection, tokenizer, seed
         self.settings = settings
         chosen = settings.bucket_by_length
@@ -83,9 +86,15 @@ class RetrievalData(pl.LightningDataModule):
         return held_out_queries(judgements, self.settings.held_out, seed=self.seed)
 
     @cached_property
+    def relevance(self) -> RelevantGroups:
+        """Which documents are no negatives of which training queries."""
+        return RelevantGroups(self.collection, [self.settings.train_split], self.exclude_self)
+
+    @cached_property
     def negatives(self) -> Negatives | None:
         """What draws explicit negatives, if any."""
-        return negatives.build(self.settings.negatives, self.collection, self.settings.train_split)
+        split = self.settings.train_split
+        return negatives.build(self.settings.negatives, self.collection, split, self.relevance)
 
     def train_dataloader(self) -> TrainLoader:
         """Returns the batches of an epoch; under several processes, this one's share of them."""
@@ -100,6 +109,7 @@ class RetrievalData(pl.LightningDataModule):
             negatives=self.negatives,
             bucket_by_length=self.bucket_by_length,
             without=self.held_out,
+            relevance=self.relevance,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )

@@ -23,8 +23,16 @@ TRIES = 20
 """How often a random document that turns out relevant is drawn anew before the place is left empty."""
 
 
-def build(settings: NegativeSettings, collection: Collection, split: str) -> Negatives | None:
+def build(
+    settings: NegativeSettings, collection: Collection, split: str, relevance: RelevantGroups | None = None
+) -> Negatives | None:
     """Returns what draws explicit negatives as `data.negatives` says, or None for in-batch ones alone.
+
+    Args:
+        settings: the group.
+        collection: where documents are drawn from.
+        split: whose queries are trained on.
+        relevance: what may not be given; None: worked out from the split's judgements.
 
     Raises:
         UserError: for a kind the data cannot give.
@@ -32,7 +40,7 @@ def build(settings: NegativeSettings, collection: Collection, split: str) -> Neg
     kind, count = settings.kind, settings.count
     if kind == "in_batch":
         return None
-    relevance = RelevantGroups(collection, [split])
+    relevance = relevance or RelevantGroups(collection, [split])
     if kind == "random":
         return RandomNegatives(relevance=relevance, documents=len(collection.document_ids), count=count)
     if kind == "model":

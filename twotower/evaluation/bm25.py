@@ -111,12 +111,12 @@ def bm25_rankings(
             if pool.own is None or pool.offsets is not None:
                 made = _rank(built[0], texts, pool, k, max_memory)
             else:
-                made = without_own(_rank(built[0], texts, pool, k + 1, max_memory), pool.own, k)
+                made = without_own(_rank(built[0], texts, pool, k + pool.own.shape[1], max_memory), pool.own, k)
             np.save(folder / "rows.npy", made.rows.astype(np.int32))
             np.save(folder / "scores.npy", made.scores)
 
         rows = np.asarray(query_rows, dtype=np.int64)
-        own = [] if pool.left_out == 0 else ["own left out", pool.sizes]
+        own = [] if pool.own is None else ["own left out", pool.own]
         more = [*own, *([] if stem is None else [stem])]
         key = content_key("bm25", _VERSION, bm25s.__version__, collection.fingerprint, rows, pool.protocol, k, *more)
         folder = cached_folder("bm25", key, build)

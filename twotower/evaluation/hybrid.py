@@ -110,7 +110,7 @@ def hybrid_rankings(
         max_memory: bytes for a block of scores.
     """
     count = len(texts)
-    depth = min(k + any(pool.own is not None for pool in pools), len(document_ND))
+    depth = min(k + max(0 if pool.own is None else pool.own.shape[1] for pool in pools), len(document_ND))
     place = torch.from_numpy(pools[0].order)
     row_at = np.append(np.argsort(pools[0].order), -1)
     rows, best = np.full((count, depth), -1, dtype=np.int64), np.full((count, depth), -np.inf, dtype=np.float32)

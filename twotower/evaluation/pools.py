@@ -39,7 +39,7 @@ class Pool:
         offsets: int64 [P + 1], where each query's candidates start; None for the whole collection.
         candidates: int64 [C], document rows; None for the whole collection.
         order: int64 [N], place of each document's id in string order, which decides ties.
-        own: int64 [P], the row of a query's own document, which is left out of its pool, -1 for none; None: of all.
+        own: int64 [P, M], rows of a query's own documents, which are left out of its pool, -1 for none; None: of all.
     """
 
     protocol: str
@@ -55,13 +55,13 @@ class Pool:
         """Number of documents each query is ranked against, int64 [P]."""
         if self.offsets is None:
             whole = np.full(len(self.positions), self.num_documents, dtype=np.int64)
-            return whole if self.own is None else whole - (self.own >= 0)
+            return whole if self.own is None else whole - (self.own >= 0).sum(1)
         return np.diff(self.offsets)
 
     @property
     def left_out(self) -> int:
         """How many queries have a document of their own that is left out."""
-        return 0 if self.own is None else int((self.own >= 0).sum())
+        return 0 if self.own is None else int((self.own >= 0).any(1).sum())
 
     @property
     def mean_size(self) -> float:
@@ -96,7 +96,7 @@ class Pool:
             options = {"max_memory": max_memory, "chunk": chunk, "device": device}
             if self.own is None:
                 return rank_full(chosen, document_ND, order=self.order, k=k, **options)  # type: ignore[arg-type]
-            deeper = rank_full(chosen, document_ND, order=self.order, k=k + 1, **options)  # type: ignore[arg-type]
+            deeper = rank_full(chosen, document_ND, order=self.order, k=k + self.own.shape[1], **options)  # type: ignore[arg-type]
             return replace(without_own(deeper, self.own, k), pool_size=self.sizes)
         return rank_candidates(
             chosen,
@@ -147,7 +147,7 @@ def build_pools(
         collection: the collection.
         query_rows: rows of the queries under evaluation [Q].
         protocols: "full", "rerank", a list of them, or "auto": full, and rerank where candidates exist.
-        own: row of each query's own document, which is left out, see `own_document`.
+        own: rows of each query's own documents [Q, M], which are left out, see `own_document`.
 
     Raises:
         UserError: for rerank asked for where none of the queries has candidates.
@@ -190,7 +190,7 @@ def _rerank(collection: Collection, query_rows: np.ndarray, own: np.ndarray | No
     offsets, index = runs_of(collection.candidates.query, query_rows)
     if own is not None:
         owner = np.repeat(np.arange(len(query_rows)), np.diff(offsets))
-        kept = collection.candidates.document[index] != own[owner]
+        kept = (collection.candidates.document[index][:, None] != own[owner]).all(1)
         index = index[kept]
         offsets = np.concatenate([[0], np.cumsum(np.bincount(owner[kept], minlength=len(query_rows)))])
     positions = np.flatnonzero(np.diff(offsets))

@@ -50,7 +50,7 @@ class EvaluationSettings(Settings):
         confidence: coverage of the intervals.
         resamples: bootstrap draws.
         metrics: a user's own by name: settings with `_target_`, or built, see `own_metrics`.
-        exclude_self: whether a query's own document is left out of what it is ranked against, see `own_document`.
+        exclude_self: whether documents that a query is itself are left out, see `data.own_document`.
         hybrid: model and BM25 together; None for no hybrid.
     """
 

@@ -123,13 +123,14 @@ class Restoring(pl.Callback):
             if list(group["params"]) != list(like["params"]):
                 self._refuse(f"{key}.param_groups.{number} is of other weights")
         shapes = [tuple(weight.shape) for group in optimizer.param_groups for weight in group["params"]]
-        moments: set[str] | None = None
+        kinds: dict[str, str] | None = None
         for place, values in state["state"].items():
             if type(place) is not int or not 0 <= place < len(shapes) or not isinstance(values, Mapping):
                 self._refuse(f"{key}.state.{str(place)[:40]} is of no weight")
-            moments = moments or set(values)
-            if set(values) != moments or not all(_fits(value, shapes[place]) for value in values.values()):
-                self._refuse(f"{key}.state.{place} does not fit its weight")
+            own_kinds = {name: _kind(value, shapes[place]) for name, value in values.items()}
+            kinds = kinds or (own_kinds if shapes[place] else None)
+            if "" in own_kinds.values() or (shapes[place] and own_kinds != kinds):
+                self._refuse(f"{key}.state.{place} does not fit its weight, or is not as the others")
 
 
 def _is_number(value: Any) -> bool:
@@ -146,8 +147,9 @@ def _alike(value: Any, own: Any) -> bool:
     return _is_number(value) if isinstance(own, float) else isinstance(value, type(own))
 
 
-def _fits(value: Any, shape: Sequence[int]) -> bool:
-    """Says whether an optimizer may keep this of a weight: a count, or numbers of the weight's shape."""
+def _kind(value: Any, shape: Sequence[int]) -> str:
+    """Returns what an optimizer keeps of a weight: a count, numbers of the weight's shape, nothing; "" for others."""
     if isinstance(value, torch.Tensor):
-        return value.is_floating_point() and tuple(value.shape) in ((), tuple(shape))
-    return value is None or _is_number(value)
+        known = {(): "count", tuple(shape): "moment"}
+        return known.get(tuple(value.shape), "") if value.is_floating_point() else ""
+    return "none" if value is None else "number" if _is_number(value) else ""

@@ -225,6 +225,7 @@ def prepare(
             settings=settings.data,
             seed=settings.seed,
             pads_batches=checked.pads_batches,
+            exclude_self=settings.evaluation.exclude_self,
         )
     report = remember("report", [source, text, settings.data.to_dict()], lambda: make_report(data))
     console.print(report_table(report))
