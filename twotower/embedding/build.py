@@ -34,6 +34,7 @@ def build(
     seed: int,
     *,
     documents: Tokens | None = None,
+    stem: str | None = None,
 ) -> np.ndarray:
     """Returns the word vectors a config asks for.
 
@@ -46,6 +47,7 @@ def build(
         tokens: the corpus as token ids, queries too; needed by cbow and skipgram only.
         seed: of everything random.
         documents: the documents alone; needed by lsa only (None: all of `tokens`).
+        stem: language of the stems that the vocabulary's words are; vectors of whole words are found by their stem.
 
     Returns:
         float32 [V, D]; row 0 is zeros.
@@ -57,7 +59,7 @@ def build(
     source = build_source(settings, seed)
     distribution = getattr(source, "distribution", "normal")
     matrix_VD = random_vectors(len(words), settings.dim, distribution=distribution, seed=seed)
-    offered = {"tokens": tokens, "documents": documents, "seed": seed}
+    offered = {"tokens": tokens, "documents": documents, "seed": seed, "stem": stem}
     known_V, found_KD = vectors_of(source, words, settings.dim, **offered)
     if not getattr(source, "shaped", True):
         matrix_VD[known_V] = found_KD
@@ -65,7 +67,7 @@ def build(
         matrix_VD[known_V] = shape_vectors(found_KD, matrix_VD[known_V], top=settings.remove_top, own=settings.own)
     mix = getattr(source, "mix", None)
     if mix is not None:
-        matrix_VD += _mixed(mix, source.mix_weight, matrix_VD, words, tokens, seed)  # type: ignore[attr-defined]
+        matrix_VD += _mixed(mix, source.mix_weight, matrix_VD, words, tokens, seed, stem)  # type: ignore[attr-defined]
     if not isinstance(source, RandomVectors):
         _tell(settings, source, known_V, words, tokens)
     matrix_VD[0] = 0.0
@@ -183,12 +185,13 @@ def _mixed(
     words: Sequence[str],
     tokens: Tokens | None,
     seed: int,
+    stem: str | None,
 ) -> np.ndarray:
     """Returns the vectors of `mix` [V, D], each `weight` times as long as the word's own.
 
     Fewer dimensions are turned into D by orthonormal directions drawn at random, which keep all angles.
     """
-    other_VM = build(mix, words, tokens, seed)
+    other_VM = build(mix, words, tokens, seed, stem=stem)
     width, dim = other_VM.shape[1], own_VD.shape[1]
     turn_DM, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, width)))
     length_V1 = np.linalg.norm(own_VD, axis=1, keepdims=True)

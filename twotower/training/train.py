@@ -256,7 +256,14 @@ def start_module(context: RunContext) -> pl.LightningModule:
     matrix_VD = remember(
         "word_vectors",
         [*weights_of, asdict(embedding), stamp(embedding.part.get("path")), settings.seed],
-        lambda: build_embedding(embedding, words, tokens, seed=settings.seed, documents=context.data.document_tokens),
+        lambda: build_embedding(
+            embedding,
+            words,
+            tokens,
+            seed=settings.seed,
+            documents=context.data.document_tokens,
+            stem=settings.text.stem,
+        ),
     )
     module = build_module(settings.module, vocabulary_size=tokenizer.size, embedding_dim=matrix_VD.shape[1])
     encoder: Any = encoder_of(module)
