@@ -83,7 +83,11 @@ class Tokenizer(Protocol):
 
 @runtime_checkable
 class WordVectors(Protocol):
-    """`embedding`: word vectors to start from. Offered to its constructor: dim, seed; to `vectors`: tokens, documents, seed, stem."""
+    """`embedding`: word vectors to start from.
+
+    Offered to its constructor: dim, seed; to `vectors`: tokens, documents, seed, and stem, the language of the stems that
+    the words are.
+    """
 
     def vectors(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Returns which words it knows (their indices [K]) and their vectors [K, E]."""
