@@ -85,8 +85,8 @@ class Tokenizer(Protocol):
 class WordVectors(Protocol):
     """`embedding`: word vectors to start from.
 
-    Offered to its constructor: dim, seed; to `vectors`: tokens, documents, seed, and stem, the language of the stems that
-    the words are.
+    Offered to its constructor: dim, seed; to `vectors`: tokens, documents, seed, and stem, the language of the stems
+    that the words are.
     """
 
     def vectors(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
