@@ -14,6 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from twotower.config.instantiate import plain
+from twotower.core.errors import UserError
 from twotower.core.memo import keeping
 from twotower.training.train import train
 
@@ -86,3 +87,13 @@ def test_a_forged_training_state_goes_on_or_is_refused_in_one_line(tiny_beir, tm
         print("\n".join(tally.escaped))
     assert tally.cases == count
     assert tally.escaped == []
+
+
+def test_what_an_optimizer_misses_at_its_first_step_is_said_of_the_file(tiny_beir, tmp_path):
+    extra = ["optimizer=sgd", "scheduler=reduce_on_plateau"]
+    trained(composed(tiny_beir, tmp_path / "first", 1, extra), tmp_path / "first")
+    state = torch.load(tmp_path / "first" / "checkpoints" / "last.ckpt", weights_only=True)
+    del state["optimizer_states"][0]["state"][4]
+    torch.save(state, tmp_path / "forged.ckpt")
+    with pytest.raises(UserError, match=r"forged\.ckpt does not fit: it is damaged \(TypeError"):
+        trained(composed(tiny_beir, tmp_path / "next", 2, extra), tmp_path / "next", tmp_path / "forged.ckpt")

@@ -8,6 +8,7 @@ this a forged or damaged file ends in a traceback out of Lightning or torch, or 
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,12 @@ class Restoring(pl.Callback):
         path: the Lightning checkpoint to go on from.
 
     Attributes:
-        over: whether everything was taken over; an error before that is the file's fault.
+        over: whether everything was taken over.
+        stepped: whether a step was made with it.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.over = path, False
+        self.path, self.over, self.stepped = path, False, False
         self.content: dict[str, Any] = {}
 
     def on_load_checkpoint(
@@ -72,6 +74,20 @@ class Restoring(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes that all was taken over."""
         self.over, self.content = True, {}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Notes that the optimizers can go on from what they were given."""
+        self.stepped = True
+
+    def is_fault_of_file(self, error: Exception) -> bool:
+        """Says whether an error is the file's: it came while that was taken over, or in an optimizer's first step.
+
+        What an optimizer keeps depends on which weights get gradients, so only that step tells what is missing.
+        """
+        if not self.over:
+            return True
+        places = traceback.extract_tb(error.__traceback__)
+        return not self.stepped and any("torch/optim/" in Path(place.filename).as_posix() for place in places)
 
     def _refuse(self, what: str) -> None:
         raise UserError(f"ckpt_path={self.path}: {what}; it is damaged, or no state of a run like this one.")

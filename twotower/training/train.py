@@ -341,7 +341,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     except MisconfigurationException as error:  # what Lightning can tell only once it knows the data's size
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
     except Exception as error:
-        if restoring is None or restoring.over or isinstance(error, UserError):
+        if restoring is None or isinstance(error, UserError) or not restoring.is_fault_of_file(error):
             raise
         raise UserError(does_not_fit(resume, error)) from error
     return trainer  # type: ignore[no-any-return]
