@@ -37,7 +37,7 @@ training = typed[:1] == [{word!r}]
 if training and not {{"--cfg", "--info", "--help"}} & set(typed):
     if not any(word.startswith(("trainer.max_epochs=", "debug=", "experiment=")) for word in typed):
         small += [{epochs!r}]
-    if "pretrain=none" not in typed:
+    if "pretrain=none" not in typed and not any(word.startswith("experiment=") for word in typed):
         small += [{steps!r}]
     if not any(word.startswith(("data=", "experiment=")) for word in typed):
         small += [{data!r}]

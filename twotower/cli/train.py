@@ -197,6 +197,9 @@ def _nearest_key(key: str) -> str:
         config = OmegaConf.to_container(compose("train"), resolve=False)
     assert isinstance(config, dict)
     names = list(dotted_keys(config))
+    if key in names:
+        group = key.partition(".")[0]
+        return f" The default choice of {group} has it; the one chosen here has not."
     if key in USUAL_NAMES:
         return f" Did you mean '{USUAL_NAMES[key]}'?"
     hint = nearest(key, names)
