@@ -135,7 +135,7 @@ def test_a_mistake_is_one_line_and_leaves_everything_as_it_was(here, capfd):
     for overrides, told in (
         (["model=foo"], "No model=foo; there are: "),
         (["modl.hidden_dim=3"], "No config key 'modl.hidden_dim'"),
-        (["pretrain=none", "pretrain.epochs=3"], "No config key 'pretrain.epochs'. The default choice of pretrain has it; the one"),
+        (["pretrain=none", "pretrain.epochs=3"], "The default choice of pretrain has it; the one chosen here has not."),
         (["-m", "model=gru,mlp"], "flag of the command line"),
         (["optimizer.lr=0", "data.path=DIR", *TINY], "optimizer.lr=0"),
         (["index.redis.password=hunter22"], "index.redis.password holds a secret"),
