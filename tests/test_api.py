@@ -134,6 +134,7 @@ def test_a_mistake_is_one_line_and_leaves_everything_as_it_was(here, capfd):
     before = state()
     for overrides, told in (
         (["model=foo"], "No model=foo; there are: "),
+        (["data=base"], "data is a group of settings; choose one of: beir, docstrings"),
         (["modl.hidden_dim=3"], "No config key 'modl.hidden_dim'"),
         (["pretrain=none", "pretrain.epochs=3"], "The default choice of pretrain has it; the one chosen here has not."),
         (["-m", "model=gru,mlp"], "flag of the command line"),

@@ -154,3 +154,18 @@ def test_no_run_at_all(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="No finished run"):
         invoke()
+
+
+def test_judgements_of_absent_documents_are_left_out_where_that_is_said(run, data):
+    with open(data / "qrels" / "test.tsv", "a") as file:
+        file.write("q1\tgone\t1\n")
+    arguments = ["--run", run, "--data", data, "--split", "test"]
+    with pytest.raises(UserError, match="gone"):
+        CliRunner().invoke(command, [str(item) for item in arguments], catch_exceptions=False)
+    assert "full" in invoke(*arguments, "--missing", "skip")
+
+
+def test_the_tag_of_a_run_file_is_the_runs_name(run, tmp_path):
+    invoke("--run", run, "--trec-run", tmp_path / "run.trec")
+    tags = {line.split()[5] for line in (tmp_path / "run.trec").read_text().splitlines()}
+    assert tags == {"first"}

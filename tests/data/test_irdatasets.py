@@ -57,3 +57,13 @@ def test_what_does_not_fit_is_named(register):
         irdatasets.load({"train": odd})
     with pytest.raises(UserError, match="cannot read it"):
         irdatasets.load({"train": register("six", "q1 0 d1 no-number\n")})
+
+
+def test_judgements_of_what_is_not_there_may_be_left_out(register):
+    name = register("eight", "q1 0 d9 1\nq1 0 d1 1\nq9 0 d1 1\n")
+    with pytest.raises(UserError, match=r"data\.missing=skip"):
+        irdatasets.load({"train": name})
+    found = irdatasets.load({"train": name}, missing="skip")
+    assert found.judgements["train"].document.tolist() == [0]
+    assert [found.query_ids[row] for row in found.judgements["train"].query] == ["q1"]
+    assert any("2" in note and "left out" in note for note in found.notes), found.notes
