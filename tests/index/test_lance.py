@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,18 @@ def test_a_build_that_fails_leaves_the_one_before_in_place(vectors, tmp_path):
 def test_mistakes_are_named(settings, message):
     with pytest.raises(UserError, match=message):
         LanceIndex(**settings)
+
+
+def test_a_foreign_file_makes_no_folder_and_an_alias_is_no_filter(vectors, tmp_path):
+    ids = [f"d{row}" for row in range(len(vectors))]
+    identity = {**IDENTITY, "documents": {"hash": "d", "count": len(vectors)}}
+    export(config(algorithm="FLAT"), vectors, ids, identity=identity, run_dir=tmp_path)
+    file = tmp_path / "index" / "lance" / "lance.json"
+    pointer = json.loads(file.read_text())
+    for place in (tmp_path / "elsewhere", f"file://{tmp_path}/elsewhere"):
+        file.write_text(json.dumps({**pointer, "uri": str(place)}))
+        with pytest.raises(UserError, match="There is no LanceDB at"):
+            LanceIndex().load(file.parent)
+        assert not (tmp_path / "elsewhere").exists()
+    with pytest.raises(UserError, match="no alias"):
+        resolve_alias(lancedb.connect(str(tmp_path / "db")), "x' OR alias != '")

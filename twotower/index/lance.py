@@ -11,6 +11,7 @@ Legend: N documents, D dimension, Q queries, K ranks.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,8 @@ POINTER = {"uri": str, "alias": str, "table": str, "count": int, "dim": int, "ef
 KINDS = ("HNSW", "FLAT")
 """A graph over vectors rounded to bytes, whose hits are scored again; or every document compared."""
 ROWS, REFINE = 16_384, 4
+PLAIN = re.compile(r"[\w-]+")
+"""An alias."""
 
 
 class LanceIndex(Index):
@@ -73,8 +76,13 @@ class LanceIndex(Index):
         need(ef_construction >= 1, name, "ef_construction", ef_construction, "at least 1")
         need(ef_search is None or ef_search >= 1, name, "ef_search", ef_search, "at least 1, or null to tune it")
         need(0 < target_recall <= 1, name, "target_recall", target_recall, "above 0 and at most 1")
-        plain_name = index_name is None or (index_name.replace("_", "a").replace("-", "a").isalnum())
-        need(plain_name, name, "index_name", index_name, "letters, digits, '_' and '-'")
+        need(
+            index_name is None or bool(PLAIN.fullmatch(index_name)),
+            name,
+            "index_name",
+            index_name,
+            "letters, digits, '_' and '-'",
+        )
         if uri:
             refuse_password(f"index.{name}.uri", uri)
         self.uri, self.alias, self.algorithm = uri, index_name, algorithm
@@ -173,6 +181,9 @@ class LanceIndex(Index):
     def load(self, folder: Path) -> None:
         """Opens the table of this very build."""
         pointer = read_typed_json(folder / FILE, POINTER)
+        place = (pointer["uri"] or str(folder / FOLDER)).removeprefix("file://")
+        if "://" not in place and not Path(place).is_dir():  # connecting would make it, wherever a foreign file says
+            raise UserError(f"There is no LanceDB at {place}. Build it again with `twotower index`.")
         self.uri, self.alias, self.version = pointer["uri"] or None, pointer["alias"], pointer["table"]
         self.count, self.dim, self.ef = pointer["count"], pointer["dim"], pointer["ef"]
         try:
@@ -251,6 +262,8 @@ def resolve_alias(database: Any, alias: str) -> str:
     Raises:
         UserError: when there is no such alias.
     """
+    if not PLAIN.fullmatch(alias):  # it stands in a filter, which takes no parameters
+        raise UserError(f"LanceDB has no alias {alias!r}: letters, digits, '_' and '-' make one.")
     rows = (
         database.open_table(ALIASES).search().where(f"alias = '{alias}'").limit(1).to_list()
         if (ALIASES in _names(database))
