@@ -98,3 +98,16 @@ def test_empty_and_missing_folders_are_refused(tmp_path):
     for path, told in ((None, "data.path=FOLDER"), (tmp_path / "none", "not a folder"), (tmp_path, "holds no file")):
         with pytest.raises(UserError, match=told):
             texts.load(path)
+
+
+def test_text_without_blanks_is_cut_too(tmp_path):
+    chinese = "我们想学习如何求一个矩阵的逆矩阵。" * 40
+    passages = texts.cut(f"Title here {chinese} the end", 50, 10)
+    assert len(passages) > 5
+    assert all(40 <= len(passage) <= 125 for passage in passages[:-1])
+    assert passages[0].startswith("Title here 我们想")
+    assert all(passage in f"Title here {chinese} the end" for passage in passages)
+    (tmp_path / "one.txt").write_text(chinese, encoding="utf-8")
+    assert len(texts.load(tmp_path).texts) >= 2
+    spaced = "one  two\nthree four five six seven"
+    assert texts.cut(spaced, 5, 1) == ["one two three four five"]  # the rest is fewer than five words

@@ -10,6 +10,7 @@ questions.
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from twotower.data.splits import divide
 from twotower.data.text_files import ENDINGS, UnreadableError, read_sections
 from twotower.lexical.bm25 import STOP_WORDS
 from twotower.lexical.words import words_of
+from twotower.text.segment import BLOCKS
 
 log = logging.getLogger(__name__)
 
 TRAIN, DEV = "pseudo_train", "pseudo_dev"
 PSEUDO = "Queries are pseudo-queries, words of a passage: figures say little of real questions, and favour BM25."
+UNIT = re.compile(rf"[{BLOCKS}]{{1,2}}|[^\s{BLOCKS}]+")
 FEWEST_WORDS = 5
 """Passages of fewer words are no passages."""
 
@@ -93,11 +96,14 @@ def _passages(folder: Path, words: int, overlap: int, skip_unreadable: bool) -> 
 
 
 def cut(text: str, words: int, overlap: int) -> list[str]:
-    """Cuts a text into passages of so many words, each sharing `overlap` of them with the one before it."""
-    parts = text.split()
-    last = max(1, len(parts) - overlap)
-    cuts = [parts[start : start + words] for start in range(0, last, words - overlap)]
-    return [" ".join(part) for part in cuts if len(part) >= FEWEST_WORDS]
+    """Cuts a text into passages of so many words, each sharing `overlap` of them with the one before it.
+
+    Where no blanks part words, two characters count as one.
+    """
+    spans = [match.span() for match in UNIT.finditer(text)]
+    last = max(1, len(spans) - overlap)
+    cuts = [spans[start : start + words] for start in range(0, last, words - overlap)]
+    return [" ".join(text[part[0][0] : part[-1][1]].split()) for part in cuts if len(part) >= FEWEST_WORDS]
 
 
 def _collect(name: str, passages: list[tuple[str, str, str]], queries: int, dev: float, seed: int) -> Collection:
