@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -209,7 +210,59 @@ def data_cases(run: Path, count: int):
     return tally
 
 
+def lexical_cases(run: Path, count: int):
+    """What search by words reads: its facts, and arrays whose sizes the facts confirm."""
+    from twotower.index.lexical import FILE, FOLDER, open_side, write_side
+    from twotower.index.manifest import run_identity
+    from twotower.lexical.bm25 import Bm25
+    from twotower.lexical.fusion import Fusion
+
+    folder = run / "index" / FOLDER
+    model = open_query_model(model_of(run))
+    with DocumentStore(run / "documents.db") as store:
+        identity, texts = run_identity(model, store), store.texts(range(store.count))
+    vectors_ND = np.random.default_rng(0).standard_normal((len(texts), SearchEngine.open(run).index.dim))
+    fusion = Fusion(pairs=0.2, stem="english")
+    bm25 = Bm25.build(texts, stem="english", pairs=True)
+    write_side(run, bm25, vectors_ND, fusion=fusion, identity=identity, measured={"hybrid": 0.5}, objective="m")
+    facts = json.loads((folder / FILE).read_text())
+
+    def use() -> None:
+        engine = SearchEngine.open(run, index_of(run).name)
+        for mode in ("lexical", "hybrid"):
+            engine.search("list the files of a folder", 5, mode=mode)
+        engine.close()
+
+    def confirm() -> None:
+        files = {path.name: {"bytes": path.stat().st_size} for path in folder.iterdir() if path.name != FILE}
+        (folder / FILE).write_text(json.dumps({**facts, "files": files}))
+
+    assert open_side(run, identity) is not None
+    use()
+    names = sorted(path.name for path in folder.iterdir())
+    tally = mutations.Tally()
+    for number, name in enumerate(names):
+        path, part = folder / name, count // len(names) + (number < count % len(names))
+        read = json.loads(path.read_text()) if path.suffix == ".json" else None
+        one = attack_file(
+            path,
+            use,
+            part,
+            structure=read,
+            write=lambda value, to: to.write_text(json.dumps(value)),
+            prepare=None if name == FILE else confirm,
+        )
+        tally.cases += one.cases
+        tally.refused += one.refused
+        tally.fine += one.fine
+        tally.escaped += [f"{name}: {line}" for line in one.escaped]
+        confirm()
+    shutil.rmtree(folder)
+    return tally
+
+
 KINDS = {
+    "index/lexical": lexical_cases,
     "data as parquet": data_cases,
     "manifest.json": manifest_cases,
     "model.pt": model_cases,

@@ -10,7 +10,7 @@ Shapes: N documents, D dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +18,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twotower.core.errors import UserError
-from twotower.core.files import atomic_path, read_json, sha256_file, write_json
+from twotower.core.files import atomic_path, sha256_file, write_json
+from twotower.core.reading import Each, read_array, read_typed_json
+from twotower.core.validators import check_choice
 from twotower.index.vectors import Vectors, blocks
 from twotower.lexical.fusion import Fusion
 
 if TYPE_CHECKING:
     from twotower.lexical.bm25 import Bm25
 
-FOLDER, FILE, MOMENTS = "lexical", "lexical.json", "moments.npz"
-SCHEMA = 1
+FOLDER, FILE, MEAN, SECOND = "lexical", "lexical.json", "mean.npy", "second.npy"
+SCHEMA = 2
 MODES = ("dense", "lexical", "hybrid")
+FACTS = {
+    "schema": int,
+    "bm25": {"stem?": str, "count": int},
+    "fusion": {
+        **{"kind": str, "weight": (int, float), "pairs": (int, float), "stem?": str, "fitted_on": int, "note": str},
+    },
+    "mode": str,
+    "model": {"sha256": str},
+    "documents": {"hash": str},
+    "files": Each({"bytes": int}),
+}
+"""The shape of `lexical.json`."""
 
 
 class LexicalSide:
@@ -118,7 +132,8 @@ def write_side(
         part.mkdir(parents=True)
         bm25.save(part)
         mean_D, second_DD = moments(vectors_ND)
-        np.savez(part / MOMENTS, mean_D=mean_D.astype(np.float32), second_DD=second_DD.astype(np.float32))
+        np.save(part / MEAN, mean_D.astype(np.float32))
+        np.save(part / SECOND, second_DD.astype(np.float32))
         files = {
             path.name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in sorted(part.iterdir())
         }
@@ -145,23 +160,28 @@ def open_side(run_dir: Path, identity: Mapping[str, Any]) -> LexicalSide | None:
     folder = Path(run_dir) / "index" / FOLDER
     if not (folder / FILE).is_file():
         return None
-    facts = read_json(folder / FILE)
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        raise UserError(f"{folder / FILE} is not of this version (schema {SCHEMA}); use --mode dense or train again.")
+    again = "use --mode dense, or build it again with `twotower index`"
+    facts = read_typed_json(folder / FILE, FACTS)
+    if facts["schema"] != SCHEMA:
+        raise UserError(f"{folder / FILE} is not of this version (schema {SCHEMA}); {again}.")
+    check_choice(f"{folder / FILE}: mode", facts["mode"], MODES)
     for part, key in (("model", "sha256"), ("documents", "hash")):
         if facts[part][key] != identity[part][key]:
             what = "another model" if part == "model" else "other documents"
-            raise UserError(f"The lexical index in {folder} belongs to {what}; use --mode dense, or export again.")
+            raise UserError(f"The lexical index in {folder} belongs to {what}; {again}.")
+    if facts["bm25"]["count"] != identity["documents"]["count"]:
+        raise UserError(f"{folder / FILE} is of {facts['bm25']['count']} documents; {again}.")
     for name, stamp in facts["files"].items():
-        if not (folder / name).is_file() or (folder / name).stat().st_size != stamp["bytes"]:
-            raise UserError(f"{folder / name} is missing or cut short; use --mode dense, or export again.")
-    with np.load(folder / MOMENTS, allow_pickle=False) as arrays:
-        mean_D, second_DD = arrays["mean_D"], arrays["second_DD"]
+        path = folder / Path(name).name
+        if not path.is_file() or path.stat().st_size != stamp["bytes"]:
+            raise UserError(f"{path} is missing or cut short; {again}.")
+    mean_D = read_array(folder / MEAN, dtype="float32", shape=(None,), finite=True)
+    second_DD = read_array(folder / SECOND, dtype="float32", shape=(len(mean_D), len(mean_D)), finite=True)
 
     def opened() -> Bm25:
         from twotower.lexical.bm25 import Bm25  # brings bm25s and scipy, a fifth of a second that dense search saves
 
-        return Bm25.load(folder, count=facts["bm25"]["count"], stem=facts["bm25"]["stem"])
+        return Bm25.load(folder, count=facts["bm25"]["count"], stem=facts["bm25"].get("stem"))
 
-    fusion = Fusion(**facts["fusion"])
+    fusion = Fusion(**{name: facts["fusion"].get(name) for name in (item.name for item in fields(Fusion))})
     return LexicalSide(opened=opened, fusion=fusion, mean_D=mean_D, second_DD=second_DD, facts=facts)

@@ -12,7 +12,8 @@ other scripts: `lexical.words`) and its English stop words; stems by PyStemmer's
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -24,14 +25,21 @@ from bm25s.stopwords import STOPWORDS_EN
 from scipy import sparse
 
 from twotower.core.cache import cached_folder, content_key
-from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json
-from twotower.lexical.pairs import Pairs
+from twotower.core.reading import Each, read_typed_json
+from twotower.lexical.pairs import Pairs, check_starts, read_numbers
 from twotower.lexical.ranks import best_of
 from twotower.lexical.words import falls_apart, joined, words_of
 from twotower.text.stem import Stems, check_language
 
 STOP_WORDS = frozenset(STOPWORDS_EN)
+PARAMETERS, VOCABULARY = "params.index.json", "vocab.index.json"
+SCORES = {
+    "data.csc.index.npy": "float32",
+    "indices.csc.index.npy": "int32",
+    "indptr.csc.index.npy": ("int64", "int32"),
+}
+"""The files that bm25s writes, with the kinds of their numbers."""
 BLOCK = 1 << 26
 """Scores held at a time while ranking: 256 MB."""
 
@@ -41,30 +49,53 @@ def variant(stem: str | None) -> str:
     return "stemmed" if stem else "plain"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What bm25s keeps of documents.
+
+    Attributes:
+        data: float32, what each (word, document) entry adds to the document's score.
+        rows: int32, the document of each entry.
+        starts: int64 [V + 1], where each word's entries begin.
+        words: each word's number.
+    """
+
+    data: np.ndarray
+    rows: np.ndarray
+    starts: np.ndarray
+    words: Mapping[str, int]
+
+
 class Bm25:
     """BM25 scores of queries against a fixed list of documents. Build one with `Bm25.build` or `Bm25.load`.
 
     Args:
-        model: an indexed bm25s model, or None for documents without a single word.
+        stored: what bm25s keeps, or None for documents without a single word.
         count: N.
         stem: language of the stemmer its words went through; None for none.
         pairs: scores of neighbouring words; None where they are not wanted.
+        model: bm25s's own, which writes the files; None for what was read from them.
     """
 
     def __init__(
-        self, model: bm25s.BM25 | None, *, count: int, stem: str | None = None, pairs: Pairs | None = None
+        self,
+        stored: Stored | None,
+        *,
+        count: int,
+        stem: str | None = None,
+        pairs: Pairs | None = None,
+        model: bm25s.BM25 | None = None,
     ) -> None:
-        self.model, self.count, self.stem, self.pairs = model, count, check_language("bm25.stem", stem), pairs
+        self.count, self.stem, self.pairs, self.model = count, check_language("bm25.stem", stem), pairs, model
         self._stems = Stems(stem) if stem else None
         self.vocabulary: dict[str, int] = {}
-        if model is None:
+        if stored is None:
             self.data, self.rows = np.zeros(0, np.float32), np.zeros(0, np.int32)
             self.starts = np.zeros(1, np.int64)
             return
-        self.data, self.rows = model.scores["data"], model.scores["indices"]
-        self.starts = np.asarray(model.scores["indptr"], dtype=np.int64)
+        self.data, self.rows, self.starts = stored.data, stored.rows, stored.starts
         words = len(self.starts) - 1
-        self.vocabulary = {word: at for word, at in model.vocab_dict.items() if word and at < words}
+        self.vocabulary = {word: at for word, at in stored.words.items() if word and 0 <= at < words}
 
     @classmethod
     def build(cls, texts: Sequence[str], *, stem: str | None = None, pairs: bool = False) -> Bm25:
@@ -80,7 +111,10 @@ class Bm25:
             return cls(None, count=len(texts), stem=stem)
         model = bm25s.BM25()
         model.index(tokenized, show_progress=False)
-        made = cls(model, count=len(texts), stem=stem)
+        scores = model.scores
+        starts = np.asarray(scores["indptr"], dtype=np.int64)
+        stored = Stored(data=scores["data"], rows=scores["indices"], starts=starts, words=model.vocab_dict)
+        made = cls(stored, count=len(texts), stem=stem, model=model)
         if pairs:
             size = made._stop_from + len(STOP_WORDS)
             made.pairs = Pairs.build(made._read(texts), size=size, stop_from=made._stop_from)
@@ -122,16 +156,15 @@ class Bm25:
         Raises:
             UserError: when files are missing or damaged.
         """
-        _quiet()
-        if not (folder / "params.index.json").is_file():
+        if not (folder / PARAMETERS).is_file():
             return cls(None, count=count, stem=stem)
-        try:
-            model = bm25s.BM25.load(folder, mmap=True)
-            made = cls(model, count=count, stem=stem)
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"The lexical index in {folder} cannot be read ({error}); build it again.") from error
-        if made.starts[-1] != len(made.data) or len(made.data) != len(made.rows):
-            raise UserError(f"The lexical index in {folder} is cut short; build it again.")
+        read_typed_json(folder / PARAMETERS, {"num_docs": int})
+        words = read_typed_json(folder / VOCABULARY, Each(int))
+        data, rows, starts = (read_numbers(folder / name, kinds) for name, kinds in SCORES.items())
+        made = cls(
+            Stored(data=data, rows=rows, starts=np.asarray(starts, dtype=np.int64), words=words), count=count, stem=stem
+        )
+        check_starts(made.starts, (data, rows), folder)
         made.pairs = Pairs.load(folder, count=count, size=made._stop_from + len(STOP_WORDS))
         return made
 

@@ -18,6 +18,7 @@ from scipy import sparse
 
 from twotower.core.errors import UserError
 from twotower.core.ragged import to_offsets
+from twotower.core.reading import read_array
 
 FILES = ("keys", "starts", "rows", "data")
 
@@ -85,11 +86,11 @@ class Pairs:
         paths = [folder / f"pairs_{name}.npy" for name in FILES]
         if not any(path.exists() for path in paths):
             return None
-        try:
-            keys, starts, rows, data = (np.load(path, mmap_mode="r", allow_pickle=False) for path in paths)
-        except (OSError, ValueError) as error:
-            raise UserError(f"The lexical index in {folder} cannot be read ({error}); build it again.") from error
-        if len(starts) != len(keys) + 1 or not starts[-1] == len(rows) == len(data):
+        keys, starts, rows, data = (
+            read_numbers(path, kind) for path, kind in zip(paths, ("int64", "int64", "int32", "float32"), strict=True)
+        )
+        check_starts(starts, (rows, data), folder)
+        if len(starts) != len(keys) + 1:
             raise UserError(f"The lexical index in {folder} is cut short; build it again.")
         return cls(keys, starts, rows, data, count=count, size=size)
 
@@ -119,6 +120,29 @@ class Pairs:
         columns = np.concatenate([np.zeros(0, np.int64), *places])
         ones = np.ones(len(columns), np.float32)
         return sparse.csr_matrix((ones, columns, starts), shape=(len(ids), len(self.keys))) @ self.matrix
+
+
+def read_numbers(path: Path, dtype: str | Sequence[str]) -> np.ndarray:
+    """Returns one of the arrays of a lexical index, mapped into memory.
+
+    Raises:
+        UserError: when it is missing or damaged.
+    """
+    try:
+        return read_array(path, dtype=dtype, shape=(None,), mapped=True)
+    except UserError as error:
+        raise UserError(f"{str(error).rstrip('.')}; build it again with `twotower index`.") from error
+
+
+def check_starts(starts: np.ndarray, entries: Sequence[np.ndarray], folder: Path) -> None:
+    """Checks that places into some arrays begin at 0, never fall, and end where each array does.
+
+    Raises:
+        UserError: naming the folder they were read from.
+    """
+    whole = len(starts) and starts[0] == 0 and all(starts[-1] == len(item) for item in entries)
+    if not whole or bool((np.diff(starts) < 0).any()):
+        raise UserError(f"The lexical index in {folder} is damaged or cut short; build it again with `twotower index`.")
 
 
 def _adjacent(ids_T: np.ndarray, row_T: np.ndarray, *, size: int, stop_from: int) -> tuple[np.ndarray, np.ndarray]:

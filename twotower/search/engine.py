@@ -128,6 +128,12 @@ class SearchEngine:
             sample_SD = read_array(sample, dtype="float32", shape=(None, opened.dim), finite=True)
             if rows.is_file():
                 sample_rows_S = read_array(rows, dtype="int64", shape=(len(sample_SD),))
+        side = None if served else open_side(run_dir, identity)
+        if side is not None and opened.dims is None and len(side.mean_D) != opened.dim:
+            raise UserError(
+                f"The lexical index of {run_dir} is of vectors of {len(side.mean_D)} numbers, {folder.name} of "
+                f"{opened.dim}; build it again with `twotower index`."
+            )
         return cls(
             model=model,
             index=opened,
@@ -135,7 +141,7 @@ class SearchEngine:
             documents=documents,
             sample_SD=sample_SD,
             sample_rows_S=sample_rows_S,
-            lexical=None if served else open_side(run_dir, identity),
+            lexical=side,
             folder=folder,
             served=served,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twotower.core.errors import UserError
 from twotower.index.lexical import LexicalSide
 from twotower.lexical.fusion import RRF_CONSTANT, Fusion
 
@@ -57,17 +58,27 @@ class WordScores:
         known = Counter(vocabulary[word] for word in words if word in vocabulary)
         self.scores_N.fill(0)
         self._lists, self._spread = [], None
-        for word, count in known.items():
-            begin, end = int(starts[word]), int(starts[word + 1])
-            data = self._data[begin:end]
-            self.scores_N[self._rows[begin:end]] += data if count == 1 else count * data
-            self._lists.append((begin, end))
-        if pairs is not None and self.bm25.pairs is not None:
-            known_pairs = self.bm25.pairs
-            for place in pairs.tolist():
-                begin, end = int(known_pairs.starts[place]), int(known_pairs.starts[place + 1])
-                self.scores_N[known_pairs.rows[begin:end]] += np.float32(weight) * known_pairs.data[begin:end]
+        try:
+            for word, count in known.items():
+                begin, end = int(starts[word]), int(starts[word + 1])
+                data = self._data[begin:end]
+                self.scores_N[self._rows[begin:end]] += data if count == 1 else count * data
+                self._lists.append((begin, end))
+            self._add_pairs(pairs, weight)
+        except IndexError as error:
+            raise UserError(
+                "The lexical index is damaged: it names a document that is not there; use --mode dense, or build it "
+                "again with `twotower index`."
+            ) from error
         self._lists.sort(key=lambda part: part[1] - part[0])
+
+    def _add_pairs(self, pairs: np.ndarray | None, weight: float) -> None:
+        known = self.bm25.pairs
+        if pairs is None or known is None:
+            return
+        for place in pairs.tolist():
+            begin, end = int(known.starts[place]), int(known.starts[place + 1])
+            self.scores_N[known.rows[begin:end]] += np.float32(weight) * known.data[begin:end]
 
     def best(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns scores and rows of the best documents with any of the words, at most k, best first, ties by row."""
