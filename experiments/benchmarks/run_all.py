@@ -3,8 +3,8 @@
     python experiments/benchmarks/run_all.py [NAME ...] [--threads 1]
 
 Results go to `results/speed.json`, with machine and versions, and the table to `README.md` beside this file. Named
-scripts renew their own lines only; `pipeline` has to be named. `indexes` builds each index once, which takes half an hour, keeps them under
-/tmp/twotower-bench (or the folder TWOTOWER_BENCH) and goes on where it was stopped.
+scripts renew their own lines only; `pipeline` has to be named. `indexes` builds each index once, which takes half an
+hour, keeps them under /tmp/twotower-bench (or the folder TWOTOWER_BENCH) and goes on where it was stopped.
 """
 
 from __future__ import annotations
