@@ -172,7 +172,7 @@ def open_record(config: dict[str, Any], *, run_dir: Path, overrides: list[str], 
     parts = "-".join((*(str(choices.get(group)) for group in ("model", "loss")), data_label(config["data"], choices)))
     record = (RunRecord.open if rank() == 0 else SilentRecord)(
         run_dir,
-        run_name=config["run_name"] or f"{parts}-seed{config['seed']}",
+        run_name=config.get("run_name") or f"{parts}-seed{config['seed']}",
         config=config,
         config_hash=config_hash(config),
         overrides=overrides,

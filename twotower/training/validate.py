@@ -78,7 +78,7 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
     for key in config:
         if key not in TOP_LEVEL and (hint := nearest(key, TOP_LEVEL)):  # other keys are for one's own parts to refer to
             raise UserError(f"No config key '{key}'; there are: {', '.join(TOP_LEVEL)}.{hint}")
-    check_run_name(config["run_name"])
+    check_run_name(config.get("run_name"))
     for name in config.get("index") or {}:
         check_folder_name("an index's name", str(name))
     with checking("trainer"):
