@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import bm25s
 import numpy as np
 import pytest
 
@@ -57,7 +58,6 @@ def test_stems_pair_as_words_do():
 def test_they_come_back_from_disk_and_from_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "cache"))
     made = Bm25.build(TEXTS, pairs=True)
-    (tmp_path / "index").mkdir()
     made.save(tmp_path / "index")
     opened = [
         Bm25.load(tmp_path / "index", count=len(TEXTS), stem=None),
@@ -69,6 +69,17 @@ def test_they_come_back_from_disk_and_from_the_cache(tmp_path, monkeypatch):
     alone = Bm25.cached(lambda: TEXTS, "key")
     assert alone.pairs is None
     np.testing.assert_array_equal(alone.scores(TEXTS, pairs=0.3), made.scores(TEXTS))
+
+
+def test_what_was_opened_is_written_whole_again(tmp_path):
+    """A run writes its index from the cache: an index without its words would find nothing."""
+    Bm25.build(TEXTS, stem="english", pairs=True).save(tmp_path / "first")
+    opened = Bm25.load(tmp_path / "first", count=len(TEXTS), stem="english")
+    opened.save(tmp_path / "second")
+    again = Bm25.load(tmp_path / "second", count=len(TEXTS), stem="english")
+    np.testing.assert_array_equal(again.scores(TEXTS, pairs=0.3), opened.scores(TEXTS, pairs=0.3))
+    assert again.scores(TEXTS).max() > 0
+    assert bm25s.BM25.load(tmp_path / "second").vocab_dict == opened.stored.words
 
 
 @pytest.mark.parametrize("damage", ["remove", "cut", "scribble"])

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError, in_one_line, nearest
 from twotower.core.places import conf_dir
 
 SEARCHED: list[str] = []
@@ -67,7 +67,7 @@ def compose_group(group: str, choice: str | Sequence[str], overrides: Sequence[s
         names = _choices(folder, group)
         missing = next((name for name in ([choice] if isinstance(choice, str) else choice) if name not in names), None)
         if missing is None:
-            raise UserError(f"{group}={written}: {' '.join(str(error).split())}") from error
+            raise UserError(f"{group}={written}: {in_one_line(error)}") from error
         hint = nearest(missing, names) or " Choices of your own: --config-dir DIR."
         raise UserError(f"No {group}={missing}; there are: {', '.join(names)}.{hint}") from error
 

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from twotower.config.canonical import canonical
 from twotower.config.names import NOT_IN_HASH
 from twotower.core.cache import content_key
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError, in_one_line, nearest
 from twotower.core.extras import is_extra, missing
 
 MISCONFIGURED = "MisconfigurationException"
@@ -131,7 +131,7 @@ def _called(call: Callable[[], Any], part: Any, key: str) -> Any:
         last = traceback.extract_tb(error.__traceback__)[-1]
         ours = str(getattr(part, "__module__", "")).startswith(("twotower.", "torch.", "pytorch_lightning."))
         where = "" if ours or last.name == "_called" else f" ({last.filename}:{last.lineno})"
-        raise UserError(f"{f'{key}: ' if key else ''}{name_of(part)}: {' '.join(str(error).split())}{where}") from error
+        raise UserError(f"{f'{key}: ' if key else ''}{name_of(part)}: {in_one_line(error)}{where}") from error
 
 
 def name_of(part: Any) -> str:
@@ -213,7 +213,7 @@ def locate(target: Any, key: str = "") -> Any:
     except (ImportError, AttributeError) as error:
         if isinstance(error, ModuleNotFoundError) and is_extra(error.name):
             raise missing(f"{key or target}", str(error.name)) from error
-        raise UserError(f"{told} can't be found: {' '.join(str(error).split())}") from error
+        raise UserError(f"{told} can't be found: {in_one_line(error)}") from error
     home = str(getattr(part, "__module__", None) or "").partition(".")[0]
     if not callable(part):
         raise UserError(f"{told} is a {type(part).__name__}, nothing that can be built.")

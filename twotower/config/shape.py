@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, in_one_line
 
 GROUPS = ("callbacks", "data", "embedding", "evaluation", "loss", "model", "optimizer", "scheduler", "text", "trainer")
 """Groups that every run needs."""
@@ -89,7 +89,7 @@ def checking(what: str) -> Iterator[None]:
     except KeyError as error:
         raise UserError(f"{what} lacks the key {error.args[0]!s}.") from error
     except (TypeError, AttributeError, ValueError, ArithmeticError, IndexError) as error:
-        told = " ".join(str(error).split())[:200]
+        told = in_one_line(error, limit=200)
         raise UserError(f"{what} holds a value of the wrong kind: {told}.") from error
 
 

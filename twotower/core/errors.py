@@ -27,3 +27,24 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def first_line(error: BaseException, *, limit: int = 200) -> str:
+    """Returns the first line of what another library says, without its full stop: some add a stack of their own.
+
+    Args:
+        error: what it raised; one without words gives the name of its type.
+        limit: characters at most.
+    """
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line[:limit].rstrip(".")
+
+
+def in_one_line(error: BaseException, *, limit: int = 500) -> str:
+    """Returns all that another library says, in one line, without the stack of C++ that torch may add to it.
+
+    Args:
+        error: what it raised.
+        limit: characters at most.
+    """
+    return " ".join(str(error).split("Exception raised from")[0].split())[:limit]

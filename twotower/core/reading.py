@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, first_line
 from twotower.core.files import read_json
 from twotower.core.finite import all_finite
 
@@ -126,7 +126,7 @@ def read_array(
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     except Exception as error:  # numpy parses the header as Python, and stumbles over it in as many ways
-        raise UserError(f"{path} can't be read as an array ({_first_line(error)}); {WRITE_AGAIN}.") from error
+        raise UserError(f"{path} can't be read as an array ({first_line(error)}); {WRITE_AGAIN}.") from error
     if not isinstance(array, np.ndarray) or array.dtype.name not in names or array.dtype.byteorder == ">":
         kind = f"{array.dtype}" if isinstance(array, np.ndarray) else "an archive"
         raise UserError(f"{path} holds {kind}, not {' or '.join(names)}; {WRITE_AGAIN}.")
@@ -166,7 +166,7 @@ def read_table(path: str | Path, columns: Mapping[str, str] | None = None, *, on
     except FileNotFoundError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from error
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
-        raise UserError(f"{path} can't be read ({_first_line(error)}); it may be cut short or damaged.") from error
+        raise UserError(f"{path} can't be read ({first_line(error)}); it may be cut short or damaged.") from error
     if table is None:
         raise UserError(f"{path} lacks the column {lacking[0]}; it has: {', '.join(names)[:200]}.")
     for name, wanted in columns.items():
@@ -176,7 +176,3 @@ def read_table(path: str | Path, columns: Mapping[str, str] | None = None, *, on
         if not (number if wanted == "number" else text or str(kind) == wanted):
             raise UserError(f"{path}: the column {name} holds {kind}, not {wanted}; {WRITE_AGAIN}.")
     return table
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

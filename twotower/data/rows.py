@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError, first_line, nearest
 from twotower.data.lines import Place, complain, read_lines, read_objects, shown
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -184,7 +184,7 @@ def _parquet(path: Path) -> Iterator[Row]:
                         number += 1
                         yield (part, number), row
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as parquet: {_first_line(error)}") from error
+        raise UserError(f"{path} cannot be read as parquet: {first_line(error)}") from error
 
 
 def _shards(path: Path) -> list[Path]:
@@ -219,8 +219,4 @@ def _saved(path: Path) -> Iterator[Row]:
                         number += 1
                         yield (path, number), row
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as a folder of save_to_disk: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} cannot be read as a folder of save_to_disk: {first_line(error)}") from error

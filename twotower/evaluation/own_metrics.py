@@ -46,7 +46,7 @@ from torchmetrics.retrieval import (
 from torchmetrics.retrieval.base import RetrievalMetric
 
 from twotower.config.instantiate import instantiate
-from twotower.core.errors import UserError, nearest
+from twotower.core.errors import UserError, in_one_line, nearest
 from twotower.evaluation import chance as expected
 from twotower.evaluation.chance import RandomOrder
 from twotower.evaluation.names import METRICS, PROTOCOLS, TABLE_COLUMNS
@@ -181,7 +181,7 @@ def value_of(name: str, metric: Metric, lists: Lists) -> float:
         feed(**lists.of(metric))
         number = float(metric.compute())
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"evaluation.metrics.{name} can't be computed: {' '.join(str(error).split())}") from error
+        raise UserError(f"evaluation.metrics.{name} can't be computed: {in_one_line(error)}") from error
     if not np.isfinite(number):
         raise UserError(f"evaluation.metrics.{name} computed {number}; a metric is a finite number.")
     return number

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, first_line
 from twotower.core.extras import missing
 
 
@@ -25,7 +25,7 @@ def check(repo: str) -> None:
     try:
         package.utils.validate_repo_id(repo)
     except package.errors.HFValidationError as error:
-        raise UserError(f"--repo {repo}: {_first_line(error)}") from error
+        raise UserError(f"--repo {repo}: {first_line(error)}") from error
     if not package.get_token():
         raise UserError(f"--to hub writes to {repo} with a token: `hf auth login`, or set HF_TOKEN.")
 
@@ -51,11 +51,7 @@ def push(folder: Path, repo: str, *, private: bool, message: str) -> str:
         api.create_repo(repo, private=private, exist_ok=True)
         return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message).commit_url)
     except (package.errors.HfHubHTTPError, OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"--to hub: {repo} was not written ({_first_line(error)}).") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"--to hub: {repo} was not written ({first_line(error)}).") from error
 
 
 def _package() -> Any:

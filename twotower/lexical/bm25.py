@@ -74,19 +74,12 @@ class Bm25:
         count: N.
         stem: language of the stemmer its words went through; None for none.
         pairs: scores of neighbouring words; None where they are not wanted.
-        model: bm25s's own, which writes the files; None for what was read from them.
     """
 
     def __init__(
-        self,
-        stored: Stored | None,
-        *,
-        count: int,
-        stem: str | None = None,
-        pairs: Pairs | None = None,
-        model: bm25s.BM25 | None = None,
+        self, stored: Stored | None, *, count: int, stem: str | None = None, pairs: Pairs | None = None
     ) -> None:
-        self.count, self.stem, self.pairs, self.model = count, check_language("bm25.stem", stem), pairs, model
+        self.stored, self.count, self.stem, self.pairs = stored, count, check_language("bm25.stem", stem), pairs
         self._stems = Stems(stem) if stem else None
         self.vocabulary: dict[str, int] = {}
         if stored is None:
@@ -114,7 +107,7 @@ class Bm25:
         scores = model.scores
         starts = np.asarray(scores["indptr"], dtype=np.int64)
         stored = Stored(data=scores["data"], rows=scores["indices"], starts=starts, words=model.vocab_dict)
-        made = cls(stored, count=len(texts), stem=stem, model=model)
+        made = cls(stored, count=len(texts), stem=stem)
         if pairs:
             size = made._stop_from + len(STOP_WORDS)
             made.pairs = Pairs.build(made._read(texts), size=size, stop_from=made._stop_from)
@@ -144,8 +137,11 @@ class Bm25:
 
     def save(self, folder: Path) -> None:
         """Writes bm25s's own files into a folder; `bm25s.BM25.load` reads them too. Nothing where there is no word."""
-        if self.model is not None:
-            self.model.save(folder, show_progress=False)
+        if self.stored is not None:
+            model = bm25s.BM25()
+            model.scores = {"data": self.data, "indices": self.rows, "indptr": self.starts, "num_docs": self.count}
+            model.vocab_dict, model.nonoccurrence_array = dict(self.stored.words), None
+            model.save(folder, show_progress=False)
         if self.pairs is not None:
             self.pairs.save(folder)
 

@@ -16,7 +16,7 @@ from twotower.config.canonical import canonical, current
 from twotower.config.names import MODULE, tower_settings
 from twotower.config.trust import admit
 from twotower.core.archive import read_archive
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, in_one_line
 from twotower.core.files import sha256_file, write_bytes
 from twotower.core.finite import check_weights
 from twotower.core.reading import Each, conform
@@ -315,7 +315,7 @@ def load(path: str | Path) -> Checkpoint:
         raise
     except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(
-            f"{path}: its weights and its config don't fit together ({' '.join(str(error).split())[:200]})."
+            f"{path}: its weights and its config don't fit together ({in_one_line(error, limit=200)})."
         ) from error
     return Checkpoint(
         path=path,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from twotower.config.protocols import Encoder
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, in_one_line
 from twotower.core.finite import broken_tensors
 from twotower.text.tokens import TokenBatch
 
@@ -74,8 +74,8 @@ def try_tower(key: str, tower: Any, embedding: Any) -> int:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             vectors_BD = tower(embedding, ids_T, offsets_B1)
     except Exception as error:
-        wanted = "forward(embedding, ids_T, offsets_B1) -> vectors_BD"
-        raise UserError(f"{key}: {type(tower).__name__} can't read a text by {wanted}: {error}.{DOCS}") from error
+        wanted, why = "forward(embedding, ids_T, offsets_B1) -> vectors_BD", in_one_line(error)
+        raise UserError(f"{key}: {type(tower).__name__} can't read a text by {wanted}: {why}.{DOCS}") from error
     finally:
         tower.train(training)
     if not isinstance(vectors_BD, torch.Tensor) or vectors_BD.ndim != 2 or len(vectors_BD) != 2:
@@ -107,7 +107,7 @@ def try_encoder(key: str, encoder: Any) -> Tensor:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             both = [encoder.encode_queries(batch), encoder.encode_documents(batch)]
     except Exception as error:
-        raise UserError(f"{key}: {type(encoder).__name__} can't encode a text: {error}.{DOCS}") from error
+        raise UserError(f"{key}: {type(encoder).__name__} can't encode a text: {in_one_line(error)}.{DOCS}") from error
     finally:
         encoder.train(training)
     shapes = [tuple(getattr(item, "shape", ())) for item in both]

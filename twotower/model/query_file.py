@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from twotower.config.names import MODULE, TOWERS, tower_settings
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, in_one_line
 from twotower.core.files import write_bytes
 from twotower.core.reading import Each, conform
 
@@ -123,7 +123,7 @@ def read_query_file(path: Path, model_sha256: str) -> QueryFile | None:
     except UserError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file} can't be read ({' '.join(str(error).split())[:120]}). {remedy}.") from error
+        raise UserError(f"{file} can't be read ({in_one_line(error, limit=120)}). {remedy}.") from error
     if _digest(state) != about["arrays_sha256"]:
         raise UserError(f"{file} is damaged: its arrays are not what was written. {remedy}.")
     return QueryFile(

@@ -12,7 +12,7 @@ import numpy as np
 from pytorch_lightning.loggers import Logger
 
 from twotower.config.instantiate import instantiate
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, in_one_line
 from twotower.core.extras import is_there, missing
 from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
@@ -87,7 +87,7 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
             raise UserError(f"logger.{name}: {_refused_settings(error)}.") from None  # it repeats what it was given
         if not type(error).__module__.startswith("wandb"):
             raise
-        why = " ".join(str(error).split())
+        why = in_one_line(error)
         raise UserError(
             f"logger=wandb could not start ({why}); WANDB_MODE=offline works without an account."
         ) from error

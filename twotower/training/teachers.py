@@ -20,7 +20,7 @@ from torch import Tensor
 
 from twotower.callbacks.base import RunContext
 from twotower.core.cache import cached_folder, content_key
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, in_one_line
 from twotower.core.extras import missing
 from twotower.core.files import sha256_file
 from twotower.core.reading import read_array
@@ -197,7 +197,7 @@ def _sentence_transformer(path: Path, side: str, texts: Sequence[str]) -> np.nda
     try:
         model = SentenceTransformer(str(path), device="cpu")
     except Exception as error:  # a damaged model may fail in any of its parts
-        raise UserError(f"loss.teacher={path} can't be opened ({' '.join(str(error).split())[:200]}).") from error
+        raise UserError(f"loss.teacher={path} can't be opened ({in_one_line(error, limit=200)}).") from error
     read = model.encode_query if side == "query" else model.encode_document
     vectors_ND: np.ndarray = read(list(texts), normalize_embeddings=True, show_progress_bar=True, convert_to_numpy=True)
     return vectors_ND

@@ -24,7 +24,7 @@ from twotower.callbacks.monitors import Monitors
 from twotower.callbacks.progress import Progress
 from twotower.config.instantiate import config_hash, instantiate, locate
 from twotower.config.shape import check_shape, checking
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, in_one_line
 from twotower.core.memo import remember, stamp
 from twotower.core.secrets import private_if_secret
 from twotower.data.collection import Collection
@@ -339,7 +339,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
         resume_from = None if resume is None else str(resume)
         trainer.fit(module, datamodule=context.data, ckpt_path=resume_from, weights_only=True)
     except MisconfigurationException as error:  # what Lightning can tell only once it knows the data's size
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        raise UserError(f"trainer: {in_one_line(error)}") from error
     except Exception as error:
         if restoring is None or isinstance(error, UserError) or not restoring.is_fault_of_file(error):
             raise
@@ -352,7 +352,7 @@ def does_not_fit(resume: Path | None, error: Exception) -> str:
     if "loading state_dict" in str(error):
         why = "its weights have another shape, as if data or vocabulary had changed"
     else:
-        why = f"it is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        why = f"it is damaged ({type(error).__name__}: {in_one_line(error, limit=200)})"
     return f"ckpt_path={resume} does not fit: {why}; a run goes on with the data and settings it began with."
 
 
