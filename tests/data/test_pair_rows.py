@@ -168,9 +168,43 @@ def test_a_table_without_a_header_has_its_columns_by_place(tmp_path):
         jsonl.load(tmp_path / "triples.tsv")
 
 
-def test_semicolons_may_part_a_csv(tmp_path):
-    (tmp_path / "pairs.csv").write_text("query;positive\nwhat, now;this, then\n")
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_other_marks_may_part_a_csv(tmp_path, mark):
+    (tmp_path / "pairs.csv").write_text(f"query{mark}positive\nwhat, now{mark}this, then\n")
     assert jsonl.load(tmp_path / "pairs.csv").texts == ["this, then"]
+
+
+def test_a_cell_may_hold_a_list_and_is_no_text_then(tmp_path):
+    (tmp_path / "pairs.csv").write_text('query,pos,negatives\nq,p,"[""n"", ""m""]"\nr,[1] a text,\n')
+    assert jsonl.load(tmp_path / "pairs.csv").texts == ["p", "n", "m", "[1] a text"]
+    (tmp_path / "pairs.csv").write_text("query,pos,negatives\nq,p,\"['n', 'm']\"\n")
+    with pytest.raises(UserError, match=r"pairs\.csv:2: 'negatives' looks like a list, and is no JSON"):
+        jsonl.load(tmp_path / "pairs.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"query": " ", "positive": "p"}, "needs 'query', a text; found ' '"),
+        ({"query": "q", "pos": [""]}, "needs 'pos"),
+    ],
+)
+def test_empty_texts_are_refused(tmp_path, row, message):
+    with pytest.raises(UserError, match=message):
+        load(tmp_path, row)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("pairs.json", '{\n"data": [{"query": "q"}]\n}\n', r"a list of JSON objects, .* found one object: data"),
+        ("pairs.jsonl", '[\n{"query": "q", "positive": "p"}\n]\n', r"a list over several lines\? .* ends in \.json"),
+    ],
+)
+def test_json_of_another_form_is_named(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        jsonl.load(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,18 @@
 """Judgements in every form they come in, ids treated alike, and lines of ids that are not there."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import zipfile
 
+import pyarrow
 import pytest
 
 from twotower.core.errors import UserError
 from twotower.data import beir, msmarco
+from twotower.data.lines import read_lines
 from twotower.data.summary import describe_split
 
 
@@ -38,6 +45,17 @@ def judged(found):
         ("train.csv", "query-id,corpus-id,score\nq1,d1,2\nq2,d2,1\n"),
         ("train.jsonl", '{"query-id":"q1","corpus-id":"d1","score":2}\n{"qid":"q2","docid":"d2"}\n'),
         ("train.tsv", "q1 \td1\t2\nq2\t d2 \t1\n"),
+        ("train.tsv", "\ufeffq1\td1\t2\nq2\u200b\td2\t1\n"),
+        ("train.tsv", '"q1"\t"d1"\t"2"\n"q2"\t"d2"\t"1"\n'),
+        ("train.tsv", "query-id,corpus-id,score\nq1,d1,2\nq2,d2,1\n"),
+        ("train.tsv", "split\tquery-id\tcorpus-id\tscore\tnote\ntrain\tq1\td1\t2\tx\ntrain\tq2\td2\t1\ty\n"),
+        ("train.csv", "q1,d1,2\nq2,d2,1\n"),
+        ("train.csv", "q1,0,d1,2\nq2,0,d2,1\n"),
+        ("train.csv", "query-id|corpus-id|score\nq1|d1|2\nq2|d2|1\n"),
+        ("train.csv", "query-id\tcorpus-id\tscore\nq1\td1\t2\nq2\td2\t1\n"),
+        ("train.TSV", "q1\td1\t2\nq2\td2\t1\n"),
+        ("train.json", '{"q1": {"d1": 2}, "q2": {"d2": 1}}'),
+        ("train.json", '[\n\n{"qid": "q1", "docid": "d1", "score": 2}, {"qid": "q2", "docid": "d2"}]\n'),
     ],
 )
 def test_every_form_of_judgements(tmp_path, name, text):
@@ -83,6 +101,47 @@ def test_a_line_of_another_form_is_named(tmp_path, text, message):
         beir.load(folder(tmp_path, text))
 
 
+PACKERS = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda raw: pyarrow.compress(raw, codec="zstd", asbytes=True),
+    "zip": lambda raw: zipped(raw),
+    "tsv": gzip.compress,  # packed, and not called so
+}
+
+
+def zipped(raw):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("inside", raw)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_files_may_be_packed_whatever_their_names_say(tmp_path, packer):
+    folder(tmp_path, "")
+    (tmp_path / "qrels" / "train.tsv").unlink()
+    end = "" if packer == "tsv" else f".{packer}"
+    (tmp_path / "qrels" / f"train.qrels{end}").write_bytes(PACKERS[packer](b"q1 0 d1 2\nq2 0 d2 1\n"))
+    corpus = tmp_path / "corpus.jsonl"
+    (tmp_path / f"Corpus.JSONL{end}").write_bytes(PACKERS[packer](corpus.read_bytes()))
+    corpus.unlink()
+    (tmp_path / "qrels" / "._train.tsv").write_bytes(b"\0\5")  # what a Mac leaves beside
+    assert judged(beir.load(tmp_path)) == [("q1", "d1", 2.0), ("q2", "d2", 1.0)]
+
+
+def test_a_packed_file_that_is_damaged_is_named(tmp_path):
+    folder(tmp_path, "")
+    for packer in ("gz", "bz2", "xz", "zip", "zst"):
+        raw = bytearray(PACKERS[packer]((tmp_path / "corpus.jsonl").read_bytes()))
+        raw[len(raw) // 2] ^= 0xFF
+        for name, part in (("flipped", raw), ("cut", raw[:-9])):
+            (tmp_path / f"{name}.{packer}").write_bytes(part)
+            with pytest.raises(UserError, match=rf"{name}\.{packer}"):
+                list(read_lines(tmp_path / f"{name}.{packer}"))
+
+
 def test_two_files_of_one_split_are_refused(tmp_path):
     folder(tmp_path, "q1\td1\t1\n")
     with pytest.raises(UserError, match=r"are both of split 'train'"):
@@ -90,7 +149,6 @@ def test_two_files_of_one_split_are_refused(tmp_path):
 
 
 def test_tables_and_mapped_columns(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
     (tmp_path / "qrels").mkdir()
@@ -103,6 +161,25 @@ def test_tables_and_mapped_columns(tmp_path):
     assert judged(found) == [("7", "1", 1.0), ("8", "2", 3.0)]
     with pytest.raises(UserError, match=r"data\.source\.columns\.id is not a column of ours"):
         beir.load(tmp_path, columns={"id": "pid"})
+
+
+def test_each_table_may_call_its_columns_otherwise(tmp_path):
+    folder(tmp_path, "topic,doc,grade\n7,1,2\n", "train.csv")
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        (tmp_path / name).unlink()
+    (tmp_path / "corpus.csv").write_text("text,pid,body\nold,1,one\n")  # `text` is not what is meant
+    (tmp_path / "queries.csv").write_text("qid,query\n7,what\n")
+    columns = {
+        "corpus": {"_id": "pid", "text": "body"},
+        "queries": {"_id": "qid", "text": "query"},
+        "qrels": {"query-id": "topic", "corpus-id": "doc", "score": "grade"},
+    }
+    found = beir.load(tmp_path, columns=columns)
+    assert (found.texts, found.query_texts, judged(found)) == (["one"], ["what"], [("7", "1", 2.0)])
+    with pytest.raises(UserError, match=r"columns\.documents is no table of ours"):
+        beir.load(tmp_path, columns={"documents": {"_id": "pid"}})
+    with pytest.raises(UserError, match=r"corpus\.csv:2: needs '_id'.*It has: text, pid, body"):
+        beir.load(tmp_path)
 
 
 def test_queries_without_a_relevant_document_are_counted(tmp_path):

@@ -66,7 +66,7 @@ def test_words_the_file_lacks_are_random_of_like_length(tmp_path: Path) -> None:
         (b"2 5\ngit 1 2 3 4 5\nlog 1 2 3 x 5\n", r"vectors:3: expected a word and 5 numbers"),
         (b"git 1 2 nan 4 5\n", r"vectors:1: a number is not finite"),
         (b"git 1 2 3\n", r"embedding\.dim=5 does not fit .* set 3"),
-        (b"", r"does not look like word vectors"),
+        (b"", r"is empty"),
         (b"git 1 2 3 2.9e26 5\n", r"vectors:1: a number is absurd \(2\.9e\+26\)"),
         (b"2 4\ngit 1 2 3 4 5\nlog 1 2 3 4 5\n", r"header promises vectors of 4 numbers, its lines hold 5"),
         (b"caf\xe9 1 2 3 4 5\n", r"vectors:1: the word is not UTF-8"),
@@ -179,9 +179,13 @@ def test_packed_files(tmp_path: Path, kind: str) -> None:
     with zipfile.ZipFile(tmp_path / "many.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("glove.6d.txt", b"git 1 2 3 4 5 6")
         archive.writestr("glove.5d.txt", raw)
+    with zipfile.ZipFile(tmp_path / "wiki.zip", "w") as archive:  # as fastText's archives are
+        for name, content in (("wiki.en.bin", b"\xba\x16\x4f\x2f"), ("wiki.en.vec", raw), ("README.md", b"read me")):
+            archive.writestr(name, content)
     for name, pack in (("v.gz", gzip.compress), ("v.bz2", bz2.compress), ("v.xz", lzma.compress)):
         (tmp_path / name).write_bytes(pack(raw))
-    for name in ("v.gz", "v.bz2", "v.xz", "v.zip", "many.zip"):
+    (tmp_path / "v.lzma").write_bytes(lzma.compress(raw, format=lzma.FORMAT_ALONE))
+    for name in ("v.gz", "v.bz2", "v.xz", "v.lzma", "v.zip", "many.zip", "wiki.zip"):
         indices, vectors = file_vectors(WORDS, **settings(tmp_path / name))
         assert indices.tolist() == [2, 3, 4]
         np.testing.assert_allclose(vectors, VECTORS[[1, 0, 2]], atol=1e-6)
@@ -201,10 +205,25 @@ def test_a_packed_file_that_is_cut_and_an_archive_of_others(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("start", "message"),
-    [(b"\xba\x16\x4f\x2f", "fastText's own model"), (b"\x80\x04", "a pickle"), (b"\x93NUMPY", "numpy array")],
+    [
+        (b"\xba\x16\x4f\x2f" + bytes(200), "fastText's own model"),
+        (b"\x80\x04" + bytes(200), "a pickle"),
+        (b"\x93NUMPY" + bytes(200), "numpy array"),
+        (b"", "is empty"),
+        (b"PK\x05\x06" + bytes(18), "zip archive without a file"),
+        (gzip.compress(gzip.compress(b"git 1 2 3 4 5")), "packed twice"),
+        (b"git".ljust(257, b"\0") + b"ustar  \0".ljust(255, b"\0") + b"git 1 2 3 4 5\n", "archive of tar"),
+        ("git 1 2 3 4 5\n".encode("utf-16"), "UTF-16 text"),
+        ("git 1 2 3 4 5\nlogo 1 2 3 4 5\n".encode("utf-16-le"), "UTF-16 text"),
+        ("git 1 2 3 4 5\nlogo 1 2 3 4 5\n".encode("utf-16-be"), "UTF-16 text"),
+        ("git 1 2 3 4 5\n".encode("utf-32"), "UTF-32 text"),
+        (b"git 1 2 3 4 5\rlog 1 2 3 4 5\r", "a carriage return alone"),
+        (b"version https://git-lfs.github.com/spec/v1\nsize 9\n", "Git LFS"),
+        (b"<!DOCTYPE html><p>404", "a web page"),
+    ],
 )
 def test_other_files_are_named_for_what_they_are(tmp_path: Path, start: bytes, message: str) -> None:
-    (tmp_path / "v.bin").write_bytes(start + bytes(range(200)))
+    (tmp_path / "v.bin").write_bytes(start)
     with pytest.raises(UserError, match=message):
         file_vectors(WORDS, **settings(tmp_path / "v.bin"))
 

@@ -3,7 +3,7 @@
 `corpus.jsonl` (_id, title, text), `queries.jsonl` (_id, text), `qrels/<split>.tsv` (query-id, corpus-id, score; any
 splits, graded), and optionally `candidates.tsv` (query-id, corpus-id, label). Judgements may be in TREC's four columns,
 in two, or in JSON lines, see `qrels`. Corpus, queries and judgements may be CSV, TSV, parquet or `save_to_disk` folders
-of the same names too, see `rows`; every text file may be gzipped. Data sets of BEIR and MTEB as they lie on the hub are
+of the same names too, see `rows`; every text file may be packed. Data sets of BEIR and MTEB as they lie on the hub are
 read as well: `corpus/`, `queries/` and `qrels/` (or `default/`, `data/`) with parquet shards, ids called `_id` or `id`.
 """
 
@@ -15,20 +15,30 @@ from pathlib import Path
 from typing import Any
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.packed import bare_name
 from twotower.data.collection import Collection
 from twotower.data.lines import Place, complain, find_file, take_id, take_text
 from twotower.data.qrels import Ids, read_candidates, read_judgements
-from twotower.data.rows import PACKED, Columns, find_table, first_shards, is_saved, read_rows, saved_splits
+from twotower.data.rows import (
+    ENDINGS,
+    Columns,
+    TableColumns,
+    columns_of,
+    find_table,
+    first_shards,
+    is_saved,
+    read_rows,
+    saved_splits,
+)
 
 log = logging.getLogger(__name__)
 
 LAYOUT = "a folder with corpus.jsonl, queries.jsonl and qrels/<split>.tsv"
-JUDGED = (*PACKED, ".qrels", ".qrel", ".txt", ".trec")
+JUDGED = (*ENDINGS, ".qrels", ".qrel", ".txt", ".trec")
 """What the names of judgement files end in."""
+EMPTY = "is empty (of CSV and TSV the first line names the columns)"
 JUDGED_IN = ("qrels", "default", "data")
 """Folders that hold the judgements; the last two in data sets as they lie on the hub."""
-OURS = ("_id", "title", "text", "query-id", "corpus-id", "score")
-"""Names of columns that `columns` may map."""
 
 
 def load(
@@ -36,7 +46,7 @@ def load(
     name: str | None = None,
     indexed_text: str | None = None,
     missing: str = "error",
-    columns: Columns | None = None,
+    columns: TableColumns | None = None,
 ) -> Collection:
     """Reads a folder in BEIR layout.
 
@@ -46,7 +56,8 @@ def load(
         indexed_text: a field of the corpus lines that people search instead of `text`, which training and evaluation
             read; a line without it is searched by its `text`. None: the same text for all.
         missing: `error` refuses judgements of documents and queries that are not there, `skip` leaves them out.
-        columns: our names of columns that the files call otherwise: {_id: pid, text: body, corpus-id: pid}.
+        columns: our names of columns that the files call otherwise: {_id: pid, text: body, corpus-id: pid}, or by
+            table: {corpus: {_id: pid}, queries: {_id: qid}, qrels: {...}}.
 
     Raises:
         UserError: for a missing file, a field that no line has, or a malformed line, a duplicate or an unknown id (file
@@ -57,18 +68,19 @@ def load(
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"data.path={folder} is not a folder.")
-    for key in columns or {}:
-        if key not in OURS:
-            raise UserError(f"data.source.columns.{key} is not a column of ours; there are: {', '.join(OURS)}.")
-    document_ids, titles, texts, metadata = read_corpus(_need(folder, "corpus"), _some(columns, OURS[:3]))
-    query_ids, query_texts = read_queries(_need(folder, "queries"), _some(columns, ("_id", "text")))
+    document_ids, titles, texts, metadata = read_corpus(_need(folder, "corpus"), columns_of(columns, "corpus"))
+    query_ids, query_texts = read_queries(_need(folder, "queries"), columns_of(columns, "queries"))
     ids = Ids(
         queries={item: row for row, item in enumerate(query_ids)},
         documents={item: row for row, item in enumerate(document_ids)},
         missing=missing,
     )
-    judged = _some(columns, OURS[3:])
-    indexed = None if indexed_text is None else read_field(_need(folder, "corpus"), indexed_text, columns)
+    judged = columns_of(columns, "qrels")
+    indexed = (
+        None
+        if indexed_text is None
+        else read_field(_need(folder, "corpus"), indexed_text, columns_of(columns, "corpus"))
+    )
     candidates = find_file(folder, "candidates.tsv")
     judgements = {split: read_judgements(file, split, ids, judged) for split, file in split_files(folder).items()}
     listed = None if candidates is None else read_candidates(candidates, ids)
@@ -90,10 +102,6 @@ def load(
     )
 
 
-def _some(columns: Columns | None, names: tuple[str, ...]) -> Columns | None:
-    return {ours: theirs for ours, theirs in (columns or {}).items() if ours in names} or None
-
-
 def _need(folder: Path, name: str) -> Path:
     path = find_table(folder, name)
     if path is None:
@@ -112,17 +120,25 @@ def split_files(folder: Path) -> dict[str, Path]:
         return saved_splits(place) or {"train": place}
     if shards := first_shards(place):
         return shards
-    files = sorted(item for item in place.glob("*") if item.name.endswith((*JUDGED, ".tsv.gz")) or is_saved(item))
+    files = sorted(item for item in place.glob("*") if _is_judged(item))
     if not files:
-        raise UserError(f"{folder} has no judgements; put them into qrels/<split>.tsv (query-id, corpus-id, score).")
+        there = ", ".join(sorted(item.name for item in place.glob("*"))) or "nothing"
+        raise UserError(
+            f"{folder} has no judgements; put them into qrels/<split>.tsv (query-id, corpus-id, score). "
+            f"In {place.name} there is: {there[:200]}."
+        )
     found: dict[str, Path] = {}
     for file in files:
-        name = file.name.removesuffix(".gz")
-        split = name if file.is_dir() else name[: -len(file.suffix if name == file.name else Path(name).suffix)]
+        split = file.name if file.is_dir() else Path(file.name[: len(bare_name(file.name))]).stem
         if split in found:
             raise UserError(f"{file} and {found[split].name} are both of split '{split}'; leave one of them there.")
         found[split] = file
     return found
+
+
+def _is_judged(item: Path) -> bool:
+    name = bare_name(item.name)
+    return is_saved(item) or (item.is_file() and name.endswith(JUDGED) and not name.startswith((".", "readme")))
 
 
 def read_corpus(
@@ -140,7 +156,7 @@ def read_corpus(
         extra = value.get("metadata")
         metadata.append(extra if isinstance(extra, dict) else {})
     if not places:
-        raise UserError(f"{path} is empty; it needs one JSON object with _id, title and text on each line.")
+        raise UserError(f"{path} {EMPTY}; it needs _id, title and text in each row.")
     return list(places), titles, texts, metadata if any(metadata) else None
 
 
@@ -150,7 +166,7 @@ def read_field(path: Path, field: str, columns: Columns | None = None) -> list[s
     Raises:
         UserError: when no line has the field, or it is no text.
     """
-    lines = list(read_rows(path, _some(columns, OURS[:3])))
+    lines = list(read_rows(path, columns))
     if not any(field in value for _, value in lines):
         fields = sorted({key for _, value in lines for key in value})
         raise UserError(
@@ -168,7 +184,7 @@ def read_queries(path: Path, columns: Columns | None = None) -> tuple[list[str],
         _add_id(places, take_id(value, _id_key(value), place), place, "query")
         texts.append(take_text(value, "text", place))
     if not places:
-        raise UserError(f"{path} is empty; it needs one JSON object with _id and text on each line.")
+        raise UserError(f"{path} {EMPTY}; it needs _id and text in each row.")
     return list(places), texts
 
 

@@ -17,9 +17,9 @@ from twotower.core.extras import missing as missing_package
 from twotower.core.validators import check_count
 from twotower.data import jsonl
 from twotower.data.collection import Collection, Judgements
-from twotower.data.lines import Place, complain, take_id, take_number, take_text
+from twotower.data.lines import Place, take_id, take_number, take_text
 from twotower.data.qrels import Ids
-from twotower.data.rows import Columns, is_saved
+from twotower.data.rows import Columns, TableColumns, columns_of, is_saved, renamed
 
 Source = Mapping[str, Any]
 Table = Iterator[tuple[Place, dict[str, Any]]]
@@ -70,12 +70,16 @@ def load(
     source = {"path": str(path), "revision": revision, "streaming": streaming}
     if not is_saved(folder) and {"corpus", "queries"} <= set(parts := _configs(source)):
         judged = config or next((item for item in ("default", "qrels") if item in parts), "default")
-        return _retrieval(label, source, judged, named, missing)
+        if ignore or threshold is not None or limit is not None:
+            raise UserError(
+                "data.source.ignore, threshold and limit are for rows of pairs; this data set has three parts."
+            )
+        return _retrieval(label, source, judged, named, missing, columns)
     tables = _saved(folder) if is_saved(folder) else _load(source, config)
     rows = (
         (split, place, value)
         for split, table in _chosen(tables, named)
-        for place, value in _renamed(islice(table, limit), columns)
+        for place, value in _mapped(islice(table, limit), columns)
     )
     return jsonl.collect(
         label, rows, shares=shares, split_seed=split_seed, ignore=ignore, threshold=threshold, source=str(path)
@@ -163,26 +167,28 @@ def _chosen(tables: Mapping[str, Table], named: Mapping[str, str] | None) -> Ite
             yield named[theirs], table
 
 
-def _renamed(rows: Table, columns: Columns | None) -> Table:
-    theirs = {str(item): ours for ours, item in (columns or {}).items()}
-    for place, row in rows:
-        for item in theirs:
-            if item not in row:
-                known = [str(key) for key in row]
-                raise complain(place, f"has no column {item!r}; there are: {', '.join(known)}.{nearest(item, known)}")
-        yield place, {theirs.get(key, key): value for key, value in row.items()}
+def _mapped(rows: Table, columns: Columns | None) -> Table:
+    return renamed(rows, columns) if columns else rows
 
 
-def _retrieval(name: str, source: Source, judged: str, named: Mapping[str, str] | None, missing: str) -> Collection:
+def _retrieval(
+    name: str,
+    source: Source,
+    judged: str,
+    named: Mapping[str, str] | None,
+    missing: str,
+    columns: TableColumns | None,
+) -> Collection:
     """Reads a data set of three parts."""
+    theirs = {table: columns_of(columns, table) for table in ("corpus", "queries", "qrels")}
     documents: dict[str, tuple[str, str]] = {}
     for table in _load(source, "corpus").values():
-        for place, row in table:
+        for place, row in _mapped(table, theirs["corpus"]):
             title = take_text(row, "title", place, default="")
             documents.setdefault(take_id(row, _id_key(row), place), (title, take_text(row, "text", place)))
     queries: dict[str, str] = {}
     for table in _load(source, "queries").values():
-        for place, row in table:
+        for place, row in _mapped(table, theirs["queries"]):
             queries.setdefault(take_id(row, _id_key(row), place), take_text(row, "text", place))
     ids = Ids(
         queries={item: row for row, item in enumerate(queries)},
@@ -192,7 +198,7 @@ def _retrieval(name: str, source: Source, judged: str, named: Mapping[str, str] 
     judgements: dict[str, Judgements] = {}
     for split, table in _chosen(_load(source, judged), named):
         pairs = []
-        for place, row in table:
+        for place, row in _mapped(table, theirs["qrels"]):
             score = take_number(str(row.get("score", 1)), "score", place)
             pair = ids.rows(take_id(row, "query-id", place), take_id(row, "corpus-id", place), place, str(split))
             pairs += [] if pair is None else [(*pair, score)]

@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from twotower.core.errors import UserError
+from twotower.core.packed import bare_name
 from twotower.data.collection import Candidates, Collection, Judgements, bare, normalised
 from twotower.data.lines import Place, complain, read_objects
 from twotower.data.pair_rows import TOLD, PairRow, Passage, pair_row
-from twotower.data.rows import ENDINGS, PACKED, Columns, is_saved, read_rows, saved_splits
+from twotower.data.rows import ENDINGS, Columns, is_saved, is_table, read_rows, saved_splits
 from twotower.data.splits import check_shares, divide
 
 log = logging.getLogger(__name__)
@@ -109,9 +110,9 @@ def _parts(path: Path) -> list[tuple[str | None, Path]]:
     if not path.is_dir():
         raise UserError(f"data.path={path} is not a file.")
     found = [
-        (SPLITS[item.name.split(".")[0].split("-")[0]], item)
+        (SPLITS[_split_name(item)], item)
         for item in sorted(path.iterdir())
-        if item.name.endswith(PACKED) and item.name.split(".")[0].split("-")[0] in SPLITS
+        if is_table(item.name) and _split_name(item) in SPLITS
     ]
     if not found:
         raise UserError(
@@ -120,8 +121,12 @@ def _parts(path: Path) -> list[tuple[str | None, Path]]:
     return list(found)
 
 
+def _split_name(file: Path) -> str:
+    return file.name.lower().split(".")[0].split("-")[0]
+
+
 def _values(path: Path, columns: Columns | None) -> Iterator[tuple[Place, Mapping[str, object]]]:
-    if columns or path.is_dir() or path.name.removesuffix(".gz").endswith((".json", ".csv", ".tsv", ".parquet")):
+    if columns or path.is_dir() or bare_name(path.name).endswith((".json", ".csv", ".tsv", ".parquet")):
         yield from read_rows(path, columns)
         return
     for place, value in read_objects(path, lists=True):

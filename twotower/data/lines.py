@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from twotower.core.errors import UserError
+from twotower.core.errors import UserError, nearest
+from twotower.core.packed import ENDINGS, READ_ERRORS, open_packed
 
-BLANKS = " \t\u00a0\u2002\u2003\u2009\u202f\u3000"
-"""Blanks around an id that are no part of it, wherever ids are read."""
+BLANKS = " \t\u00a0\u2002\u2003\u2009\u202f\u3000\u200b\u2060\ufeff"
+"""Blanks, and characters that show nothing, around an id that are no part of it, wherever ids are read."""
 
 Place = tuple[Path, int]
 """A file and a line number in it, counted from 1."""
@@ -25,24 +25,24 @@ def complain(place: Place, message: str) -> UserError:
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """Returns `folder/name`, or its gzipped form `name.gz`, or None."""
-    return next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+    """Returns `folder/name`, or its packed form (`name.gz`, ...), or None."""
+    return next((path for end in ("", *ENDINGS) if (path := folder / f"{name}{end}").is_file()), None)
 
 
 def read_lines(path: Path, *, blank: str = "refuse") -> Iterator[tuple[Place, str]]:
     """Yields each line with its place, the line end removed; empty lines at the end of the file are passed over.
 
     Args:
-        path: the file, gzipped or not.
+        path: the file, packed or not.
         blank: `keep` yields empty lines too, which belong to a quoted field.
 
     Raises:
-        UserError: for a missing file, a line that is not UTF-8, an empty line with data after it, or a damaged .gz.
+        UserError: for a missing file, a line that is not UTF-8, an empty line with data after it, or damage.
     """
     empty_at = 0
     number = 0
     try:
-        with _open(path) as file:
+        with open_packed(path) as file:
             for number, raw in enumerate(file, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if not line.strip() and blank == "refuse":
@@ -52,14 +52,12 @@ def read_lines(path: Path, *, blank: str = "refuse") -> Iterator[tuple[Place, st
                     raise complain((path, empty_at), "empty line in the middle of the data.")
                 yield (path, number), line
     except UnicodeDecodeError as error:
-        raise complain((path, number), f"not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    except (OSError, EOFError) as error:
+        coding = "it looks like UTF-16; " if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else ""
+        reason = f"not UTF-8 text ({error.reason} at byte {error.start}); {coding}convert it to UTF-8"
+        raise complain((path, number), f"{reason}.") from error
+    except READ_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: cannot be read after line {number}: {reason}.") from error
-
-
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
 
 
 def read_objects(path: Path, *, lists: bool = False) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -76,7 +74,8 @@ def read_objects(path: Path, *, lists: bool = False) -> Iterator[tuple[Place, di
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise complain(place, f"not valid JSON ({error}).") from error
+            several = ": a list over several lines? Such a file's name ends in .json" if line.strip() == "[" else ""
+            raise complain(place, f"not valid JSON ({error}){several}.") from error
         if lists and isinstance(value, list):
             value = {"": value}
         elif not isinstance(value, dict):
@@ -93,7 +92,7 @@ def take_id(value: dict[str, Any], key: str, place: Place) -> str:
     found = value.get(key)
     found = found.strip(BLANKS) if isinstance(found, str) else found
     if isinstance(found, bool) or not isinstance(found, (str, int)) or found == "":
-        raise complain(place, f"needs '{key}', a text that is not empty; found {shown(found)}.")
+        raise complain(place, f"needs '{key}', a text that is not empty; found {shown(found)}.{_instead(value, key)}")
     item = clean(str(found), key, place)
     if not is_one_line(item):
         raise complain(place, f"'{key}' holds a control character, which no id may: {shown(item)}.")
@@ -110,8 +109,17 @@ def take_text(value: dict[str, Any], key: str, place: Place, default: str | None
     if found is None and default is not None:
         return default
     if not isinstance(found, str):
-        raise complain(place, f"needs '{key}', a text; found {shown(found)}.")
+        raise complain(place, f"needs '{key}', a text; found {shown(found)}.{_instead(value, key)}")
     return clean(found, key, place)
+
+
+def _instead(value: dict[str, Any], key: str) -> str:
+    """Returns what a row without a key holds in its place, for a message."""
+    if key in value:
+        return ""
+    names = [str(name) for name in value]
+    there = ", ".join(names)[:200]
+    return f" It has: {there}.{nearest(key, names)} data.source.columns={{{key}: NAME}} names the column meant."
 
 
 def clean(text: str, key: str, place: Place) -> str:

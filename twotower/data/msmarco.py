@@ -17,6 +17,7 @@ from typing import Any
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.extras import missing
+from twotower.core.packed import bare_name
 from twotower.data import jsonl
 from twotower.data import serialize as stored
 from twotower.data.collection import Candidates, Collection, Judgements
@@ -29,7 +30,7 @@ HUB_NAME = "microsoft/ms_marco"
 VERSIONS = ("v1.1", "v2.1")
 SPLITS = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
 """What a file name starts with, or the hub's name of a split, and the name that we give it."""
-ENDINGS = (".parquet", ".json", ".jsonl", ".json.gz", ".jsonl.gz")
+ENDINGS = (".parquet", ".json", ".jsonl")
 UNJUDGED = "eval_v"
 """What the names of MS MARCO's own files without judgements start with."""
 COLUMNS = ["query_id", "query", "passages"]
@@ -92,8 +93,10 @@ def local_files(path: Path) -> list[tuple[str, Path]]:
     """
     if not path.exists():
         raise UserError(f"data.path={path} does not exist.")
-    found = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.name.endswith(ENDINGS))
-    if not found or not found[0].name.endswith(ENDINGS):
+    found = (
+        [path] if path.is_file() else sorted(item for item in path.rglob("*") if bare_name(item.name).endswith(ENDINGS))
+    )
+    if not found or not bare_name(found[0].name).endswith(ENDINGS):
         raise UserError(f"data.path={path} holds no file that ends in {', '.join(ENDINGS)}.")
     files = []
     for file in found:

@@ -2,7 +2,7 @@
 
 `collection.tsv` and `queries.*.tsv` are two columns (id, text), `qrels.*.tsv` TREC's four; none has a header line.
 `qidpidtriples.*.tsv` (query, relevant, irrelevant passage id) and `top1000.*` give the candidates. Everything may be
-gzipped. Bajaj et al. 2016. Research use only.
+packed. Bajaj et al. 2016. Research use only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from twotower.core.errors import UserError
+from twotower.core.packed import bare_name
 from twotower.data.collection import Candidates, Collection
 from twotower.data.lines import BLANKS, complain, find_file, is_one_line, read_lines
 from twotower.data.qrels import Ids, read_judgements
@@ -93,7 +94,7 @@ def _split_files(path: Path) -> dict[str, Path]:
     """Returns the judgements of each split: `qrels.dev.small.tsv` is `dev`, a full one beside it `dev_full`."""
     found: dict[str, Path] = {}
     for file in sorted(path.glob("qrels.*.tsv*"), key=lambda item: ".small" not in item.name):
-        split = file.name.removesuffix(".gz").removesuffix(".tsv").removeprefix("qrels.")
+        split = bare_name(file.name).removesuffix(".tsv").removeprefix("qrels.")
         short = split.removesuffix(".small")
         found[short if short not in found else f"{short}_full"] = file
     if not found:

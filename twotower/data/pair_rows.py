@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ QUERY = ("query", "question", "anchor", "sentence1")
 POSITIVE = ("positive", "pos", "positives", "answer", "sentence2", "positive_passages", "positive_ctxs")
 NEGATIVE = ("negatives", "negative", "neg", "negative_passages", "negative_ctxs", "hard_negative_ctxs")
 NUMBERED = re.compile(r"negative_\d+")
+LISTS = tuple(name for name in (*POSITIVE, *NEGATIVE) if name.endswith(("s", "pos", "neg")))
+"""Keys of several passages: a table of text holds them as a JSON list in a cell."""
 LABEL = ("label", "score")
 QUERY_ID = ("query_id", "qid", "_id", "id")
 TOLD = ("pos_scores", "neg_scores", "prompt", "instruction", "type", "pos_id", "neg_id")
@@ -78,7 +81,7 @@ def pair_row(place: Place, value: Mapping[str, Any], *, ignore: Iterable[str], t
                 f"meant, data.source.ignore=[{key}] leaves it out.",
             )
     query = row.get(_only(QUERY, row, place, "query") or "query")
-    if not isinstance(query, str):
+    if not isinstance(query, str) or not query.strip():
         raise complain(place, f"needs 'query', a text; found {shown(query)}.{_instead(row)}")
     held = _only(POSITIVE, row, place, "positive")
     positives = _passages(row, held, place) if held else []
@@ -123,12 +126,26 @@ def _instead(row: Mapping[str, Any]) -> str:
 
 def _passages(row: Mapping[str, Any], key: str, place: Place) -> list[Passage]:
     held = row[key]
+    held = _cell(held, key, place) if isinstance(held, str) and key in LISTS else held
     items = held if isinstance(held, list) else [held]
     if not all(isinstance(item, (str, dict)) for item in items) or isinstance(held, dict):
         raise complain(place, f"'{key}' must be a text or a list of texts; found {shown(held)}.")
-    if key not in POSITIVE and items == [""]:
+    if len(items) == 1 and isinstance(items[0], str) and not items[0].strip():
         return []  # an empty cell of a table
     return [_passage(item, key, place) for item in items]
+
+
+def _cell(text: str, key: str, place: Place) -> str | list[Any]:
+    """Returns the list that a cell of a table holds as JSON, or the cell as it is."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise complain(
+            place, f"'{key}' looks like a list, and is no JSON ({error}); write it as JSON, or one text: {shown(text)}."
+        ) from error
+    return value if isinstance(value, list) else text
 
 
 def _passage(item: str | dict[str, Any], key: str, place: Place) -> Passage:

@@ -1,19 +1,22 @@
 """Judgements and candidate lists in the forms they come in: BEIR's three columns, TREC's four, two, JSON lines, tables.
 
-Columns are parted by tabs, or by runs of blanks in a file without tabs; a header line may name them in any order.
+Columns are parted by tabs, by runs of blanks in a line without tabs, or by commas in one without either; a header line
+may name them in any order. A .json file may hold pytrec_eval's {query: {document: relevance}}.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from twotower.core.errors import UserError, nearest
+from twotower.core.packed import bare_name
 from twotower.data.collection import Candidates, Judgements
 from twotower.data.lines import BLANKS, Place, complain, read_lines, shown, take_id, take_number, to_number
-from twotower.data.rows import Columns, read_rows
+from twotower.data.rows import Columns, comma_lines, read_rows
 
 Rows = Mapping[str, int]
 MISSING = ("error", "skip")
@@ -104,18 +107,20 @@ def read_scores(path: Path, queries: Rows, columns: Columns | None = None) -> It
     Raises:
         UserError: for a line that is not of the file's form, or a score that is no number.
     """
-    if path.is_dir() or path.name.removesuffix(".gz").endswith((".jsonl", ".json", ".csv", ".parquet")) or columns:
-        yield from _named(path, columns)
+    ending = bare_name(path.name)
+    if path.is_dir() or ending.endswith((".jsonl", ".ndjson", ".json", ".parquet")) or columns:
+        yield from _nested(path) if ending.endswith(".json") and not columns else _named(path, columns)
         return
     form: tuple[int, int, int | None] | None = None
     width = 0
-    for place, line in read_lines(path):
-        parts = [part.strip(BLANKS) for part in line.split("\t")] if "\t" in line else line.split()
+    for place, parts in comma_lines(path) if ending.endswith(".csv") else _lines(path):
+        parts = [part.strip(BLANKS) for part in parts]
         if form is None:
-            form, width = _form(parts, place), len(parts)
+            named = _by_name(parts)
+            form, width = named or _form(parts, place), len(parts)
             if _is_header(parts, form, queries):
-                form = _by_name(parts) or form
                 continue
+            form = _form(parts, place)
         if len(parts) != width:
             raise complain(
                 place,
@@ -123,6 +128,30 @@ def read_scores(path: Path, queries: Rows, columns: Columns | None = None) -> It
             )
         score = 1.0 if form[2] is None else take_number(parts[form[2]], "score", place)
         yield place, parts[form[0]], parts[form[1]], score
+
+
+def _lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
+    for place, line in read_lines(path):
+        parts = line.split("\t") if "\t" in line else line.split()
+        if len(parts) == 1 and "," in line:
+            parts = line.split(",")
+        yield place, [part[1:-1] if len(part) > 1 and part[0] == part[-1] == '"' else part for part in parts]
+
+
+def _nested(path: Path) -> Iterator[tuple[Place, str, str, float]]:
+    """Reads a .json file: pytrec_eval's nested objects, or rows as in other files."""
+    text = "\n".join(line for _, line in read_lines(path, blank="keep"))
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None  # one object a line, or malformed, of which `_named` tells
+    if not isinstance(value, dict) or not value or not all(isinstance(item, dict) for item in value.values()):
+        yield from _named(path, None)
+        return
+    for query, documents in value.items():
+        for document, score in documents.items():
+            place = (path, 1)
+            yield place, query.strip(BLANKS), document.strip(BLANKS), take_number(str(score), f"{query}: score", place)
 
 
 def _form(parts: list[str], place: Place) -> tuple[int, int, int | None]:
@@ -138,9 +167,11 @@ def _form(parts: list[str], place: Place) -> tuple[int, int, int | None]:
 
 
 def _is_header(parts: list[str], form: tuple[int, int, int | None], queries: Rows) -> bool:
-    if _by_name(parts) is not None and parts[form[0]] not in queries:
+    if parts[form[0]] in queries:
+        return False
+    if _by_name(parts) is not None:
         return True
-    return form[2] is not None and parts[form[0]] not in queries and to_number(parts[form[2]]) is None
+    return parts[form[0]].lower() in QUERY if form[2] is None else to_number(parts[form[2]]) is None
 
 
 def _by_name(parts: list[str]) -> tuple[int, int, int | None] | None:

@@ -1,6 +1,7 @@
 """Rows of a table, whatever file holds it: JSON lines, a JSON list, CSV, TSV, parquet, or a folder of `save_to_disk`.
 
-Every row comes as a dict with its place (file and number of the line or row), for messages. Text files may be gzipped.
+Every row comes as a dict with its place (file and number of the line or row), for messages. Text files may be packed,
+see `twotower.core.packed`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from twotower.core.errors import UserError, first_line, nearest
+from twotower.core.packed import ENDINGS as PACKED
+from twotower.core.packed import bare_name
 from twotower.data.lines import Place, complain, read_lines, read_objects, shown
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
-"""What the names of files that are read end in, `.gz` aside."""
-PACKED = (*ENDINGS, *(f"{ending}.gz" for ending in ENDINGS[:-1]))
+"""What the names of files that are read end in, whatever they are packed by."""
 SAVED = "dataset_info.json"
 """Stands in every folder that `datasets.Dataset.save_to_disk` wrote."""
 SAVED_SPLITS = "dataset_dict.json"
 """Stands in every folder that `datasets.DatasetDict.save_to_disk` wrote."""
 
 Row = tuple[Place, dict[str, Any]]
+OURS = {"corpus": ("_id", "title", "text"), "queries": ("_id", "text"), "qrels": ("query-id", "corpus-id", "score")}
+"""The tables of a collection, and their columns that may be called otherwise."""
+TableColumns = Mapping[str, "str | int | Mapping[str, str | int]"]
 Columns = Mapping[str, str | int]
 """Which column (a name, or a place from 0 on where a table has no header line) holds what we call by a name of ours."""
 
@@ -32,8 +37,9 @@ def find_table(folder: Path, name: str) -> Path | None:
 
     Such a folder is one of `save_to_disk`, or holds a table in parquet shards, of which the first is returned.
     """
-    files = [folder / f"{name}{ending}" for ending in PACKED]
-    found = next((path for path in files if path.is_file()), None)
+    files = {file.name.lower(): file for file in sorted(folder.iterdir()) if file.is_file()}
+    names = [f"{name}{ending}{packed}" for packed in ("", *PACKED) for ending in ENDINGS]
+    found = next((files[item] for item in names if item in files), None)
     if found or is_saved(folder / name):
         return found or folder / name
     tables = first_shards(folder / name)
@@ -45,6 +51,11 @@ def find_table(folder: Path, name: str) -> Path | None:
 def first_shards(folder: Path) -> dict[str, Path]:
     """Returns the first file of every table in parquet shards (`NAME-00000-of-00003.parquet`) in a folder, by name."""
     return {path.name.rpartition("-00000-of-")[0]: path for path in sorted(folder.glob("*-00000-of-*.parquet"))}
+
+
+def is_table(name: str) -> bool:
+    """Says whether a file's name is that of a table, packed or not."""
+    return bare_name(name).endswith(ENDINGS) and not name.startswith(".")
 
 
 def is_saved(path: Path) -> bool:
@@ -71,19 +82,19 @@ def read_rows(path: Path, columns: Columns | None = None) -> Iterator[Row]:
     """Yields the rows of a table.
 
     Args:
-        path: a file that ends in one of `PACKED`, or a folder that `save_to_disk` wrote. Any other file is read as
-            JSON lines.
+        path: a file that ends in one of `ENDINGS`, packed or not, or a folder of `save_to_disk`. Any other file is
+            read as JSON lines.
         columns: our names of columns that are called otherwise there; those columns come under our names.
 
     Raises:
         UserError: for what cannot be read, naming file and line.
     """
     rows = _rows(path, headless=any(isinstance(place, int) for place in (columns or {}).values()))
-    return _renamed(rows, columns) if columns else rows
+    return renamed(rows, columns) if columns else rows
 
 
 def _rows(path: Path, *, headless: bool) -> Iterator[Row]:
-    name = path.name.removesuffix(".gz")
+    name = bare_name(path.name)
     if path.is_dir():
         return _saved(path)
     if name.endswith(".parquet"):
@@ -95,20 +106,55 @@ def _rows(path: Path, *, headless: bool) -> Iterator[Row]:
     return read_objects(path)
 
 
-def _renamed(rows: Iterable[Row], columns: Columns) -> Iterator[Row]:
+def renamed(rows: Iterable[Row], columns: Columns) -> Iterator[Row]:
+    """Yields rows with some columns under our names; a column of theirs that has such a name by chance is left out.
+
+    Raises:
+        UserError: for a column that is not there, naming the nearest.
+    """
     theirs = {str(name): ours for ours, name in columns.items()}
     for place, row in rows:
         for name in theirs:
             if name not in row:
                 known = [str(key) for key in row]
                 raise complain(place, f"has no column {name!r}; there are: {', '.join(known)}.{nearest(name, known)}")
-        yield place, {theirs.get(key, key): value for key, value in row.items()}
+        kept = {key: value for key, value in row.items() if key not in columns and key not in theirs}
+        yield place, {**kept, **{ours: row[name] for name, ours in theirs.items()}}
+
+
+def columns_of(columns: TableColumns | None, table: str) -> Columns | None:
+    """Returns what is mapped of one table of a collection.
+
+    Args:
+        columns: our names of columns that are called otherwise, for all tables ({_id: pid}) or for each of them
+            ({corpus: {_id: pid}, queries: {_id: qid}}).
+        table: corpus, queries or qrels.
+
+    Raises:
+        UserError: for a table or a name that is not ours.
+    """
+    chosen: dict[str, str | int] = {}
+    for key, value in (columns or {}).items():
+        own = {key: value} if not isinstance(value, Mapping) else dict(value)
+        allowed = (
+            OURS[key] if isinstance(value, Mapping) and key in OURS else list(dict.fromkeys(sum(OURS.values(), ())))
+        )
+        if isinstance(value, Mapping) and key not in OURS:
+            raise UserError(f"data.source.columns.{key} is no table of ours; there are: {', '.join(OURS)}.")
+        for name in own:
+            if name not in allowed:
+                raise UserError(f"data.source.columns.{name} is not a column of ours; there are: {', '.join(allowed)}.")
+        if not isinstance(value, Mapping) or key == table:
+            chosen.update({name: item for name, item in own.items() if name in OURS[table]})
+    return chosen or None
 
 
 def _json(path: Path) -> Iterator[Row]:
     """A .json file is a list of objects, or has an object a line after all."""
-    lines = list(read_lines(path))
-    text = "\n".join(line for _, line in lines)
+    text = "\n".join(line for _, line in read_lines(path, blank="keep"))
+    if text.lstrip().startswith("{") and not _is_object(text.lstrip().split("\n")[0]):
+        names = ", ".join(json.loads(text)) if _is_object(text) else ""
+        raise complain((path, 1), f"expected a list of JSON objects, or one on each line, found one object: {names}.")
     if not text.lstrip().startswith("["):
         yield from read_objects(path)
         return
@@ -124,19 +170,25 @@ def _json(path: Path) -> Iterator[Row]:
         yield (path, number), row
 
 
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _separated(path: Path, *, tabs: bool, headless: bool) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
-    if tabs:
-        parts: Iterator[tuple[Place, list[str]]] = ((place, line.split("\t")) for place, line in read_lines(path))
-    else:
-        parts = _comma_lines(path)
+    parts = tab_lines(path) if tabs else comma_lines(path)
     header: list[str] | None = None
     for place, fields in parts:
         if header is None:
             header = [str(number) for number in range(len(fields))] if headless else [item.strip() for item in fields]
             if len(set(header)) < len(header) or not all(header):
                 raise complain(
-                    place, f"the header line needs a name of its own for each column; found {shown(fields)}."
+                    place,
+                    f"the header line needs a name of its own for each column; found {shown(fields)}. (An unnamed "
+                    "first one is pandas' own index: to_csv(index=False) leaves it out.)",
                 )
             if not headless:
                 continue
@@ -145,12 +197,22 @@ def _separated(path: Path, *, tabs: bool, headless: bool) -> Iterator[Row]:
         yield place, dict(zip(header, fields, strict=True))
 
 
-def _comma_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
+def tab_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
+    """Yields the fields of each line of a file parted by tabs; quotation marks are part of the text."""
+    return ((place, line.split("\t")) for place, line in read_lines(path))
+
+
+def comma_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
+    """Yields the fields of each record of a CSV file, parted by what its first line has most of: `,`, `;`, tab or `|`.
+
+    Raises:
+        UserError: where quotation marks are not as CSV has them, besides what `read_lines` raises.
+    """
     numbered = read_lines(path, blank="keep")
     first = next(numbered, None)
     if first is None:
         return
-    mark = ";" if first[1].count(";") > first[1].count(",") else ","
+    mark = max(",;\t|", key=first[1].count)
     place = [first[0]]
 
     def lines() -> Iterator[str]:

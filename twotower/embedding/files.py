@@ -56,7 +56,7 @@ def file_vectors(
     first: list[str] = []
     for record, word, value in read_records(file):
         if len(first) < 5:
-            first.append(word)
+            first.append(" ".join(word.split())[:30])
         if stems is not None:
             word = stems(fold(word))
         exact = fits.get(word, ())

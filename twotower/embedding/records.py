@@ -18,6 +18,7 @@ from typing import IO, NoReturn
 import numpy as np
 
 from twotower.core.errors import UserError
+from twotower.core.packed import READ_ERRORS
 from twotower.embedding.opening import BLANKS, VectorFile
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ LARGEST, SMALLEST = 1e6, 1e-12
 CUT_WORD = 40
 """word2vec cuts words after so many bytes and more, in the middle of a letter too: such words are passed over."""
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
-WIDTHS = ("<f4", "<f8", ">f4")
+WIDTHS = ("<f4", "<f8", ">f4", ">f8")
 """Types of numbers that are tried; any two bytes make a number of half precision, so that one can't be told."""
 
 
@@ -86,7 +87,7 @@ def _text(file: VectorFile, data: IO[bytes]) -> Iterator[Record]:
                 passed += 1
                 continue
             yield number, word, b" ".join(fields[1:])
-    except (OSError, EOFError) as error:
+    except READ_ERRORS as error:
         raise UserError(f"{file.path} cannot be read to its end: {error}.") from error
     _report(file, count, passed)
 
@@ -146,7 +147,7 @@ def _binary(file: VectorFile, data: IO[bytes]) -> Iterator[Record]:
                     f"expected a word and {file.dim} numbers."
                 )
             buffer.fill(end, BLOCK if cuts else len(buffer.bytes) + BLOCK)
-    except (OSError, EOFError) as error:
+    except READ_ERRORS as error:
         raise UserError(f"{file.path} cannot be read to its end: {error}.") from error
     if buffer.bytes.strip():
         raise UserError(

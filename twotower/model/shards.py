@@ -22,7 +22,7 @@ from twotower.core.files import atomic_path, read_json, write_json, write_text
 from twotower.core.reading import Each, conform, read_array
 from twotower.core.validators import check_choice, check_count
 from twotower.data.lines import Place, complain, read_lines, shown
-from twotower.data.rows import ENDINGS, find_table, is_saved, read_rows
+from twotower.data.rows import find_table, is_saved, is_table, read_rows
 from twotower.model.checkpoint import Checkpoint
 from twotower.model.encoding import SIDES, encode
 
@@ -40,7 +40,7 @@ class Plan:
 
     Attributes:
         source: .txt (a text a line, its id the line's number, counted from 0), a table with named columns (.jsonl,
-            .json, .csv, .tsv, .parquet), either gzipped, or a folder in BEIR layout or of save_to_disk.
+            .json, .csv, .tsv, .parquet), either packed, or a folder in BEIR layout or of save_to_disk.
         folder: where the shards go.
         side: query or document.
         dtype: float16 or float32.
@@ -119,8 +119,7 @@ COLUMNS = {"document": ("text", "positive", "passage", "document"), "query": ("q
 
 
 def _has_columns(file: Path) -> bool:
-    name = file.name.removesuffix(".gz")
-    return file.is_dir() or name.endswith(ENDINGS)
+    return file.is_dir() or is_table(file.name)
 
 
 def _text(item: Mapping[str, Any], side: str, column: str | None, place: Place) -> str:
