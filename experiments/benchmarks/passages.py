@@ -89,7 +89,7 @@ def write(folder: Path, *, passages: int = PASSAGES, queries: int = QUERIES, see
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
     pool, generator = sentences(), np.random.default_rng([seed, 1])
     asked = np.sort(generator.choice(passages, queries, replace=False))
-    place = {int(row): number for row, number in zip(asked, generator.permutation(queries), strict=True)}
+    place = dict(zip(asked.tolist(), generator.permutation(queries).tolist(), strict=True))
     dev = queries // DEV_SHARE
     judged: list[tuple[int, int]] = []
     with (folder / "corpus.jsonl").open("w") as corpus, (folder / "queries.jsonl").open("w") as texts:

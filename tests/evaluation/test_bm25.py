@@ -29,12 +29,11 @@ def test_scores_are_those_of_bm25s(random_collection):
         np.testing.assert_allclose(row, model.get_scores(words), rtol=1e-5)
 
 
-@pytest.mark.parametrize("max_memory", [2**31, 40 * 200 * 3])
-def test_both_protocols_in_any_memory(random_collection, max_memory, monkeypatch, tmp_path):
+def test_both_protocols(random_collection, monkeypatch, tmp_path):
     monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path))
     collection, rows = random_collection(), np.arange(5, 35)
     pools = build_pools(collection, rows)
-    full, rerank = bm25_rankings(collection, rows, pools, k=20, max_memory=max_memory)
+    full, rerank = bm25_rankings(collection, rows, pools, k=20)
     scorer = Bm25.build(collection.document_texts())
     scores = (scorer.count_words(collection.query_texts) @ scorer.matrix).toarray()[5:35]
     ids = np.array(collection.document_ids)

@@ -12,10 +12,11 @@ from twotower.data.collection import Judgements
 from twotower.data.held_out import held_out_queries
 from twotower.evaluation.bm25 import bm25_of
 from twotower.evaluation.evaluate import evaluate_vectors
-from twotower.evaluation.hybrid import WEIGHTS, Hybrid, choose, fit_weight, hybrid_rankings, make_hybrid
+from twotower.evaluation.hybrid import Hybrid, hybrid_rankings, make_hybrid
 from twotower.evaluation.pools import build_pools
 from twotower.evaluation.relevance import Relevance
 from twotower.evaluation.settings import HybridSettings
+from twotower.evaluation.weight import WEIGHTS, choose, fit_weight
 from twotower.lexical.fusion import DEFAULT_WEIGHT, Fusion
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from twotower.core.errors import UserError
 from twotower.lexical.bm25 import STOP_WORDS, Bm25
+from twotower.lexical.scores import WordScores
 from twotower.lexical.words import words_of
-from twotower.search.fused import WordScores
 
 TEXTS = [
     "Invert a matrix: how to invert a matrix quickly",
@@ -109,3 +109,16 @@ def test_one_query_at_a_time_is_scored_as_many_are():
 def test_no_documents_have_no_pairs():
     assert Bm25.build([], pairs=True).scores(["a word"], pairs=1.0).shape == (1, 0)
     assert Bm25.build(["", "the"], pairs=True).scores(["a word"], pairs=1.0).tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize(("block", "ranges"), [(1, 2), (2, 16), (100, 1)])
+def test_blocks_and_ranges_change_nothing(monkeypatch, block, ranges):
+    texts = [" ".join(TEXTS[at % 5] for at in (number, number // 3)) for number in range(23)] + ["", "a matrix invert"]
+    whole = Bm25.build(texts, pairs=True).pairs
+    monkeypatch.setattr("twotower.lexical.pairs.BLOCK", block)
+    monkeypatch.setattr("twotower.lexical.pairs.RANGES", ranges)
+    made = Bm25.build(texts, pairs=True)
+    for name in ("keys", "starts", "rows", "data"):
+        np.testing.assert_array_equal(getattr(made.pairs, name), getattr(whole, name))
+    added = made.scores(["invert a matrix"], pairs=1.0)[0] - made.scores(["invert a matrix"])[0]
+    np.testing.assert_allclose(added, by_hand(texts, "invert a matrix"), atol=1e-5)

@@ -16,11 +16,11 @@ from twotower.index.lexical import FOLDER, write_side
 from twotower.index.manifest import run_identity
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import Fusion
+from twotower.lexical.scores import WordScores
 from twotower.model import checkpoint
 from twotower.model.encoding import encode
 from twotower.runs.find import find_checkpoint
 from twotower.search.engine import SearchEngine
-from twotower.search.fused import WordScores
 
 QUERIES = ["invert a square matrix", "stop the running process", "eigenvalues of a matrix", "compress a folder", "tar"]
 

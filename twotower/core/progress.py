@@ -17,10 +17,13 @@ def bar(title: str, *, console: Console | None = None, shown: bool = True) -> It
         console: where to draw; None: standard error.
         shown: False draws nothing; nor is anything drawn where there is no terminal.
     """
+    console = console or Console(stderr=True)
+    if not (shown and console.is_terminal):
+        yield lambda share: None
+        return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = console or Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal)) as drawn:
+    with Progress(*columns, console=console, transient=True) as drawn:
         task = drawn.add_task(title, total=1.0)
         yield lambda share: drawn.update(task, completed=share)

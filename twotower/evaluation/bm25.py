@@ -14,21 +14,20 @@ from typing import Any
 
 import bm25s
 import numpy as np
-import torch
 
 from twotower.core.cache import cached_folder, content_key
+from twotower.core.progress import bar
 from twotower.core.reading import read_array
 from twotower.data.collection import Collection
-from twotower.evaluation.keys import pack, unpack
 from twotower.evaluation.measures import Measures, MetricSet
 from twotower.evaluation.own_document import without_own
 from twotower.evaluation.pools import Pool
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
 from twotower.lexical.bm25 import Bm25, variant
+from twotower.lexical.scores import WordScores
 
 _VERSION = 2
-_DEFAULT_MEMORY = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,6 @@ def bm25_rankings(
     pools: list[Pool],
     *,
     k: int,
-    max_memory: int = _DEFAULT_MEMORY,
     stem: str | None = None,
 ) -> list[Ranking]:
     """Returns BM25's ranking of each pool, from the cache where it has been computed before.
@@ -98,7 +96,6 @@ def bm25_rankings(
         query_rows: rows of the queries under evaluation [Q].
         pools: what to rank, from `pools.build_pools` for the same queries.
         k: ranks to keep.
-        max_memory: bytes for a block of scores.
         stem: language whose stems stand for words; None for plain words.
     """
     built: list[Bm25] = []  # opened at most once, and not at all when every ranking is cached
@@ -109,9 +106,9 @@ def bm25_rankings(
                 built.append(bm25_of(collection, stem))
             texts = [collection.query_texts[row] for row in query_rows[pool.positions]]
             if pool.own is None or pool.offsets is not None:
-                made = _rank(built[0], texts, pool, k, max_memory)
+                made = _rank(built[0], texts, pool, k)
             else:
-                made = without_own(_rank(built[0], texts, pool, k + pool.own.shape[1], max_memory), pool.own, k)
+                made = without_own(_rank(built[0], texts, pool, k + pool.own.shape[1]), pool.own, k)
             np.save(folder / "rows.npy", made.rows.astype(np.int32))
             np.save(folder / "scores.npy", made.scores)
 
@@ -133,26 +130,22 @@ def bm25_of(collection: Collection, stem: str | None, *, pairs: bool = False) ->
     return Bm25.cached(collection.document_texts, collection.fingerprint, stem=stem, pairs=pairs)
 
 
-def _rank(bm25: Bm25, texts: list[str], pool: Pool, k: int, max_memory: int) -> Ranking:
-    words_QV = bm25.count_words(texts)
+def _rank(bm25: Bm25, texts: list[str], pool: Pool, k: int) -> Ranking:
     count, depth = len(texts), min(k, pool.num_documents)
-    step = max(1, min(512, max_memory // (40 * max(pool.num_documents, 1))))
-    place = torch.from_numpy(pool.order)
-    row_at = np.append(np.argsort(pool.order), -1)  # the place -1 of an empty rank reads the last entry
+    scores = WordScores(bm25)
     rows = np.full((count, depth), -1, dtype=np.int64)
     best = np.full((count, depth), -np.inf, dtype=np.float32)
     pool_scores = np.zeros(0 if pool.candidates is None else len(pool.candidates), dtype=np.float32)
-    for start in range(0, count, step):
-        scores_BN = (words_QV[start : start + step] @ bm25.matrix).toarray()
-        if pool.offsets is not None and pool.candidates is not None:
-            ends = pool.offsets[start : start + len(scores_BN) + 1]
-            owner = np.repeat(np.arange(len(scores_BN)), np.diff(ends))
-            pool_scores[ends[0] : ends[-1]] = scores_BN[owner, pool.candidates[ends[0] : ends[-1]]]
-            continue
-        scores = torch.from_numpy(scores_BN)
-        keys = pack(scores.masked_fill_(scores <= 0, -torch.inf), place.expand(len(scores), -1))
-        values, places = unpack(keys.topk(depth, dim=1).values)
-        best[start : start + step], rows[start : start + step] = values.numpy(), row_at[places.numpy()]
+    with bar("BM25 ranks the queries") as progress:
+        for at, text in enumerate(texts):
+            scores.read(bm25.words(text))
+            if pool.offsets is not None and pool.candidates is not None:
+                own = slice(int(pool.offsets[at]), int(pool.offsets[at + 1]))
+                pool_scores[own] = scores.scores_N[pool.candidates[own]]
+            else:
+                values, found = scores.best(depth, pool.order)
+                best[at, : len(values)], rows[at, : len(found)] = values, found
+            progress((at + 1) / count)
     if pool.offsets is not None:
         return pool.sort(pool_scores, k=k)
     return Ranking(rows=rows, scores=best, pool_size=pool.sizes)

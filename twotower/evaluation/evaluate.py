@@ -132,13 +132,13 @@ def evaluate_vectors(
     options = {"chunk": chunk, "device": device, "shared": shared}
     ranked = _rank(query_QD, document_ND, collection, rows, split, settings, options)
     pools = [item.pool for item in ranked]
-    depth = {"k": settings.k, "max_memory": settings.memory}
     stems = (None, stem) if stem else (None,)
-    lexical = [bm25_rankings(collection, rows, pools, stem=item, **depth) for item in stems if settings.bm25]
+    lexical = [bm25_rankings(collection, rows, pools, k=settings.k, stem=item) for item in stems if settings.bm25]
     fused: list[Ranking | None] = [None] * len(pools)
     if hybrid is not None:
         texts = [collection.query_texts[row] for row in rows]
-        fused = [*hybrid_rankings(query_QD, document_ND, hybrid.bm25, texts, pools, hybrid.fusion, **depth)]
+        given = (query_QD, document_ND, hybrid.bm25, texts, pools, hybrid.fusion)
+        fused = [*hybrid_rankings(*given, k=settings.k, max_memory=settings.memory)]
     measuring = _Measuring(
         metric_set=metric_set,
         metric=metric,

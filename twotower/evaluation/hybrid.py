@@ -1,11 +1,11 @@
-"""Ranking by model and BM25 together, and fitting BM25's weight on training queries that the model never saw.
+"""Ranking by model and BM25 together; the weight of BM25 is fitted in `weight`.
 
-Shapes: Q queries, P queries of a pool, B queries of a block, D dimensions, N documents, K ranks, W weights.
+Shapes: Q queries, B queries of a block, D dimensions, N documents, K ranks, C candidates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,20 +13,17 @@ import torch
 
 from twotower.data.collection import Collection
 from twotower.evaluation.bm25 import bm25_of, bm25_rankings, stronger
-from twotower.evaluation.keys import pack, unpack
 from twotower.evaluation.measures import MetricSet
 from twotower.evaluation.own_document import without_own
 from twotower.evaluation.pools import Pool, build_pools
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
 from twotower.evaluation.settings import HybridSettings
+from twotower.evaluation.weight import fit_weight, score_blocks
 from twotower.lexical.bm25 import Bm25
-from twotower.lexical.fusion import DEFAULT_WEIGHT, Fusion
+from twotower.lexical.fusion import Fusion
+from twotower.lexical.scores import first_of
 
-WEIGHTS = tuple(float(2 ** (power / 2)) for power in range(-6, 9))
-"""Weights that are tried: 1/8 to 16 by factors of 1.41."""
-FEWEST = 30
-"""Queries that a weight is fitted on, at least."""
 DECIDING_QUERIES = 1000
 """Training queries that decide between plain words and stems."""
 
@@ -111,17 +108,17 @@ def hybrid_rankings(
     """
     count = len(texts)
     depth = min(k + max(0 if pool.own is None else pool.own.shape[1] for pool in pools), len(document_ND))
-    place = torch.from_numpy(pools[0].order)
-    row_at = np.append(np.argsort(pools[0].order), -1)
     rows, best = np.full((count, depth), -1, dtype=np.int64), np.full((count, depth), -np.inf, dtype=np.float32)
     candidates = [_Candidates(pool, count) for pool in pools if pool.offsets is not None]
-    for start, dense_BN, lexical_BN in _blocks(query_QD, document_ND, bm25, texts, fusion.pairs, max_memory):
+    blocks = score_blocks(query_QD, document_ND, bm25, texts, fusion.pairs, max_memory, title="Ranking by both")
+    for start, dense_BN, lexical_BN in blocks:
         fused_BN = fusion(dense_BN, lexical_BN)
         for item in candidates:
             item.take(start, fused_BN)
-        keys = pack(torch.from_numpy(fused_BN), place.expand(len(fused_BN), -1)).topk(depth, dim=1).values
-        values, places = unpack(keys)
-        best[start : start + len(fused_BN)], rows[start : start + len(fused_BN)] = values, row_at[places.numpy()]
+        bound_B = torch.from_numpy(fused_BN).topk(depth, dim=1).values[:, -1].numpy()
+        for at, (scores_N, bound) in enumerate(zip(fused_BN, bound_B, strict=True), start=start):
+            rows_C = np.flatnonzero(scores_N >= bound)  # more than `depth` where scores are equal at the last rank
+            best[at], rows[at] = first_of(scores_N[rows_C], rows_C, depth, pools[0].order)
     reranked = iter(candidates)
     return [
         _cut(Ranking(rows=rows, scores=best, pool_size=pool.sizes), pool, k)
@@ -157,74 +154,3 @@ class _Candidates:
 
     def ranking(self, k: int) -> Ranking:
         return self.pool.sort(self.scores_C, k=k)
-
-
-def fit_weight(
-    query_QD: np.ndarray,
-    document_ND: np.ndarray,
-    bm25: Bm25,
-    texts: Sequence[str],
-    relevance: Relevance,
-    fusion: Fusion,
-    *,
-    max_memory: int,
-) -> Fusion:
-    """Fits BM25's weight on queries that the model was not trained on.
-
-    Every weight gets the mean reciprocal rank of the queries. Among those that can't be told from the best (the paired
-    difference lies within a standard error) the one nearest to the default is taken: many queries decide, few leave the
-    default in place.
-
-    Args:
-        query_QD: unit vectors of Q training queries that were kept from training.
-        document_ND: unit vectors of all documents.
-        bm25: over the same documents.
-        texts: of the queries.
-        relevance: what is relevant to them.
-        fusion: the fusion whose weight is to be fitted.
-        max_memory: bytes for a block of scores.
-    """
-    if len(texts) < FEWEST:
-        reason = "no training query was kept from training" if not len(texts) else f"only {len(texts)} training queries"
-        return replace(fusion, weight=DEFAULT_WEIGHT, note=f"the default weight: {reason} to fit it on")
-    reciprocal_WQ = np.zeros((len(WEIGHTS), len(texts)))
-    for start, dense_BN, lexical_BN in _blocks(query_QD, document_ND, bm25, texts, fusion.pairs, max_memory):
-        rows = slice(start, start + len(dense_BN))
-        part = relevance.take(np.arange(rows.start, rows.stop))
-        for at, weight in enumerate(WEIGHTS):
-            fused_BN = replace(fusion, weight=weight)(dense_BN.copy(), lexical_BN.copy())
-            reciprocal_WQ[at, rows] = _reciprocal(fused_BN, part)
-    weight = choose(reciprocal_WQ)
-    return replace(
-        fusion, weight=weight, fitted_on=len(texts), note=f"fitted on {len(texts)} queries kept from training"
-    )
-
-
-def choose(reciprocal_WQ: np.ndarray) -> float:
-    """Returns, of the weights that can't be told from the best, the one nearest to the default."""
-    means_W = reciprocal_WQ.mean(axis=1)
-    behind_WQ = reciprocal_WQ[means_W.argmax()] - reciprocal_WQ
-    error_W = behind_WQ.std(axis=1) / behind_WQ.shape[1] ** 0.5
-    equal = [weight for weight, ok in zip(WEIGHTS, behind_WQ.mean(axis=1) <= error_W, strict=True) if ok]
-    return min(equal, key=lambda weight: abs(np.log(weight / DEFAULT_WEIGHT)))
-
-
-def _reciprocal(scores_BN: np.ndarray, relevance: Relevance) -> np.ndarray:
-    """Returns 1 / rank of the best relevant document of each query, 0 without one."""
-    best_B = np.full(len(scores_BN), np.inf, dtype=np.float32)
-    own = relevance.num_relevant > 0
-    best_B[own] = -np.inf
-    np.maximum.at(best_B, relevance.position, scores_BN[relevance.position, relevance.document])
-    rank_B = 1 + (scores_BN > best_B[:, None]).sum(axis=1)
-    return np.where(own, 1 / rank_B, 0.0)
-
-
-def _blocks(
-    query_QD: np.ndarray, document_ND: np.ndarray, bm25: Bm25, texts: Sequence[str], pairs: float, max_memory: int
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yields (first query, cosines [B, N], BM25 scores [B, N]) block by block."""
-    step = max(1, min(256, max_memory // (48 * max(len(document_ND), 1))))
-    documents = torch.from_numpy(np.ascontiguousarray(document_ND, dtype=np.float32))
-    for start in range(0, len(texts), step):
-        block = torch.from_numpy(np.ascontiguousarray(query_QD[start : start + step], dtype=np.float32))
-        yield start, (block @ documents.T).numpy(), bm25.scores(texts[start : start + step], pairs=pairs)

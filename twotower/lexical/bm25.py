@@ -12,7 +12,8 @@ other scripts: `lexical.words`) and its English stop words; stems by PyStemmer's
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -26,6 +27,7 @@ from scipy import sparse
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.files import read_json, write_json
+from twotower.core.progress import bar
 from twotower.core.reading import Each, read_typed_json
 from twotower.lexical.pairs import Pairs, check_starts, read_numbers
 from twotower.lexical.ranks import best_of
@@ -40,6 +42,7 @@ SCORES = {
     "indptr.csc.index.npy": ("int64", "int32"),
 }
 """The files that bm25s writes, with the kinds of their numbers."""
+K1, B = 1.5, 0.75
 BLOCK = 1 << 26
 """Scores held at a time while ranking: 256 MB."""
 
@@ -99,19 +102,29 @@ class Bm25:
             stem: language of a Snowball stemmer; None leaves words as they are.
             pairs: index pairs of neighbouring words too.
         """
-        tokenized = _tokenize(texts, stem)
+        shown = sys.stderr.isatty()
+        tokenized = _tokenize(texts, stem, shown)
         if not tokenized.vocab:
             return cls(None, count=len(texts), stem=stem)
-        model = bm25s.BM25()
-        model.index(tokenized, show_progress=False)
+        model = bm25s.BM25(k1=K1, b=B)
+        model.index(tokenized, show_progress=shown, leave_progress=False)
         scores = model.scores
         starts = np.asarray(scores["indptr"], dtype=np.int64)
         stored = Stored(data=scores["data"], rows=scores["indices"], starts=starts, words=model.vocab_dict)
         made = cls(stored, count=len(texts), stem=stem)
         if pairs:
-            size = made._stop_from + len(STOP_WORDS)
-            made.pairs = Pairs.build(made._read(texts), size=size, stop_from=made._stop_from)
+            made._add_pairs(texts)
         return made
+
+    def _add_pairs(self, texts: Sequence[str]) -> None:
+        """Indexes pairs of neighbouring words of the same texts."""
+        if self.stored is None:
+            return
+        size = self._stop_from + len(STOP_WORDS)
+        with bar("BM25 reads pairs of words", shown=len(texts) > 0) as progress:
+            self.pairs = Pairs.build(
+                _watched(self._read(texts), len(texts), progress), size=size, stop_from=self._stop_from, k1=K1, b=B
+            )
 
     @classmethod
     def cached(
@@ -127,7 +140,11 @@ class Bm25:
         """
 
         def fill(folder: Path) -> None:
-            made = cls.build(texts(), stem=stem, pairs=pairs)
+            if pairs:
+                made = cls.cached(texts, key, stem=stem)
+                made._add_pairs(texts())
+            else:
+                made = cls.build(texts(), stem=stem)
             made.save(folder)
             write_json(folder / "count.json", made.count)
 
@@ -138,7 +155,7 @@ class Bm25:
     def save(self, folder: Path) -> None:
         """Writes bm25s's own files into a folder; `bm25s.BM25.load` reads them too. Nothing where there is no word."""
         if self.stored is not None:
-            model = bm25s.BM25()
+            model = bm25s.BM25(k1=K1, b=B)
             model.scores = {"data": self.data, "indices": self.rows, "indptr": self.starts, "num_docs": self.count}
             model.vocab_dict, model.nonoccurrence_array = dict(self.stored.words), None
             model.save(folder, show_progress=False)
@@ -202,7 +219,7 @@ class Bm25:
         """
         found = self.count_words(texts) @ self.matrix
         if pairs and self.pairs is not None:
-            ids = self._read(texts)
+            ids = list(self._read(texts))
             found = found + self.pairs.scores(ids, stop_from=self._stop_from) * np.float32(pairs)
         scores_QN: np.ndarray = found.toarray()
         return scores_QN
@@ -220,16 +237,17 @@ class Bm25:
             scores_QK[start : start + step], rows_QK[start : start + step] = best_of(scores_BN, depth)
         return scores_QK, rows_QK
 
-    def _read(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Returns the words of each text by id, in order, stop words too; -1 for one that no document has."""
+    def _read(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """Yields the words of each text by id, in order, stop words too; -1 for one that no document has."""
         number = _Ids(self.vocabulary, self._stems, self._stop_ids).__getitem__
-        return [np.fromiter(map(number, words_of(text)), np.int64) for text in texts]
+        for text in texts:
+            yield np.fromiter(map(number, words_of(text)), np.int64)
 
     def pair_places(self, text: str) -> np.ndarray:
         """Returns the places of a text's pairs in `pairs.keys`, int64; none where there are no pairs."""
         if self.pairs is None:
             return np.zeros(0, np.int64)
-        return self.pairs.places(self._read([text])[0], stop_from=self._stop_from)
+        return self.pairs.places(next(self._read([text])), stop_from=self._stop_from)
 
 
 class _Ids(dict[str, int]):
@@ -244,13 +262,17 @@ class _Ids(dict[str, int]):
         return number
 
 
-def _tokenize(texts: Sequence[str], stem: str | None) -> Any:
-    _quiet()
+def _watched(parts: Iterable[np.ndarray], count: int, progress: Callable[[float], None]) -> Iterator[np.ndarray]:
+    """Yields what it is given, and tells the share that went by, now and then."""
+    for at, part in enumerate(parts):
+        if at % 4096 == 0:
+            progress(at / count)
+        yield part
+
+
+def _tokenize(texts: Sequence[str], stem: str | None, shown: bool) -> Any:
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG on import
     stemmer = None if stem is None else Stems(stem).all
     own = {"token_pattern": r"\S+"} if falls_apart(texts) else {}
     given = joined(texts) if own else list(texts)
-    return bm25s.tokenize(given, stopwords="en", stemmer=stemmer, show_progress=False, **own)
-
-
-def _quiet() -> None:
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG on import
+    return bm25s.tokenize(given, stopwords="en", stemmer=stemmer, show_progress=shown, leave=False, **own)

@@ -50,13 +50,16 @@ class Fusion:
 
     def __call__(self, dense_BN: np.ndarray, lexical_BN: np.ndarray) -> np.ndarray:
         """Returns the fused scores of every document, float32 [B, N]; what is given may be overwritten."""
-        if self.kind == "rrf":
-            return reciprocal_ranks(dense_BN) + np.float32(self.weight) * reciprocal_ranks(lexical_BN, above=0)
-        fused_BN = standardised(dense_BN)
-        lexical_BN = standardised(lexical_BN)
+        fused_BN, lexical_BN = self.sides(dense_BN, lexical_BN)
         lexical_BN *= np.float32(self.weight)
         fused_BN += lexical_BN
         return fused_BN
+
+    def sides(self, dense_BN: np.ndarray, lexical_BN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what each side gives every document, to be added with the weight; may overwrite what is given."""
+        if self.kind == "rrf":
+            return reciprocal_ranks(dense_BN), reciprocal_ranks(lexical_BN, above=0)
+        return standardised(dense_BN), standardised(lexical_BN)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for run.json and manifests."""

@@ -9,8 +9,9 @@ Shapes: N documents, T words, P distinct pairs, E (pair, document) entries, Q qu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,10 @@ from twotower.core.ragged import to_offsets
 from twotower.core.reading import read_array
 
 FILES = ("keys", "starts", "rows", "data")
+BLOCK = 8192
+"""Documents whose pairs are counted together."""
+RANGES = 16
+"""Parts that all pairs are sorted in, one after the other."""
 
 
 class Pairs:
@@ -42,34 +47,38 @@ class Pairs:
         self.count, self.size = count, size
 
     @classmethod
-    def build(cls, ids: Sequence[np.ndarray], *, size: int, stop_from: int, k1: float = 1.5, b: float = 0.75) -> Pairs:
+    def build(cls, ids: Iterable[np.ndarray], *, size: int, stop_from: int, k1: float, b: float) -> Pairs:
         """Counts the pairs of N documents.
 
         Args:
-            ids: each document's words by id, in order, int64 [words].
+            ids: each document's words by id, in order, int64 [words]; read block by block.
             size: V.
             stop_from: ids from here on are stop words; two of them are no pair.
             k1: BM25's.
             b: BM25's.
         """
-        length_N = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-        ids_T = np.concatenate([np.zeros(0, np.int64), *ids])
-        row_T = np.repeat(np.arange(len(ids), dtype=np.int32), length_N)
-        key_T, row_T = _adjacent(ids_T, row_T, size=size, stop_from=stop_from)
-        order_T = np.argsort(key_T, kind="stable")  # rows rise within a pair
-        key_T, row_T = key_T[order_T], row_T[order_T]
-        new_T = np.ones(len(key_T), dtype=bool)
-        new_T[1:] = (key_T[1:] != key_T[:-1]) | (row_T[1:] != row_T[:-1])
-        first_E = np.flatnonzero(new_T)
-        key_E, row_E = key_T[first_E], row_T[first_E]
-        times_E = np.diff(np.append(first_E, len(key_T))).astype(np.float32)
-        keys_P, begin_P, frequency_P = np.unique(key_E, return_index=True, return_counts=True)
-        idf_P = np.log(1 + (len(ids) - frequency_P + 0.5) / (frequency_P + 0.5)).astype(np.float32)
-        mean = max(1.0, float(length_N.mean()) if len(ids) else 1.0)
+        lengths: list[np.ndarray] = [np.zeros(0, np.int64)]
+        parts = _Parts()
+        count, unread = 0, iter(ids)
+        while block := list(islice(unread, BLOCK)):
+            lengths.append(np.fromiter(map(len, block), dtype=np.int64, count=len(block)))
+            parts.add(*_counted(block, lengths[-1], count, size=size, stop_from=stop_from))
+            count += len(block)
+        length_N = np.concatenate(lengths)
+        mean = max(1.0, float(length_N.mean()) if count else 1.0)
         held_N = (k1 * (1 - b + b * length_N / mean)).astype(np.float32)
-        data_E = np.repeat(idf_P, frequency_P) * times_E / (times_E + held_N[row_E])
-        starts = np.append(begin_P, len(key_E)).astype(np.int64)
-        return cls(keys_P, starts, row_E, data_E.astype(np.float32), count=len(ids), size=size)
+        row_E, data_E = np.zeros(parts.count, np.int32), np.zeros(parts.count, np.float32)
+        keys, frequencies, done = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+        for key_E, row, times in parts.ranges():
+            first_P = np.flatnonzero(_differs(key_E))
+            keys.append(key_E[first_P])
+            frequencies.append(np.diff(first_P, append=len(key_E)))
+            idf_P = np.log(1 + (count - frequencies[-1] + 0.5) / (frequencies[-1] + 0.5)).astype(np.float32)
+            own = slice(done, done + len(row))
+            row_E[own], done = row, own.stop
+            data_E[own] = np.repeat(idf_P, frequencies[-1]) * times / (times + held_N[row])
+        starts = to_offsets(np.concatenate(frequencies))
+        return cls(np.concatenate(keys), starts, row_E, data_E, count=count, size=size)
 
     def save(self, folder: Path) -> None:
         """Writes four arrays into a folder."""
@@ -120,6 +129,53 @@ class Pairs:
         columns = np.concatenate([np.zeros(0, np.int64), *places])
         ones = np.ones(len(columns), np.float32)
         return sparse.csr_matrix((ones, columns, starts), shape=(len(ids), len(self.keys))) @ self.matrix
+
+
+class _Parts:
+    """Entries of blocks of documents, cut into ranges of pairs: one range after another is sorted and let go."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._bounds: np.ndarray | None = None
+        self._ranges: list[list[tuple[np.ndarray, ...]]] = [[] for _ in range(RANGES)]
+
+    def add(self, key_E: np.ndarray, row_E: np.ndarray, times_E: np.ndarray) -> None:
+        """Takes the entries of a block: pairs, rising, documents, and how often."""
+        if self._bounds is None:  # the first block's pairs are spread as all are
+            self._bounds = key_E[np.linspace(0, len(key_E), RANGES + 1).astype(int)[1:-1]] if len(key_E) else key_E
+        cuts = [0, *np.searchsorted(key_E, self._bounds).tolist(), len(key_E)]
+        for kept, begin, end in zip(self._ranges, cuts, cuts[1:], strict=False):
+            kept.append(tuple(item[begin:end].copy() for item in (key_E, row_E, times_E)))
+        self.count += len(key_E)
+
+    def ranges(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yields the entries of each range of pairs by pair, rows rising within it; what was yielded is let go."""
+        while self._ranges:
+            parts = self._ranges.pop(0)
+            if parts:
+                key_E, row_E, times_E = map(np.concatenate, zip(*parts, strict=True))
+                order_E = np.argsort(key_E, kind="stable")
+                yield key_E[order_E], row_E[order_E], times_E[order_E]
+
+
+def _counted(
+    ids: Sequence[np.ndarray], length_B: np.ndarray, first: int, *, size: int, stop_from: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the distinct (pair, document) of a block, rising, and how often each occurs: keys, rows, times."""
+    row_T = np.repeat(np.arange(first, first + len(ids), dtype=np.int32), length_B)
+    key_T, row_T = _adjacent(np.concatenate(ids), row_T, size=size, stop_from=stop_from)
+    order_T = np.argsort(key_T, kind="stable")  # rows rise within a pair
+    key_T, row_T = key_T[order_T], row_T[order_T]
+    at_E = np.flatnonzero(_differs(key_T) | _differs(row_T))
+    times_E = np.diff(np.append(at_E, len(key_T))).astype(np.float32)
+    return key_T[at_E], row_T[at_E], times_E
+
+
+def _differs(values_T: np.ndarray) -> np.ndarray:
+    """Returns where a value is not the one before it; the first never is."""
+    new_T = np.ones(len(values_T), dtype=bool)
+    np.not_equal(values_T[1:], values_T[:-1], out=new_T[1:])
+    return new_T
 
 
 def read_numbers(path: Path, dtype: str | Sequence[str]) -> np.ndarray:

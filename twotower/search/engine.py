@@ -27,8 +27,9 @@ from twotower.index.export import open_index
 from twotower.index.lexical import MODES, LexicalSide, open_side
 from twotower.index.manifest import read, run_identity
 from twotower.index.resume import SAMPLE_FILE, SAMPLE_ROWS_FILE
+from twotower.lexical.scores import WordScores
 from twotower.runs.find import find_checkpoint
-from twotower.search.fused import Dense, WordScores, fuse, fused_deviation
+from twotower.search.fused import Dense, fuse, fused_deviation
 from twotower.search.query import QueryModel, open_query_model
 from twotower.search.results import Hit, RandomScore, Results, Timings
 from twotower.search.served import search_served
