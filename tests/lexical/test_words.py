@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pytest
 
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.words import falls_apart, words_of
+from twotower.text.segment import BLOCKS, CLUSTERS
+from twotower.text.tokenizer import Tokenizer
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,19 @@ from twotower.lexical.words import falls_apart, words_of
 )
 def test_words(text, expected):
     assert words_of(text) == expected
+
+
+def test_every_script_without_blanks_is_read_by_letters_and_pairs():
+    """A script that the tokenizer cuts into letters and BM25 does not would make any model look better than BM25."""
+    single = re.compile(f"[{BLOCKS}{CLUSTERS}]")
+    cutter, letters = Tokenizer.train(["a"], {"segmentation": "unicode"}), [chr(code) for code in range(0x250, 0x20000)]
+    letters = [char for char in letters if unicodedata.category(char) == "Lo"]
+    pairs = cutter.token_spans(" ".join(char + char for char in letters))
+    apart = {word for word, _, _ in pairs if len(word) == 1}
+    assert len(apart) > 5000
+    assert [char for char in letters if char in apart and not single.match(char)] == []
+    assert words_of("\ua000\ua001") == ["\ua000", "\ua000\ua001", "\ua001"]  # Yi
+    assert words_of("\ua995\ua9ab") == ["\ua995", "\ua995\ua9ab", "\ua9ab"]  # Javanese
 
 
 @pytest.mark.parametrize("text", ["Übergröße naïve", "Ελληνικά και русский", "“quoted” — 3½ €"])

@@ -79,7 +79,7 @@ def _ranking(path: Path, limit: int | None, missing: str) -> Collection:
     files = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in ranking_files(path)]
     if missing == "skip":  # with a note that is not kept beside the collection
         return load_ranking(path, limit=limit, missing=missing)
-    key = content_key("msmarco ranking 1", files, limit, missing)
+    key = content_key("msmarco ranking 2", files, limit, missing)
     return stored.load(
         cached_folder("msmarco", key, lambda folder: stored.save(folder, load_ranking(path, limit=limit)))
     )

@@ -27,7 +27,7 @@ from twotower.evaluation.relevance import Relevance
 from twotower.lexical.bm25 import Bm25, variant
 from twotower.lexical.scores import WordScores
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)

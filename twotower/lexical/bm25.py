@@ -149,7 +149,7 @@ class Bm25:
             write_json(folder / "count.json", made.count)
 
         more = ["pairs 1"] if pairs else []
-        folder = cached_folder("bm25_index", content_key("bm25 index 2", bm25s.__version__, key, stem, *more), fill)
+        folder = cached_folder("bm25_index", content_key("bm25 index 3", bm25s.__version__, key, stem, *more), fill)
         return cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
 
     def save(self, folder: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from unicodedata import normalize
 
-from twotower.text.segment import BLOCKS
+from twotower.text.segment import BLOCKS, CLUSTERS
 from twotower.text.tokenizer import PAD, UNKNOWN, UNKNOWN_ID, Tokenizer
 
 WORD = re.compile(r"(?u)\b\w\w+\b")
@@ -23,7 +23,7 @@ _OTHER = (
     "\U00010800-\U0001cfff\U0001e000-\U0001efff\U00020000-\U000323af"
 )
 OTHER = re.compile(rf"\w*[{_OTHER}][\w{_OTHER}]*")
-UNSPACED = re.compile(f"[{BLOCKS}]")
+UNSPACED = re.compile(f"[{BLOCKS}{CLUSTERS}]")
 
 
 def falls_apart(texts: Iterable[str]) -> bool:

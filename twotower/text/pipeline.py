@@ -25,7 +25,8 @@ RUN = rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{UNSPACED}]]+"
 # Scripts whose words no blank parts, cut into what a reader sees as one letter (Unicode's grapheme clusters, \X).
 SCRIPTS = (
     *("Bopomofo", "Lao", "Khmer", "Myanmar", "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese"),
-    *("Yi", "Ahom", "Tangut", "Nushu"),
+    *("Yi", "Ahom", "Tangut", "Nushu", "Khitan_Small_Script", "Batak", "Buginese", "Makasar", "Rejang", "Kawi"),
+    *("Cuneiform", "Egyptian_Hieroglyphs", "Anatolian_Hieroglyphs"),
 )
 # What shows nothing and parts no words: soft hyphen, joiners, marks of direction, variation selectors.
 INVISIBLE = "[\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"

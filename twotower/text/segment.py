@@ -20,6 +20,12 @@ BLOCKS = (
     "\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
 )
 """The code points of those scripts, as a character class of `re` lists them."""
+CLUSTERS = (
+    "\u1950-\u19df\u1a00-\u1aaf\u1b00-\u1b7f\u1bc0-\u1bff\u3100-\u312f\u31a0-\u31bf\ua000-\ua4cf\ua930-\ua9df\uaa80-\uaadf"
+    "\U00011700-\U0001174f\U00011ee0-\U00011f5f\U00012000-\U0001254f\U00013000-\U0001345f\U00014400-\U0001467f"
+    "\U00016fe0-\U00018dff\U0001aff0-\U0001b2ff"
+)
+"""The code points of the other scripts without blanks, which no dictionary cuts (`twotower.text.pipeline.SCRIPTS`)."""
 # Zero-width spaces stand where Khmer and Thai writers part words themselves.
 RUN = re.compile(f"[{BLOCKS}][{BLOCKS}\u200b-\u200d]*")
 

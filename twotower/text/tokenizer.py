@@ -89,7 +89,7 @@ class Tokenizer:
         settings = TextSettings.parse(settings)
         if settings.vocabulary_file is not None:
             return cls.train(texts, settings)
-        key = content_key("vocabulary 1", settings.to_dict(), list(texts))
+        key = content_key("vocabulary 2", settings.to_dict(), list(texts))
 
         def fill(folder: Path) -> None:
             write_json(folder / "words.json", list(cls._vocabulary(texts, settings)))
@@ -137,7 +137,7 @@ class Tokenizer:
 
     def encode_cached(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """As `encode`, with the ids kept on disk by content hash and memory-mapped, so that runs share the work."""
-        key = content_key("tokens 1", self.hash, max_length, list(texts))
+        key = content_key("tokens 2", self.hash, max_length, list(texts))
         return Tokens.load(cached_folder("tokens", key, lambda folder: self.encode(texts, max_length).save(folder)))
 
     def read(self, text: str) -> tuple[list[str], list[str], list[int]]:
