@@ -66,8 +66,10 @@ def site(search_helpers, tmp_path_factory):
 
     small, folder = search_helpers("small_run"), tmp_path_factory.mktemp("browser") / "outputs"
     exact = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu"}}
-    small.make_run(folder / "other", small.collection(), exact, seed=1)
-    run = small.make_run(folder / "small", small.collection(), exact)
+    documents = small.collection()
+    documents.document_ids[0] = f"package.of.modules.with.long.names.AndAClass{'WithAVeryLongName' * 3}.inverse"
+    small.make_run(folder / "other", documents, exact, seed=1)
+    run = small.make_run(folder / "small", documents, exact)
     search_helpers("test_modes").add_side(run)
     opened = listen("127.0.0.1", 0)
     app = make_app(Library(run, SearchEngine.open(run), [str(folder)]))

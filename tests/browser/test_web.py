@@ -67,7 +67,8 @@ def test_the_map_lights_up_a_question_and_a_point_opens_its_document(open_page, 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_every_page_fits_and_follows_the_scheme(open_page, site, width, dark):
-    for path in ("/", "/search?q=sort+a+list&beside=dense", "/map?q=sort+a+list", "/runs", "/run", "/docs"):
+    long = "invert+a+square+matrix"  # brings a document whose id is longer than the line
+    for path in ("/", f"/search?q={long}&beside=dense", f"/map?q={long}", "/runs", "/run", "/docs"):
         page = open_page(site + path, width=width, dark=dark)
         assert fits(page), path
         assert (lightness(page) < 128) == dark

@@ -23,7 +23,7 @@ def test_tables_hold_every_metric_its_neighbours_and_the_verdict(random_collecti
         assert text.count(f"│ {LABELS[name]} ") == 2
     for part in result:
         figures = part.metrics["ndcg_10"]
-        row = f"{figures['value']:.4f} │ {figures['low']:.4f} – {figures['high']:.4f} │ {figures['chance']:.4f}"
+        row = f"{figures['value']:.4f} │ {figures['low']:.4f}–{figures['high']:.4f} │ {figures['chance']:.4f}"
         assert row in text
         assert part.verdict.line in text
     assert "full corpus of 200" in text
@@ -40,3 +40,4 @@ def test_it_fits_eighty_columns(random_collection, unit):
     result = evaluate_vectors(unit(40), unit(200, seed=1), random_collection(), np.arange(40), "dev")
     table_lines = [line for line in shown(result, width=80).splitlines() if "│" in line]
     assert all("…" not in line for line in table_lines)
+    assert len(table_lines) == 2 * len(METRICS)  # no figure goes on to a second line

@@ -47,3 +47,9 @@ def test_odd_texts(text):
 
 def test_overlapping_spans_become_one():
     assert merge([(5, 9), (0, 3), (2, 6), (9, 10)]) == [(0, 9), (9, 10)]
+
+
+def test_rules_under_headings_are_left_out():
+    found = snippet("Returns\n-------\nx ** 2 -- or == y\n=====\nIn Examples", ["examples"], spans)
+    assert found.text == "Returns x ** 2 -- or == y In Examples"
+    assert [found.text[start:end] for start, end in found.spans] == ["Examples"]

@@ -279,3 +279,44 @@ def test_a_curve_shows_rise_and_fall():
     assert cells.curve([2.0, 2.0, 2.0]) == "▄▄▄"
     assert len(cells.curve(list(range(100)), 12)) == 12
     assert cells.curve([]) == ""
+
+
+def test_a_click_on_a_heading_sorts_by_it_and_a_second_turns_the_order_round(runs):
+    async def steps(app, pilot):
+        table = app.query_one("#runs", DataTable)
+
+        async def names_after_click(column):
+            at = [str(item.label) for item in table.ordered_columns].index(column)
+            left = sum(item.get_render_width(table) for item in table.ordered_columns[:at])
+            await pilot.click("#runs", offset=(left + 2, 0))
+            await pilot.pause()
+            return [str(table.get_row_at(row)[0]) for row in range(table.row_count)]
+
+        assert await names_after_click("run") == ["old_gru", "old_mlp"]
+        assert "by name" in words(app.query_one("#runs-note", Static))
+        assert await names_after_click("run") == ["old_mlp", "old_gru"]
+        best = await names_after_click("mrr_10")
+        assert best == ["old_mlp", "old_gru"]
+        await pilot.press("S")
+        assert str(table.get_row_at(0)[0]) == "old_gru"
+
+    drive(runs, steps)
+
+
+def test_at_80_columns_the_verdict_is_a_sign_and_the_curve_is_in_sight(runs):
+    async def steps(app, pilot):
+        shown = app.export_screenshot().replace("&#160;", " ").replace("&lt;", "<")
+        for part in ("curve", "< BM25", "hybrid", "f10", ">Help"):
+            assert part.lower() in shown.lower(), part
+
+    drive(runs, steps, size=(80, 24))
+
+
+def test_enter_twice_opens_the_first_hit(both_ways):
+    async def steps(app, pilot):
+        await pilot.press("o", *"invert a matrix", "enter", "enter")
+        await pilot.pause()
+        assert isinstance(app.screen, HitScreen)
+        assert app.screen.hit.rank == 1
+
+    drive(both_ways, steps)

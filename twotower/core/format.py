@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import shutil
 import sys
@@ -106,3 +107,8 @@ def shortened(content: str, most: int) -> str:
     """Returns a text as one line of at most so many characters, cut ones marked."""
     line = " ".join(content.split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def id_parts(doc_id: str) -> list[str]:
+    """Returns an id in the parts between which a line may break: after dots, slashes, dashes and underscores."""
+    return re.findall(r"_*[^./_:-]*[./_:-]|_*[^./_:-]+", doc_id)

@@ -41,9 +41,9 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
     table = Table(header_style="bold", border_style="dim")
     table.add_column("metric")
     table.add_column("model", justify="right", style="bold")
-    table.add_column(f"{100 * evaluation.confidence:g} % interval", justify="right", style="dim")
+    table.add_column(f"{100 * evaluation.confidence:g} %\ninterval", justify="right", style="dim", no_wrap=True)
     hybrid = part.hybrid is not None
-    rival = "BM25 stemmed" if part.bm25 and part.bm25["stem"] else "BM25"
+    rival = "BM25\nstemmed" if part.bm25 and part.bm25["stem"] else "BM25"
     for name in (*(["hybrid"] if hybrid else []), "chance", rival, "untrained"):
         table.add_column(name, justify="right")
     for name, figures in part.metrics.items():
@@ -51,7 +51,7 @@ def protocol_table(part: ProtocolResult, evaluation: Evaluation) -> Table:
         table.add_row(
             f"{label(name)}{' ◂' if chosen else ''}",
             Text(_number(figures["value"]), style=_style(figures)),
-            f"{_number(figures['low'])} – {_number(figures['high'])}",
+            f"{_number(figures['low'])}–{_number(figures['high'])}",
             *([Text(_number(figures["hybrid"]), style=_style(figures, of="hybrid_"))] if hybrid else []),
             *(_number(figures[key]) for key in ("chance", "bm25", "untrained")),
             end_section=name in ("map", "recall_100", "ndcg_20"),

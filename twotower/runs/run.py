@@ -170,6 +170,15 @@ class Run:
         error = self.record.get("error") or {}
         return str(self.record.get("verdict") or error.get("message") or "")
 
+    @property
+    def verdict_lines(self) -> list[str]:
+        """What the objective of the model, then that of the hybrid, is worth: figure, verdict, difference, pool."""
+        part = (self.record.get("evaluation") or {}).get((self.objective or "full/").partition("/")[0])
+        if not isinstance(part, dict):
+            return []
+        verdicts = (part.get("verdict"), (part.get("hybrid") or {}).get("verdict"))
+        return [str(item["line"]) for item in verdicts if isinstance(item, dict) and item.get("line")]
+
     @cached_property
     def group(self) -> str:
         """What runs that differ in nothing but their seed have in common."""

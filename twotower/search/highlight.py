@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ COMMON = frozenset(
 """Words too common to be worth a colour, unless a query has no others."""
 
 ELLIPSIS = "…"
+RULE = re.compile(r"([=~*#^_-])\1{2,}")
+"""A line under a heading, as plain texts draw it: no words, and long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +51,12 @@ def snippet(text: str, words: Iterable[str], spans: Spans, *, width: int = 240) 
     """Cuts out the window of a text that holds most different query words, the earliest of the best ones.
 
     Args:
-        text: the whole text; line breaks and runs of blanks become one blank.
+        text: the whole text; line breaks and runs of blanks become one blank, rules under headings are left out.
         words: the query's words.
         spans: finds the words of a text.
         width: most characters, marks of omission aside.
     """
-    line = " ".join(text.split())
+    line = " ".join(word for word in text.split() if not RULE.fullmatch(word))
     wanted = content_words(words)
     spots = merge([(start, end) for word, start, end in spans(line) if word in wanted and end > start])
     named = [line[start:end].lower() for start, end in spots]

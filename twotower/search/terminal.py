@@ -10,11 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from twotower.core.format import visible
+from twotower.core.format import id_parts, visible
 from twotower.search.highlight import Snippet, Spans, marked, snippet
 from twotower.search.results import Hit, Results
 
 MATCH = "bold black on yellow"
+HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])")
+"""Where a word in a camel's hump begins."""
 
 
 def render(results: Results, spans: Spans, *, width: int = 100) -> RenderableType:
@@ -56,10 +58,12 @@ def _table(results: Results, spans: Spans, width: int) -> Table:
 def broken(doc_id: str, width: int) -> list[str]:
     """Returns an id in lines of at most `width`, broken after dots, slashes, dashes and underscores, not in a word.
 
-    A part that is longer than a line by itself is cut where the line ends.
+    A part that is longer than a line by itself is broken before its capitals, then where the line ends.
     """
     lines = [""]
-    for part in re.findall(r"[^./_:-]*[./_:-]|[^./_:-]+", doc_id):
+    parts = id_parts(doc_id)
+    whole = [HUMP.split(part) if cell_len(part) > width else [part] for part in parts]
+    for part in (piece for pieces in whole for piece in pieces):
         if lines[-1] and cell_len(lines[-1] + part) > width:
             lines.append("")
         lines[-1] += part

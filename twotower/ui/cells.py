@@ -11,12 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from twotower.core import format as text
+from twotower.evaluation.names import label
 from twotower.reports.table import STYLES, interval
 from twotower.runs.run import Run
 
 BARS = "▁▂▃▄▅▆▇█"
-VERDICTS = {"BETTER": "bold green", "NOT": "yellow", "BELOW": "red", "AT": "magenta"}
+VERDICTS = {"BETTER": "bold green", "ABOVE": "green", "NOT": "yellow", "BELOW": "red", "AT": "magenta"}
 """Colour of a verdict by its first word; the words stand beside it, so nothing hangs on the colour."""
+SIGNS = {"BETTER": "> BM25", "NOT DIST": "≈ BM25", "BELOW": "< BM25", "ABOVE": "> chance", "AT": "≈ chance"}
+"""A verdict as a sign, by its first letters."""
 LEVELS = ("value", "interval", "chance", "bm25", "untrained", "hybrid")
 """Columns of the table of metrics; those that a run's record lacks are left out."""
 
@@ -44,7 +47,19 @@ def verdict(run: Run, width: int | None = None) -> Text:
     words = text.visible(" ".join(run.verdict.split()))
     if width is not None and len(words) > width:
         words = words[: width - 1] + "…"
-    return Text(words, VERDICTS.get(words.partition(" ")[0], ""))
+    return Text(words, colour(words))
+
+
+def colour(verdict: str) -> str:
+    """Returns the style of a verdict."""
+    return VERDICTS.get(verdict.partition(" ")[0], "")
+
+
+def short_verdict(run: Run) -> Text:
+    """Returns a run's verdict as a sign for narrow terminals, or how a run without one stands."""
+    words = run.verdict
+    sign = next((sign for start, sign in SIGNS.items() if words.startswith(start)), "")
+    return Text(sign, colour(words)) if sign else status(run)
 
 
 def status(run: Run) -> Text:
@@ -74,7 +89,7 @@ def _protocol(run: Run, protocol: str, part: dict[str, Any]) -> Table:
     objective = (run.objective or "").partition("/")[2]
     for metric in part["metrics"]:
         cells = [_level(run, protocol, metric, name) for name in shown]
-        table.add_row(Text(_title(metric)), *cells, style="bold" if metric == objective else "")
+        table.add_row(Text(label(metric)), *cells, style="bold" if metric == objective else "")
     return table
 
 
@@ -87,12 +102,6 @@ def _level(run: Run, protocol: str, metric: str, name: str) -> str:
     entry = ((run.record["evaluation"].get(protocol) or {}).get("metrics") or {}).get(metric) or {}
     value = entry.get(name)
     return f"{value:.4f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
-
-
-def _title(metric: str) -> str:
-    name, _, depth = metric.rpartition("_")
-    names = {"mrr": "MRR", "ndcg": "nDCG", "map": "MAP", "recall": "Recall", "precision": "P", "hit_rate": "Hit rate"}
-    return f"{names.get(name, name)}@{depth}" if name and depth.isdigit() else metric
 
 
 def curves(run: Run, width: int = 40) -> Table:

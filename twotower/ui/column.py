@@ -33,7 +33,7 @@ class Column(Vertical):
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(id=f"column-{number}", classes="column")
+        super().__init__(id=f"column-{number}", classes="column right" if number else "column")
         self.folder: Path | None = None
         self.engine: SearchEngine | None = None
         self.results: Results | None = None
@@ -112,7 +112,7 @@ class Column(Vertical):
         options.add_options(
             Option(hit_text(hit, results, spans, width=width, elsewhere=elsewhere)) for hit in results.hits
         )
-        self.note(scale_line(results))
+        self.note(scale_line(results, width=self.size.width))
 
     def hit_at(self, place: int) -> Hit | None:
         """Returns the hit in a place of the list."""

@@ -28,6 +28,8 @@ MATCH = "bold black on yellow"
 SCALE = 10
 INDENT = (0, 0, 0, 3)
 NEIGHBOURS = 5
+WHOLE_NOTE = 60
+"""Characters of a column from which the line below it says what the scores are."""
 
 
 def scale(score: float, results: Results) -> Text:
@@ -90,15 +92,20 @@ def _coloured(piece: Snippet, style: str) -> Text:
     return line
 
 
-def scale_line(results: Results) -> Text:
-    """Returns the line below an answer: the time it took, what is unknown, what a random document scores."""
+def scale_line(results: Results, width: int = WHOLE_NOTE) -> Text:
+    """Returns the line below an answer: the time it took, what is unknown, what a random document scores.
+
+    Args:
+        results: the answer.
+        width: characters of the column; in a narrow one, what the scores are is left to the document's own page.
+    """
     line = Text(f"{results.timings.total_ms:.1f} ms", "bold")
     if results.notice:
         line.append(f"  {visible(results.notice)}", "yellow")
     if results.random is not None:
         chance = results.random.best_by_chance
         line.append(f"  random document {results.random.mean:.3f}, best by chance {chance:.3f}", "dim")
-    if results.scale:
+    if results.scale and width >= WHOLE_NOTE:
         line.append(f"  {results.scale}", "dim")
     return line
 
@@ -129,6 +136,8 @@ class HitScreen(ModalScreen[None]):
             if listed:
                 head.append(f"   rank {self.hit.rank}, {self.hit.score:.3f} ")
                 head.append_text(scale(self.hit.score, self.results))
+                if self.results.scale:
+                    head.append(f"\n{self.results.scale}", "dim")
             yield Static(head)
             if listed:
                 yield Static(words_line(self.engine, self.results, self.hit))

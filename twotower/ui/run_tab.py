@@ -41,7 +41,8 @@ def page(run: Run, others: Ledger, width: int) -> RenderableType:
     head.append("  ").append_text(cells.status(run))
     parts: list[RenderableType] = [head]
     if run.verdict:
-        parts.append(cells.verdict(run))
+        parts += [Text(text.visible(line), cells.colour(line.partition(": ")[2])) for line in run.verdict_lines]
+        parts += [] if run.verdict_lines else [cells.verdict(run)]
     parts += [Text(), cells.facts(run), Text(), cells.metrics_table(run), Text()]
     if run.history:
         parts += [Text("Learning curves", "bold"), cells.curves(run, max(12, min(60, width - 60))), Text()]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.coordinate import Coordinate
 from textual.message import Message
@@ -15,14 +15,15 @@ from textual.widgets import DataTable, Input, Static
 
 from twotower.core import format as text
 from twotower.core.errors import UserError
-from twotower.runs.columns import column_value, differing, short_names
+from twotower.runs.columns import differing
 from twotower.runs.ledger import Ledger, load
-from twotower.runs.run import ENDED, Run
-from twotower.ui import cells
+from twotower.runs.run import Run
+from twotower.ui.rows import UNSORTED, WIDE, headings, ordered, row_of
 
 FOLDED = ("failed", "interrupted", "unreadable")
 """Statuses that are left out of the table until asked for."""
-SORTS = ("score", "age", "name", "seconds")
+SORTS = ("score", "hybrid", "age", "name", "seconds")
+"""What the key for sorting goes through; a click on a heading sorts by any column."""
 REFRESH_SECONDS = 2.0
 
 
@@ -49,16 +50,17 @@ class RunsTab(Vertical):
     BINDINGS: ClassVar[list[BindingType]] = [
         ("slash", "filter", "Filter"),
         ("s", "sort", "Sort"),
-        ("g", "group", "By sweep"),
+        Binding("S", "turn", "Turn the order round", show=False),
+        ("g", "group", "Sweeps"),
         ("f", "fold", "Failed"),
-        ("o", "choose('search')", "Search it"),
+        ("o", "choose('search')", "Search"),
         ("c", "choose('compare')", "Compare"),
     ]
 
     def __init__(self, folders: Sequence[str] = ()) -> None:
         super().__init__()
         self.folders, self.runs, self.shown = tuple(folders), Ledger(), Ledger()
-        self.sort, self.grouped, self.folded, self.terms = SORTS[0], False, True, ""
+        self.sort, self.turned, self.grouped, self.folded, self.terms = SORTS[0], False, False, True, ""
         self._drawn: Any = None
 
     def compose(self) -> ComposeResult:
@@ -87,20 +89,21 @@ class RunsTab(Vertical):
             self._note(str(error), "red")
             return
         hidden = [run for run in kept if run.status in FOLDED] if self.folded else []
-        self.shown = self._ordered(Ledger(run for run in kept if run not in hidden))
+        self.shown = self._order(Ledger(run for run in kept if run not in hidden))
         state = (
-            self.sort,
+            (self.sort, self.turned),
             self.grouped,
             self.folded,
             self.terms,
+            self.app.size.width < WIDE,
             [(r.path, r.status, r.age // 60, r.epochs) for r in kept],
         )
         if state != self._drawn:
             self._drawn = state
             self._fill(len(hidden))
 
-    def _ordered(self, runs: Ledger) -> Ledger:
-        runs = runs.sorted() if self.sort == "score" else runs.sorted(self.sort, ascending=True)
+    def _order(self, runs: Ledger) -> Ledger:
+        runs = ordered(runs, self.sort, self.runs.metric(), turned=self.turned)
         return Ledger(sorted(runs, key=lambda run: run.sweep or "")) if self.grouped else runs
 
     def _fill(self, hidden: int) -> None:
@@ -108,20 +111,21 @@ class RunsTab(Vertical):
         at = self.chosen
         metric = self.runs.metric()
         keys = differing(self.shown.readable)[:6]
-        short = short_names(keys)
         table.clear(columns=True)
-        heads = ["run", metric.partition("/")[2], "BM25", "hybrid", "verdict", "curve", "status"]
-        table.add_columns(*heads, *(short[key] for key in keys))
-        table.add_columns("seed", "epochs", "time", "age", "sweep", "folder")
+        narrow = self.app.size.width < WIDE
+        for key, head in headings(metric, keys, narrow=narrow).items():
+            table.add_column(head, key=key)
         sweeps = [run.sweep or "" for run in self.shown]
         for place, run in enumerate(self.shown):
             if self.grouped and (place == 0 or sweeps[place] != sweeps[place - 1]):
                 self._heading(table, sweeps[place], sweeps.count(sweeps[place]))
-            table.add_row(*self._row(run, metric, keys), key=str(run.path))
+            table.add_row(*row_of(run, metric, keys, narrow=narrow), key=str(run.path))
         if at is not None and at in [run.path for run in self.shown]:
             table.move_cursor(row=table.get_row_index(str(at)))
         plural = "" if len(self.shown) == 1 else "s"
-        note = f"{len(self.shown)} run{plural}, by {self.sort}" + (" within each sweep" if self.grouped else "")
+        note = f"{len(self.shown)} run{plural}, by {self.sort}{', turned round' if self.turned else ''}" + (
+            " within each sweep" if self.grouped else ""
+        )
         if hidden:
             note += f"; {hidden} failed, stopped or unreadable folded (f shows)"
         if not self.runs:
@@ -132,26 +136,6 @@ class RunsTab(Vertical):
         name = text.visible(sweep) if sweep else "single runs"
         line = Text(f"── {name}", "bold cyan").append(f"  {runs} run{'' if runs == 1 else 's'}", "dim")
         table.add_row(line, *[""] * (len(table.columns) - 1))
-
-    def _row(self, run: Run, metric: str, keys: Sequence[str]) -> list[Any]:
-        score, both = run.score(metric), run.hybrid_score(metric)
-        values = [Text(text.visible(text.value(column_value(run, key)))) for key in keys]
-        return [
-            Text(text.visible(run.name), "bold" if run.status in ENDED else ""),
-            Text(text.number(score.value if score else None), justify="right"),
-            Text(text.number(score.bm25 if score else None), "dim", justify="right"),
-            Text(text.number(both.value if both else None), justify="right"),
-            cells.verdict(run, 28),
-            Text(cells.curve(cells.history(run, metric)), "cyan"),
-            cells.status(run),
-            *values,
-            str(run.seed),
-            str(run.epochs),
-            text.duration(run.seconds),
-            text.age(run.age),
-            Text(text.visible(str(run.sweep or ""))),
-            Text(str(run.path), "dim"),
-        ]
 
     @property
     def chosen(self) -> Any:
@@ -181,8 +165,23 @@ class RunsTab(Vertical):
 
     def action_sort(self) -> None:
         """Sorts by the next key."""
-        self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
+        self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)] if self.sort in SORTS else SORTS[0]
+        self.turned = False
         self.draw()
+
+    def action_turn(self) -> None:
+        """Turns the order round."""
+        self.turned = not self.turned
+        self.draw()
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """A click on a heading sorts by it, a second one turns the order round."""
+        event.stop()
+        key = str(event.column_key.value)
+        if key not in UNSORTED:
+            self.turned = not self.turned if key == self.sort else False
+            self.sort = key
+            self.draw()
 
     def action_group(self) -> None:
         """Puts the runs of a sweep together, or not."""

@@ -23,9 +23,9 @@ class SearchTab(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "question", "Question"),
-        ("f5", "mode", "Way of searching"),
+        ("f5", "mode", "Next way"),
         ("f6", "ways", "Side by side"),
-        ("ctrl+t", "two", "Two runs"),
+        ("ctrl+t", "two", "2 runs"),
     ]
 
     def __init__(self) -> None:
@@ -75,7 +75,10 @@ class SearchTab(Vertical):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter goes to the hits."""
         event.stop()
-        self.columns[0].query_one(OptionList).focus()
+        hits = self.columns[0].query_one(OptionList)
+        hits.focus()
+        if hits.option_count and hits.highlighted is None:
+            hits.highlighted = 0
 
     def ask(self) -> None:
         """Answers the question as it stands, in every column."""

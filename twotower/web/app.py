@@ -16,7 +16,9 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 
 from twotower.core.errors import UserError
+from twotower.core.format import id_parts
 from twotower.core.version import __version__
+from twotower.evaluation.names import label
 from twotower.index.lexical import MODES
 from twotower.search.engine import SearchEngine
 from twotower.search.explain import WordEffect, word_effects
@@ -44,6 +46,7 @@ def make_app(library: Library, *, host: str = "127.0.0.1", rate: Rate | None = N
     app = FastAPI(title="twotower", version=__version__, docs_url=None, redoc_url=None, lifespan=_few_threads)
     pages = Jinja2Templates(HERE / "templates")
     pages.env.globals.update(library=library, version=__version__)
+    pages.env.filters.update(broken=id_parts, label=label)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     guard(app, host=host, rate=rate)
     _errors(app, pages)

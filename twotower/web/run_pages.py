@@ -10,7 +10,7 @@ from fastapi.templating import Jinja2Templates
 
 from twotower.reports.compare import differences, extreme_queries
 from twotower.runs.per_query import pair
-from twotower.runs.run import Run
+from twotower.runs.run import ENDED, Run
 from twotower.web import views
 from twotower.web.library import Library
 from twotower.web.parameters import BOTH, RunKey
@@ -22,7 +22,7 @@ def add_run_pages(app: FastAPI, pages: Jinja2Templates, library: Library) -> Non
     @app.api_route("/runs", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
     def runs(request: Request) -> Response:
         found = library.runs()
-        return pages.TemplateResponse(request, "runs.html", {"runs": found, "metric": found.metric()})
+        return pages.TemplateResponse(request, "runs.html", {"runs": found, "metric": found.metric(), "ended": ENDED})
 
     @app.api_route("/run", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
     def one(request: Request, run: RunKey = "") -> Response:
