@@ -8,20 +8,23 @@ import bm25s
 import numpy as np
 import pytest
 
+from twotower.core.errors import UserError
 from twotower.data import beir
 from twotower.evaluation import bm25 as module
 from twotower.evaluation.bm25 import bm25_rankings
 from twotower.evaluation.measures import MetricSet
 from twotower.evaluation.pools import build_pools
 from twotower.evaluation.relevance import Relevance
+from twotower.evaluation.settings import Bm25Settings, EvaluationSettings
 from twotower.lexical.bm25 import Bm25
 
 
-def test_scores_are_those_of_bm25s(random_collection):
+@pytest.mark.parametrize("own", [{"k1": 0.9, "b": 0.4}, {"k1": 1.5, "b": 0.75}])
+def test_scores_are_those_of_bm25s(random_collection, own):
     collection = random_collection()
-    scorer = Bm25.build(collection.document_texts())
+    scorer = Bm25.build(collection.document_texts(), **own)
     mine = (scorer.count_words(collection.query_texts) @ scorer.matrix).toarray()
-    model = bm25s.BM25()
+    model = bm25s.BM25(**own)
     model.index(bm25s.tokenize(collection.document_texts(), stopwords="en", show_progress=False), show_progress=False)
     tokens = bm25s.tokenize(collection.query_texts, stopwords="en", show_progress=False, return_ids=False)
     assert mine.max() > 0
@@ -71,9 +74,21 @@ def test_texts_without_words(random_collection, texts, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "expected"), [("tldr", 0.406), ("squad-mini", 0.798)])
-def test_known_figures(shared_data, name, expected):
+def test_known_figures_of_bm25s_with_its_own_k1_and_b(shared_data, name, expected):
     collection = beir.load(path=shared_data(name))
     rows = np.unique(collection.split("dev").query)
-    ranking = bm25_rankings(collection, rows, build_pools(collection, rows, "full"), k=10)[0]
+    ranking = bm25_rankings(collection, rows, build_pools(collection, rows, "full"), k=10, k1=1.5, b=0.75)[0]
     measures = MetricSet({}, k=10).measure(ranking, Relevance.of(collection.split("dev"), rows), each_query=False)
     assert measures.means["mrr_10"] == pytest.approx(expected, abs=0.003)
+
+
+def test_what_true_and_false_stand_for():
+    assert EvaluationSettings(bm25=True).bm25 == Bm25Settings(k1=1.5, b=0.75)
+    assert EvaluationSettings(bm25=False).bm25 is None
+    assert EvaluationSettings(bm25={"k1": 0.9, "b": 0.4}).bm25 == Bm25Settings(k1=0.9, b=0.4)
+
+
+@pytest.mark.parametrize("wrong", [{"k1": -1}, {"b": 1.5}, {"k": 2}, 3, "yes"])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(UserError, match=r"evaluation\.bm25"):
+        EvaluationSettings(bm25=wrong)

@@ -15,7 +15,7 @@ from twotower.evaluation.evaluate import evaluate_vectors
 from twotower.evaluation.hybrid import Hybrid, hybrid_rankings, make_hybrid
 from twotower.evaluation.pools import build_pools
 from twotower.evaluation.relevance import Relevance
-from twotower.evaluation.settings import HybridSettings
+from twotower.evaluation.settings import Bm25Settings, HybridSettings
 from twotower.evaluation.weight import WEIGHTS, choose, fit_weight
 from twotower.lexical.fusion import DEFAULT_WEIGHT, Fusion
 
@@ -46,7 +46,7 @@ def ranks(scores):
 def test_both_protocols_rank_by_the_fused_scores(random_collection, kind, max_memory):
     collection, rows = random_collection(), np.arange(5, 35)
     queries, documents = unit(30, 8, 1), unit(200, 8, 2)
-    bm25, fusion = bm25_of(collection, None), Fusion(kind=kind, weight=2.0)
+    bm25, fusion = bm25_of(collection), Fusion(kind=kind, weight=2.0)
     pools, texts = build_pools(collection, rows), [collection.query_texts[row] for row in rows]
     made = hybrid_rankings(queries, documents, bm25, texts, pools, fusion, k=20, max_memory=max_memory)
     dense, lexical = queries @ documents.T, bm25.scores(texts)
@@ -70,7 +70,7 @@ def fitted(random_collection, good):
     """Fits where one side knows the answers and the other is noise."""
     collection = random_collection()
     rows = np.arange(40)
-    bm25, texts = bm25_of(collection, None), [collection.query_texts[row] for row in rows]
+    bm25, texts = bm25_of(collection), [collection.query_texts[row] for row in rows]
     lexical = bm25.scores(texts)
     documents, queries = unit(200, 64, 2), unit(40, 64, 3)
     target = lexical.argmax(axis=1) if good == "lexical" else np.arange(40)
@@ -90,9 +90,7 @@ def test_few_queries_and_equal_weights_leave_the_default(random_collection):
     collection = random_collection()
     none = np.zeros(0, np.int64)
     relevance = Relevance.of(collection.split("dev"), none)
-    made = fit_weight(
-        unit(0, 8, 0), unit(200, 8, 1), bm25_of(collection, None), [], relevance, Fusion(), max_memory=2**30
-    )
+    made = fit_weight(unit(0, 8, 0), unit(200, 8, 1), bm25_of(collection), [], relevance, Fusion(), max_memory=2**30)
     assert (made.weight, made.fitted_on) == (DEFAULT_WEIGHT, 0)
     assert "default" in made.note
     assert choose(np.ones((len(WEIGHTS), 50))) == DEFAULT_WEIGHT
@@ -104,7 +102,7 @@ def test_few_queries_and_equal_weights_leave_the_default(random_collection):
 def test_the_evaluation_shows_the_hybrid_beside_the_model(random_collection):
     collection, rows = random_collection(), np.arange(5, 35)
     queries, documents = unit(30, 8, 1), unit(200, 8, 2)
-    hybrid = Hybrid(bm25=bm25_of(collection, None), fusion=Fusion(weight=0))  # the model alone
+    hybrid = Hybrid(bm25=bm25_of(collection), fusion=Fusion(weight=0))  # the model alone
     made = evaluate_vectors(queries, documents, collection, rows, "dev", stem=None, hybrid=hybrid)
     for part in made:
         content = part.to_dict()
@@ -157,9 +155,11 @@ def test_the_bm25_of_the_hybrid_is_chosen_on_training_queries(random_collection)
     collection = random_collection()
     split = next(iter(collection.judgements))
     made = make_hybrid(
-        HybridSettings(fusion="zscore", weight=0.5), collection, split, stem="english", held_out=np.zeros(0, np.int64),
+        HybridSettings(fusion="zscore", weight=0.5), collection, split, bm25=Bm25Settings(k1=0.9, b=0.4),
+        stem="english", held_out=np.zeros(0, np.int64),
         query_QD=unit(0, 8, 0), document_ND=unit(200, 8, 1), max_memory=2**30,
     )  # fmt: skip
     assert made.fusion.weight == 0.5
     assert made.fusion.stem in ("english", None)
     assert made.bm25.stem == made.fusion.stem
+    assert (made.fusion.k1, made.fusion.b) == (0.9, 0.4)

@@ -22,7 +22,7 @@ TEXTS = [
 ]
 
 
-def by_hand(texts, query, k1=1.5, b=0.75):
+def by_hand(texts, query, k1=0.9, b=0.4):
     """BM25 over pairs of neighbouring words of which one at least is no stop word."""
 
     def pairs(text):

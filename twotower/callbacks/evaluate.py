@@ -25,7 +25,8 @@ from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.hybrid import Hybrid, make_hybrid
 from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.ranking import Ranking
-from twotower.evaluation.settings import EvaluationSettings
+from twotower.evaluation.settings import Bm25Settings, EvaluationSettings
+from twotower.lexical.bm25 import K1, B
 from twotower.model.encoder import diverged, encoder_of
 from twotower.model.encoding import encode
 
@@ -154,6 +155,7 @@ class Evaluate(RunCallback):
             hybrid,
             data.collection,
             data.settings.train_split,
+            bm25=self.settings.bm25 or Bm25Settings(k1=K1, b=B),
             stem=self.context.settings.text.lexical_stem,
             held_out=data.held_out,
             query_QD=encode(encoder_of(pl_module), data.query_tokens, side="query", rows=data.held_out),

@@ -150,9 +150,9 @@ class Export(RunCallback):
             return
         fusion = Fusion(**part.hybrid)
         if collection.indexed_texts is None:
-            bm25 = bm25_of(collection, fusion.stem, pairs=fusion.pairs > 0)
+            bm25 = bm25_of(collection, **fusion.lexical)
         else:
-            bm25 = Bm25.build(collection.searched_texts(), stem=fusion.stem, pairs=fusion.pairs > 0)
+            bm25 = Bm25.build(collection.searched_texts(), **fusion.lexical)
         figures = part.metrics[metric]
         measured = {mode: figures[key] for mode, key in zip(MODES, ("value", "bm25", "hybrid"), strict=True)}
         known = {mode: value for mode, value in measured.items() if value is not None and not collection.pseudo}

@@ -24,7 +24,7 @@ from twotower.evaluation.own_document import without_own
 from twotower.evaluation.pools import Pool
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
-from twotower.lexical.bm25 import Bm25, variant
+from twotower.lexical.bm25 import K1, B, Bm25, variant
 from twotower.lexical.scores import WordScores
 
 _VERSION = 3
@@ -85,6 +85,8 @@ def bm25_rankings(
     *,
     k: int,
     stem: str | None = None,
+    k1: float = K1,
+    b: float = B,
 ) -> list[Ranking]:
     """Returns BM25's ranking of each pool, from the cache where it has been computed before.
 
@@ -97,13 +99,15 @@ def bm25_rankings(
         pools: what to rank, from `pools.build_pools` for the same queries.
         k: ranks to keep.
         stem: language whose stems stand for words; None for plain words.
+        k1: BM25's.
+        b: BM25's.
     """
     built: list[Bm25] = []  # opened at most once, and not at all when every ranking is cached
 
     def ranking(pool: Pool) -> Ranking:
         def build(folder: Path) -> None:
             if not built:
-                built.append(bm25_of(collection, stem))
+                built.append(bm25_of(collection, stem=stem, k1=k1, b=b))
             texts = [collection.query_texts[row] for row in query_rows[pool.positions]]
             if pool.own is None or pool.offsets is not None:
                 made = _rank(built[0], texts, pool, k)
@@ -114,7 +118,7 @@ def bm25_rankings(
 
         rows = np.asarray(query_rows, dtype=np.int64)
         own = [] if pool.own is None else ["own left out", pool.own]
-        more = [*own, *([] if stem is None else [stem])]
+        more = [*own, *([] if stem is None else [stem]), k1, b]
         key = content_key("bm25", _VERSION, bm25s.__version__, collection.fingerprint, rows, pool.protocol, k, *more)
         folder = cached_folder("bm25", key, build)
         shape = (len(query_rows[pool.positions]), None)
@@ -125,9 +129,9 @@ def bm25_rankings(
     return [ranking(pool) for pool in pools]
 
 
-def bm25_of(collection: Collection, stem: str | None, *, pairs: bool = False) -> Bm25:
-    """Returns the BM25 over a collection's documents, built once for each stemmer, with and without pairs of words."""
-    return Bm25.cached(collection.document_texts, collection.fingerprint, stem=stem, pairs=pairs)
+def bm25_of(collection: Collection, **kind: Any) -> Bm25:
+    """Returns the BM25 over a collection's documents, built once for each of the kinds that `Bm25.build` makes."""
+    return Bm25.cached(collection.document_texts, collection.fingerprint, **kind)
 
 
 def _rank(bm25: Bm25, texts: list[str], pool: Pool, k: int) -> Ranking:

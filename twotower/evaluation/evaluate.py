@@ -133,7 +133,10 @@ def evaluate_vectors(
     ranked = _rank(query_QD, document_ND, collection, rows, split, settings, options)
     pools = [item.pool for item in ranked]
     stems = (None, stem) if stem else (None,)
-    lexical = [bm25_rankings(collection, rows, pools, k=settings.k, stem=item) for item in stems if settings.bm25]
+    own = settings.bm25
+    lexical = [
+        bm25_rankings(collection, rows, pools, k=settings.k, stem=item, **own.to_dict()) for item in stems if own
+    ]
     fused: list[Ranking | None] = [None] * len(pools)
     if hybrid is not None:
         texts = [collection.query_texts[row] for row in rows]

@@ -18,7 +18,7 @@ from twotower.evaluation.own_document import without_own
 from twotower.evaluation.pools import Pool, build_pools
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
-from twotower.evaluation.settings import HybridSettings
+from twotower.evaluation.settings import Bm25Settings, HybridSettings
 from twotower.evaluation.weight import fit_weight, score_blocks
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import Fusion
@@ -41,6 +41,7 @@ def make_hybrid(
     collection: Collection,
     train_split: str,
     *,
+    bm25: Bm25Settings,
     stem: str | None,
     held_out: np.ndarray,
     query_QD: np.ndarray,
@@ -53,24 +54,26 @@ def make_hybrid(
         settings: fusion, weight and pairs.
         collection: the collection.
         train_split: the split trained on.
+        bm25: BM25's k1 and b.
         stem: language of the stems that are tried beside plain words; None tries none.
         held_out: rows of the training queries that were kept from training [Q].
         query_QD: their vectors.
         document_ND: unit vectors of all documents.
         max_memory: bytes for a block of scores.
     """
-    fusion = Fusion(kind=settings.fusion, pairs=settings.pairs, stem=_stronger_stem(collection, train_split, stem))
-    bm25 = bm25_of(collection, fusion.stem, pairs=fusion.pairs > 0)
+    chosen = _stronger_stem(collection, train_split, stem, bm25)
+    fusion = Fusion(kind=settings.fusion, pairs=settings.pairs, stem=chosen, k1=bm25.k1, b=bm25.b)
+    side = bm25_of(collection, **fusion.lexical)
     if settings.weight != "auto":
         fusion = replace(fusion, weight=float(settings.weight), note="weight given by the config")
     else:
         texts = [collection.query_texts[row] for row in held_out]
         relevance = Relevance.of(collection.split(train_split), held_out)
-        fusion = fit_weight(query_QD, document_ND, bm25, texts, relevance, fusion, max_memory=max_memory)
-    return Hybrid(bm25=bm25, fusion=fusion)
+        fusion = fit_weight(query_QD, document_ND, side, texts, relevance, fusion, max_memory=max_memory)
+    return Hybrid(bm25=side, fusion=fusion)
 
 
-def _stronger_stem(collection: Collection, train_split: str, stem: str | None) -> str | None:
+def _stronger_stem(collection: Collection, train_split: str, stem: str | None, bm25: Bm25Settings) -> str | None:
     """Returns the stem of the BM25 that ranks training queries better; BM25 is not trained, so any of them will do."""
     rows = collection.split(train_split).queries
     if len(rows) > DECIDING_QUERIES:
@@ -78,7 +81,8 @@ def _stronger_stem(collection: Collection, train_split: str, stem: str | None) -
     if not len(rows) or stem is None:
         return stem
     pools, relevance = build_pools(collection, rows, "full"), Relevance.of(collection.split(train_split), rows)
-    rankings = [bm25_rankings(collection, rows, pools, k=100, stem=item)[0] for item in (stem, None)]
+    own = bm25.to_dict()
+    rankings = [bm25_rankings(collection, rows, pools, k=100, stem=item, **own)[0] for item in (stem, None)]
     best = stronger(rankings, (stem, None), MetricSet({}, k=100), relevance, "mrr_10")
     return stem if best is None else best.stem
 

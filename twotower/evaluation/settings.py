@@ -8,10 +8,29 @@ from typing import Any, ClassVar
 
 from twotower.config.settings import Settings
 from twotower.core.errors import UserError
-from twotower.core.validators import check_choice, check_count, check_flag, check_number
+from twotower.core.validators import check_choice, check_count, check_number
 from twotower.evaluation.budget import parse_size
 from twotower.evaluation.names import PROTOCOLS
 from twotower.lexical.fusion import KINDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bm25Settings(Settings):
+    """Which BM25 a model is held against, and fused with.
+
+    Attributes:
+        k1: how soon a word's repetition in a document saturates; 0 counts each word once.
+        b: how much the length of documents counts, from 0 to 1.
+    """
+
+    GROUP: ClassVar[str] = "evaluation.bm25"
+
+    k1: float = 1.5
+    b: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_number("evaluation.bm25.k1", self.k1, at_least=0)
+        check_number("evaluation.bm25.b", self.b, at_least=0, at_most=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +65,8 @@ class EvaluationSettings(Settings):
         objective: "<protocol>/<metric>"; its metric is the one each protocol's verdict is about.
         k: depth of the ranking; MRR and MAP see no further.
         max_memory: memory for ranking above the vectors, such as "2GiB".
-        bm25: compute the lexical baseline, plain and over stems; the stronger of the two is shown and judged against.
+        bm25: the lexical baseline, plain and over stems; the stronger of the two is shown and judged against. True
+            stands for bm25s's own k1 and b, as in records from before these could be set; None or false for none.
         confidence: coverage of the intervals.
         resamples: bootstrap draws.
         metrics: a user's own by name: settings with `_target_`, or built, see `own_metrics`.
@@ -60,7 +80,7 @@ class EvaluationSettings(Settings):
     objective: str = "full/mrr_10"
     k: int = 100
     max_memory: str | int = "2GiB"
-    bm25: bool = True
+    bm25: Bm25Settings | None = field(default_factory=Bm25Settings)
     confidence: float = 0.95
     resamples: int = 1000
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -69,6 +89,7 @@ class EvaluationSettings(Settings):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", self.metrics or {})
+        object.__setattr__(self, "bm25", _bm25(self.bm25))
         if self.hybrid is not None:
             object.__setattr__(self, "hybrid", HybridSettings.parse(self.hybrid))
         if not self.protocols or not isinstance(self.protocols, (str, list, tuple)):
@@ -78,7 +99,6 @@ class EvaluationSettings(Settings):
         check_count("evaluation.k", self.k)
         check_count("evaluation.resamples", self.resamples, at_least=10)
         check_number("evaluation.confidence", self.confidence, above=0, below=1)
-        check_flag("evaluation.bm25", self.bm25)
         if self.exclude_self != "auto" and not isinstance(self.exclude_self, bool):
             raise UserError(f"evaluation.exclude_self={self.exclude_self} must be true or false, or auto.")
         parse_size(self.max_memory)
@@ -87,3 +107,11 @@ class EvaluationSettings(Settings):
     def memory(self) -> int:
         """`max_memory` in bytes."""
         return parse_size(self.max_memory)
+
+
+def _bm25(value: Any) -> Bm25Settings | None:
+    if isinstance(value, Bm25Settings) or value is None:
+        return value
+    if isinstance(value, bool):
+        return Bm25Settings() if value else None
+    return Bm25Settings.parse(value)

@@ -57,9 +57,7 @@ def evaluate_checkpoint(
     query_QD = encode(checkpoint.model, query_tokens, side="query")
     document_ND = encode(checkpoint.model, document_tokens, side="document", progress=progress)
     fusion = recorded_fusion(checkpoint)
-    hybrid = (
-        None if fusion is None else Hybrid(bm25=bm25_of(collection, fusion.stem, pairs=fusion.pairs > 0), fusion=fusion)
-    )
+    hybrid = None if fusion is None else Hybrid(bm25=bm25_of(collection, **fusion.lexical), fusion=fusion)
     return evaluate_vectors(
         query_QD,
         document_ND,

@@ -34,7 +34,14 @@ FACTS = {
     "schema": int,
     "bm25": {"stem?": str, "count": int},
     "fusion": {
-        **{"kind": str, "weight": (int, float), "pairs": (int, float), "stem?": str, "fitted_on": int, "note": str},
+        "kind": str,
+        "weight": (int, float),
+        "pairs": (int, float),
+        "stem?": str,
+        "k1?": (int, float),
+        "b?": (int, float),
+        "fitted_on": int,
+        "note": str,
     },
     "mode": str,
     "model": {"sha256": str},
@@ -183,5 +190,6 @@ def open_side(run_dir: Path, identity: Mapping[str, Any]) -> LexicalSide | None:
 
         return Bm25.load(folder, count=facts["bm25"]["count"], stem=facts["bm25"].get("stem"))
 
-    fusion = Fusion(**{name: facts["fusion"].get(name) for name in (item.name for item in fields(Fusion))})
+    known = {item.name for item in fields(Fusion)}
+    fusion = Fusion(**{name: value for name, value in facts["fusion"].items() if name in known})
     return LexicalSide(opened=opened, fusion=fusion, mean_D=mean_D, second_DD=second_DD, facts=facts)

@@ -93,7 +93,7 @@ def rebuild_lexical(
         log.info("The lexical side is built again. %s", error)
     fusion, figures, objective = measured
     texts = documents.texts(range(documents.count))
-    bm25 = Bm25.build(texts, stem=fusion.stem, pairs=fusion.pairs > 0)
+    bm25 = Bm25.build(texts, **fusion.lexical)
     write_side(run_dir, bm25, vectors_ND, fusion=fusion, identity=identity, measured=figures, objective=objective)
     return True
 

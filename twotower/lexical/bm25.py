@@ -5,8 +5,9 @@ with it, those of a single query the sum of a handful of its rows.
 
 Shapes: Q queries, N documents, V words.
 
-Source: bm25s (https://github.com/xhluca/bm25s), its "lucene" variant with k1 1.5, b .75, its tokenizer (words of
-other scripts: `lexical.words`) and its English stop words; stems by PyStemmer's Snowball.
+Source: bm25s (https://github.com/xhluca/bm25s), its "lucene" variant, its tokenizer (words of other scripts:
+`lexical.words`) and its English stop words; stems by PyStemmer's Snowball; k1 and b as Pyserini has them, which BEIR's
+BM25 figures are made with (Thakur et al. 2021), where nothing else is asked for.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ SCORES = {
     "indptr.csc.index.npy": ("int64", "int32"),
 }
 """The files that bm25s writes, with the kinds of their numbers."""
-K1, B = 1.5, 0.75
+K1, B = 0.9, 0.4
+"""How soon a word's repetition in a document saturates, and how much a document's length counts, from 0 to 1."""
 BLOCK = 1 << 26
 """Scores held at a time while ranking: 256 MB."""
 
@@ -61,12 +63,16 @@ class Stored:
         rows: int32, the document of each entry.
         starts: int64 [V + 1], where each word's entries begin.
         words: each word's number.
+        k1: what the entries were computed with.
+        b: what the entries were computed with.
     """
 
     data: np.ndarray
     rows: np.ndarray
     starts: np.ndarray
     words: Mapping[str, int]
+    k1: float
+    b: float
 
 
 class Bm25:
@@ -94,23 +100,27 @@ class Bm25:
         self.vocabulary = {word: at for word, at in stored.words.items() if word and 0 <= at < words}
 
     @classmethod
-    def build(cls, texts: Sequence[str], *, stem: str | None = None, pairs: bool = False) -> Bm25:
+    def build(
+        cls, texts: Sequence[str], *, stem: str | None = None, pairs: bool = False, k1: float = K1, b: float = B
+    ) -> Bm25:
         """Indexes N texts.
 
         Args:
             texts: what BM25 reads of each document.
             stem: language of a Snowball stemmer; None leaves words as they are.
             pairs: index pairs of neighbouring words too.
+            k1: how soon repeated words saturate; 0 counts each once.
+            b: how much the length of documents counts, from 0 to 1.
         """
         shown = sys.stderr.isatty()
         tokenized = _tokenize(texts, stem, shown)
         if not tokenized.vocab:
             return cls(None, count=len(texts), stem=stem)
-        model = bm25s.BM25(k1=K1, b=B)
+        model = bm25s.BM25(k1=k1, b=b)
         model.index(tokenized, show_progress=shown, leave_progress=False)
         scores = model.scores
         starts = np.asarray(scores["indptr"], dtype=np.int64)
-        stored = Stored(data=scores["data"], rows=scores["indices"], starts=starts, words=model.vocab_dict)
+        stored = Stored(data=scores["data"], rows=scores["indices"], starts=starts, words=model.vocab_dict, k1=k1, b=b)
         made = cls(stored, count=len(texts), stem=stem)
         if pairs:
             made._add_pairs(texts)
@@ -120,15 +130,21 @@ class Bm25:
         """Indexes pairs of neighbouring words of the same texts."""
         if self.stored is None:
             return
-        size = self._stop_from + len(STOP_WORDS)
+        size, stop_from = self._stop_from + len(STOP_WORDS), self._stop_from
         with bar("BM25 reads pairs of words", shown=len(texts) > 0) as progress:
-            self.pairs = Pairs.build(
-                _watched(self._read(texts), len(texts), progress), size=size, stop_from=self._stop_from, k1=K1, b=B
-            )
+            read = _watched(self._read(texts), len(texts), progress)
+            self.pairs = Pairs.build(read, size=size, stop_from=stop_from, k1=self.stored.k1, b=self.stored.b)
 
     @classmethod
     def cached(
-        cls, texts: Callable[[], Sequence[str]], key: str, *, stem: str | None = None, pairs: bool = False
+        cls,
+        texts: Callable[[], Sequence[str]],
+        key: str,
+        *,
+        stem: str | None = None,
+        pairs: bool = False,
+        k1: float = K1,
+        b: float = B,
     ) -> Bm25:
         """As `build`, kept on disk by a key that stands for the texts; they are asked for only where it is new.
 
@@ -137,25 +153,28 @@ class Bm25:
             key: another one for other texts.
             stem: as for `build`.
             pairs: as for `build`.
+            k1: as for `build`.
+            b: as for `build`.
         """
 
         def fill(folder: Path) -> None:
             if pairs:
-                made = cls.cached(texts, key, stem=stem)
+                made = cls.cached(texts, key, stem=stem, k1=k1, b=b)
                 made._add_pairs(texts())
             else:
-                made = cls.build(texts(), stem=stem)
+                made = cls.build(texts(), stem=stem, k1=k1, b=b)
             made.save(folder)
             write_json(folder / "count.json", made.count)
 
         more = ["pairs 1"] if pairs else []
-        folder = cached_folder("bm25_index", content_key("bm25 index 3", bm25s.__version__, key, stem, *more), fill)
+        own = content_key("bm25 index 4", bm25s.__version__, key, stem, k1, b, *more)
+        folder = cached_folder("bm25_index", own, fill)
         return cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
 
     def save(self, folder: Path) -> None:
         """Writes bm25s's own files into a folder; `bm25s.BM25.load` reads them too. Nothing where there is no word."""
         if self.stored is not None:
-            model = bm25s.BM25(k1=K1, b=B)
+            model = bm25s.BM25(k1=self.stored.k1, b=self.stored.b)
             model.scores = {"data": self.data, "indices": self.rows, "indptr": self.starts, "num_docs": self.count}
             model.vocab_dict, model.nonoccurrence_array = dict(self.stored.words), None
             model.save(folder, show_progress=False)
@@ -171,12 +190,12 @@ class Bm25:
         """
         if not (folder / PARAMETERS).is_file():
             return cls(None, count=count, stem=stem)
-        read_typed_json(folder / PARAMETERS, {"num_docs": int})
+        own = read_typed_json(folder / PARAMETERS, {"num_docs": int, "k1": (int, float), "b": (int, float)})
         words = read_typed_json(folder / VOCABULARY, Each(int))
         data, rows, starts = (read_numbers(folder / name, kinds) for name, kinds in SCORES.items())
-        made = cls(
-            Stored(data=data, rows=rows, starts=np.asarray(starts, dtype=np.int64), words=words), count=count, stem=stem
-        )
+        starts = np.asarray(starts, dtype=np.int64)
+        stored = Stored(data=data, rows=rows, starts=starts, words=words, k1=own["k1"], b=own["b"])
+        made = cls(stored, count=count, stem=stem)
         check_starts(made.starts, (data, rows), folder)
         made.pairs = Pairs.load(folder, count=count, size=made._stop_from + len(STOP_WORDS))
         return made

@@ -17,8 +17,8 @@ from twotower.core.validators import check_choice, check_number
 from twotower.lexical.ranks import best_of
 
 KINDS = ("zscore", "rrf")
-DEFAULT_WEIGHT = 1.0
-"""BM25's weight where there are no training queries to fit it on: of 2^-2 to 2^3, the one never far from the best."""
+DEFAULT_WEIGHT = 2.0
+"""BM25's weight where there are no training queries to fit it on, and where they decide nothing."""
 RRF_CONSTANT, RRF_DEPTH = 60, 1000
 """What is added to a rank, and the rank from which on documents get nothing."""
 
@@ -32,6 +32,8 @@ class Fusion:
         weight: of BM25 beside the model's 1.
         pairs: within BM25, of pairs of neighbouring words beside single words.
         stem: language of the stems BM25 reads; None for plain words.
+        k1: BM25's; records from before it was a setting lack it and have bm25s's own, as of `b`.
+        b: BM25's.
         fitted_on: training queries the weight was fitted on; 0 for a weight that was given, or the default one.
         note: where the weight comes from, for people.
     """
@@ -40,6 +42,8 @@ class Fusion:
     weight: float = DEFAULT_WEIGHT
     pairs: float = 0.0
     stem: str | None = None
+    k1: float = 1.5
+    b: float = 0.75
     fitted_on: int = 0
     note: str = ""
 
@@ -60,6 +64,11 @@ class Fusion:
         if self.kind == "rrf":
             return reciprocal_ranks(dense_BN), reciprocal_ranks(lexical_BN, above=0)
         return standardised(dense_BN), standardised(lexical_BN)
+
+    @property
+    def lexical(self) -> dict[str, Any]:
+        """The BM25 it fuses, as `Bm25.build` takes it."""
+        return {"stem": self.stem, "pairs": self.pairs > 0, "k1": self.k1, "b": self.b}
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for run.json and manifests."""
