@@ -150,3 +150,9 @@ def test_every_mistake(part):
     print(f"\n{len(chosen)} config mistakes, {len(wrong)} tracebacks")
     print("\n".join(wrong))
     assert wrong == []
+
+
+@pytest.mark.parametrize("override", ["paths.run=x", "++paths.run=x", "paths={run: x}", "~paths"])
+def test_a_run_s_folder_is_hydra_s_to_set(override):
+    with pytest.raises(UserError, match=r"hydra\.run\.dir=DIR"):
+        refuse_odd_choices([override])

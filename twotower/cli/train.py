@@ -141,10 +141,14 @@ def _end_sweep(typed: list[str], stopped: bool) -> int:
 def refuse_odd_choices(typed: list[str]) -> None:
     """Refuses a number or a mapping as the choice of a config group, which Hydra answers with a traceback.
 
+    And `paths.run`, which follows Hydra's folder: set by hand it would part a run's files between two folders.
+
     Raises:
-        UserError: naming the group and its choices.
+        UserError: naming the group and its choices, or what to set instead.
     """
     for override in typed:
+        if re.match(r"[+~]*paths\b", override):
+            raise UserError(f"{override}: a run's folder is set by hydra.run.dir=DIR, a sweep's by hydra.sweep.dir=DIR.")
         group, equals, value = override.partition("=")
         folder = conf_dir() / group
         if not equals or not re.fullmatch(r"[a-z_]+", group) or not folder.is_dir():
