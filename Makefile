@@ -156,7 +156,7 @@ DOCS := .venv-docs
 DOCS_STAMP := $(DOCS)/.installed
 $(DOCS_STAMP):
 	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python -m pip install -q --disable-pip-version-check 'mkdocs-material==9.*' 'mkdocstrings[python]==1.*'
+	$(DOCS)/bin/python -m pip install -q --disable-pip-version-check mkdocs==1.6.1 mkdocs-material==9.8.2 mkdocstrings==1.0.8 mkdocstrings-python==2.0.11
 	@touch $(DOCS_STAMP)
 
 docs: $(DOCS_STAMP) ## the documentation as a site, in build/site/index.html
