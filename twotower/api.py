@@ -5,18 +5,28 @@ The examples run as they stand where a collection in BEIR layout lies in the fol
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from omegaconf.errors import OmegaConfBaseException
+from rich.logging import RichHandler
 
+from twotower.config.canonical import current_override
+from twotower.config.trust import trusting
 from twotower.core.errors import RefusedError, UserError
+from twotower.core.logging import LogFile, ScrubbedFormatter
+from twotower.core.secrets import refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
+from twotower.runs.find import check_unchanged, resolve_model
+from twotower.runs.run import read_run
+from twotower.sweep.isolation import isolated
 
 if TYPE_CHECKING:
     import torch
@@ -54,14 +64,9 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | PathLike[str] | No
         UserError: for a mistake in overrides, config or data.
     """
     from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from twotower.cli.train import explain, refuse_odd_choices
-    from twotower.config.canonical import current_override
     from twotower.config.hydra_job import hydra_started
-    from twotower.core.secrets import refuse_literal_secrets
-    from twotower.runs.run import read_run
-    from twotower.sweep.isolation import isolated
 
     typed = [current_override(item) for item in _checked(overrides)]
     refuse_literal_secrets({}, typed)
@@ -120,13 +125,6 @@ def _trained(config: DictConfig, run_dir: Path, resume: Path | None, *, show: bo
 @contextmanager
 def _messages(run_dir: Path, *, show: bool) -> Iterator[None]:
     """Sends messages to the run's train.log and, with `show`, to the terminal or notebook; silences tables without."""
-    import io
-    from contextlib import nullcontext, redirect_stdout
-
-    from rich.logging import RichHandler
-
-    from twotower.core.logging import LogFile, ScrubbedFormatter
-
     file = LogFile(str(run_dir / "train.log"))
     file.setFormatter(ScrubbedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handlers: list[logging.Handler] = [file]
@@ -162,9 +160,7 @@ def load(source: Run | str | PathLike[str], *, trust: str | Sequence[str] = ()) 
         UserError: when there is no such model, its file is damaged or was changed after the run, or it names a part of
             a package that is not trusted.
     """
-    from twotower.config.trust import trusting
     from twotower.model.checkpoint import load as load_checkpoint
-    from twotower.runs.find import check_unchanged, resolve_model
 
     folder, path = resolve_model(str(Path(source)))
     with trusting(trust):

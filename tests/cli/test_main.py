@@ -1,4 +1,5 @@
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,24 @@ def test_the_module_runs_as_the_command_does(tmp_path):
     command = [sys.executable, "-m", "twotower.cli.main", "runs"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "No run matches" in done.stdout
+
+
+def test_the_list_of_commands_is_that_of_the_files_and_loads_none_of_them(tmp_path):
+    import subprocess
+    import sys
+
+    shared = {"__init__", "completion", "main", "options", "sweep_job"}
+    files = {path.stem for path in Path(main.__file__).parent.glob("*.py")}
+    assert sorted(files - shared) == list(main.COMMANDS)
+    for name in main.COMMANDS:
+        assert main.cli.get_command(None, name) is not None
+    code = (
+        "import sys; from twotower.cli.main import COMMANDS, cli; cli(['--help'], standalone_mode=False); "
+        "sys.exit(any(f'twotower.cli.{name}' in sys.modules for name in COMMANDS))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    for name, text in main.COMMANDS.items():
+        assert any(line.split(maxsplit=1) == [name, text] for line in done.stdout.splitlines()), name
 
 
 @pytest.mark.parametrize(

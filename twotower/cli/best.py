@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 
 import click
+from rich.console import Console
+
+from twotower.core import format as text
+from twotower.reports.best import best
+from twotower.reports.table import interval, runs_table
+from twotower.runs.ledger import load
 
 
 @click.command(name="best")
@@ -22,13 +28,6 @@ def command(
 
     Warnings (on standard error) say when it can't be told apart from the next config, or from chance.
     """
-    from rich.console import Console
-
-    from twotower.core import format as text
-    from twotower.reports.best import best
-    from twotower.reports.table import interval, runs_table
-    from twotower.runs.ledger import load
-
     runs = load(*folders, where=terms)
     winner = best(runs, metric)
     for line in winner.warnings:

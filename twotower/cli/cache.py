@@ -6,7 +6,11 @@ import json
 import time
 
 import click
+from rich.console import Console
+from rich.table import Table
 
+from twotower.core.cache import cache_root, entries
+from twotower.core.cache import clear as clear_cache
 from twotower.core.format import age, size
 
 
@@ -17,15 +21,12 @@ def command(context: click.Context, as_json: bool) -> None:
     """Shows what runs share on disk (token ids, word vectors, mined negatives ...)."""
     if context.invoked_subcommand is not None:
         return
-    from twotower.core.cache import cache_root, entries
 
     kept = entries()
     if as_json:
         listed = [{**vars(entry), "path": str(entry.path)} for entry in kept]
         click.echo(json.dumps({"root": str(cache_root()), "entries": listed}, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
 
     table = Table(title=f"{cache_root()}: {size(sum(entry.bytes for entry in kept))}", title_justify="left")
     for heading, side in (("kind", "left"), ("entries", "right"), ("size", "right"), ("unused for", "right")):
@@ -41,7 +42,5 @@ def command(context: click.Context, as_json: bool) -> None:
 @click.argument("kind", required=False)
 def clear(kind: str | None) -> None:
     """Removes everything, or what is of one KIND; it will be made again when it is needed."""
-    from twotower.core.cache import clear as clear_cache
-
     removed = clear_cache(kind)
     click.echo(f"Removed {len(removed)} entries, {size(sum(entry.bytes for entry in removed))}.")

@@ -8,6 +8,15 @@ from datetime import datetime
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from twotower.core import format as text
+from twotower.core.errors import UserError
+from twotower.evaluation.names import LABELS
+from twotower.runs.checkpoints import COLUMNS, canonical, list_checkpoints, ranked
 
 
 @click.command(name="checkpoints")
@@ -24,12 +33,6 @@ def command(folder: str, metric: str, top: int | None, open_files: bool, only_pa
 
     Scores come from a run's record, from training_history_*.json beside the file, or from the file itself.
     """
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    from twotower.core.errors import UserError
-    from twotower.runs.checkpoints import canonical, list_checkpoints, ranked
-
     files = ranked(list_checkpoints(folder, open_files=open_files), metric)[:top]
     if only_path:
         if canonical(metric) not in files[0].metrics:
@@ -48,13 +51,6 @@ def command(folder: str, metric: str, top: int | None, open_files: bool, only_pa
 
 def checkpoints_table(files: list[Any], metric: str) -> Any:
     """Returns the analysis as a rich table: rank, file, metrics, size, modified, history file, sweep name."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from twotower.core import format as text
-    from twotower.evaluation.names import LABELS
-    from twotower.runs.checkpoints import COLUMNS
-
     shown = list(dict.fromkeys([metric, *COLUMNS]))
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("#", justify="right")

@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich.console import Console
+
+from twotower.core import format as text
+from twotower.core.cache import cache_root
+from twotower.core.leftovers import leftovers, remove
+from twotower.runs.clean import KINDS, carry_out, plan
+from twotower.runs.ledger import DEFAULT_FOLDERS, load
 
 
 @click.command(name="clean")
@@ -36,13 +43,6 @@ def command(
     Kept always: the best run of every data set, all records and per-query scores, and every run that is unfinished
     or can't be read. Give all folders at once: best is judged among the runs under them.
     """
-    from rich.console import Console
-
-    from twotower.core import format as text
-    from twotower.core.leftovers import leftovers, remove
-    from twotower.runs.clean import KINDS, carry_out, plan
-    from twotower.runs.ledger import load
-
     wanted = zip(KINDS, (lightning, indexes, documents, exported), strict=True)
     decided = plan(load(*folders), kinds=[kind for kind, chosen in wanted if chosen], keep=keep, metric=metric)
     console = Console(soft_wrap=True)
@@ -65,7 +65,4 @@ def command(
 
 def _roots(folders: Sequence[str]) -> list[Path]:
     """Returns where runs and the cache lie."""
-    from twotower.core.cache import cache_root
-    from twotower.runs.ledger import DEFAULT_FOLDERS
-
     return [*map(Path, folders or DEFAULT_FOLDERS), cache_root()]

@@ -8,8 +8,18 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from twotower.cli.completion import complete_runs
+from twotower.cli.diff import differences_table
+from twotower.core import format as text
+from twotower.core.errors import UserError
+from twotower.core.format import visible
+from twotower.reports.compare import config_differences, differences, extreme_queries
+from twotower.runs.find import find_runs
+from twotower.runs.per_query import pair
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -26,11 +36,6 @@ def command(runs: tuple[str, ...], metric: str | None, queries: int, baseline: b
     A paired randomisation test (p, Holm-corrected when there are several pairs) and a bootstrap interval of the
     difference; wins, ties and losses; config differences; and the queries on which the first two differ most.
     """
-    from twotower.core.errors import UserError
-    from twotower.reports.compare import config_differences, differences, extreme_queries
-    from twotower.runs.find import find_runs
-    from twotower.runs.per_query import pair
-
     if not 2 <= len(runs) <= len(LETTERS):
         raise UserError(f"compare takes 2 to {len(LETTERS)} runs: twotower compare A B.")
     chosen = find_runs(runs)
@@ -56,11 +61,6 @@ def command(runs: tuple[str, ...], metric: str | None, queries: int, baseline: b
 
 
 def _show(runs: Any, paired: Any, gaps: Sequence[Any], extremes: tuple[Any, Any], lines: list[Any]) -> None:
-    from rich.console import Console
-
-    from twotower.cli.diff import differences_table
-    from twotower.core import format as text
-
     console = Console()
     for letter, run, mean in zip(LETTERS, runs, paired.values_RQ.mean(axis=1), strict=False):
         hybrid = run.hybrid_score(paired.metric)
@@ -83,8 +83,6 @@ def _show(runs: Any, paired: Any, gaps: Sequence[Any], extremes: tuple[Any, Any]
 
 def sentence(gap: Any) -> str:
     """Says in words what a tested difference comes to."""
-    from twotower.core import format as text
-
     one, two = LETTERS[gap.first], LETTERS[gap.second]
     better, worse = (one, two) if gap.difference >= 0 else (two, one)
     ends = sorted((abs(gap.low), abs(gap.high))) if gap.low * gap.high > 0 else None
@@ -97,10 +95,6 @@ def sentence(gap: Any) -> str:
 
 
 def _gaps_table(gaps: Sequence[Any]) -> Any:
-    from rich.table import Table
-
-    from twotower.core import format as text
-
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("pair", "difference", "95 %", "p", "p (Holm)", "wins", "ties", "losses"):
         table.add_column(name, justify="left" if name == "pair" else "right", no_wrap=True)
@@ -119,11 +113,6 @@ def _gaps_table(gaps: Sequence[Any]) -> Any:
 
 
 def _queries_table(items: Sequence[Any]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    from twotower.core.format import visible
-
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("query", ratio=2, overflow="fold")
     for letter in LETTERS[:2]:

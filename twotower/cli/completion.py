@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from click.shell_completion import CompletionItem
+
+from twotower.runs.ledger import load
+
 if TYPE_CHECKING:
     import click
-    from click.shell_completion import CompletionItem
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -17,10 +20,6 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
         parameter: the option or argument.
         incomplete: what was typed.
     """
-    from click.shell_completion import CompletionItem
-
-    from twotower.runs.ledger import load
-
     items = []
     for run in sorted(load().readable, key=lambda run: run.age):
         for text in (run.name, str(run.path)):

@@ -6,8 +6,15 @@ import json
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from twotower.cli.completion import complete_runs
+from twotower.core import format as text
+from twotower.core.errors import UserError
+from twotower.reports.compare import config_differences
+from twotower.runs.find import find_runs
 
 
 @click.command(name="diff")
@@ -16,12 +23,6 @@ from twotower.cli.completion import complete_runs
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(runs: tuple[str, ...], short: bool, as_json: bool) -> None:
     """Show the config differences between RUNS (folders, run names or config hashes)."""
-    from rich.console import Console
-
-    from twotower.core.errors import UserError
-    from twotower.reports.compare import config_differences
-    from twotower.runs.find import find_runs
-
     if len(runs) < 2:
         raise UserError("diff needs two runs or more: twotower diff A B.")
     chosen = find_runs(runs)
@@ -40,11 +41,6 @@ def command(runs: tuple[str, ...], short: bool, as_json: bool) -> None:
 
 def differences_table(lines: list[tuple[str, list[Any]]], overridden: list[set[str]]) -> Any:
     """Returns a rich table of config keys and the runs' values; what a run's user set himself is bold."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from twotower.core import format as text
-
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("config key")
     for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(overridden)]:

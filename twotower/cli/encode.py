@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from twotower.cli.completion import complete_runs
 from twotower.cli.options import trust_option
+from twotower.core.errors import UserError
+from twotower.core.validators import check_count
+from twotower.runs.find import check_unchanged, resolve_model
 
 if TYPE_CHECKING:
     from twotower.model.checkpoint import Checkpoint
@@ -53,11 +59,8 @@ def command(
     The same command again goes on where it was stopped. Several processes or machines share the shards; they are
     started by Lightning, by torchrun or SLURM around this command, or as tasks of a Ray cluster.
     """
-    from twotower.core.errors import UserError
-    from twotower.core.validators import check_count
     from twotower.model.checkpoint import load
     from twotower.model.shards import Plan, claim
-    from twotower.runs.find import check_unchanged, resolve_model
 
     check_count("--devices", devices)
     check_count("--nodes", nodes)
@@ -77,8 +80,6 @@ def command(
 
 
 def _by_ray(checkpoint: Checkpoint, plan: Plan, address: str, tasks: int, out: Path) -> None:
-    from rich.console import Console
-
     from twotower.model.shards_ray import encode_on_ray
 
     with _bar(Console(stderr=True), unit="tasks") as bar:
@@ -95,7 +96,6 @@ def _by_ray(checkpoint: Checkpoint, plan: Plan, address: str, tasks: int, out: P
 
 def _by_fabric(checkpoint: Checkpoint, plan: Plan, devices: int, nodes: int, out: Path) -> None:
     from lightning_fabric import Fabric
-    from rich.console import Console
 
     from twotower.model.shards import encode_shards
 
@@ -128,14 +128,10 @@ def _finish(checkpoint: Checkpoint, plan: Plan, rows: int, out: Path) -> None:
 
 
 def _bar(console: Any, *, unit: str = "texts") -> Any:
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
     class Speed(TextColumn):
         """Texts (or tasks) a second so far."""
 
         def render(self, task: Any) -> Any:
-            from rich.text import Text
-
             return Text(f"{task.speed:,.{0 if task.speed > 10 else 1}f} {unit}/s" if task.speed else "", style="cyan")
 
     columns = [SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), Speed(""), TimeElapsedColumn()]

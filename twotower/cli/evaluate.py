@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from twotower.cli.completion import complete_runs
 from twotower.cli.options import trust_option
+from twotower.config.trust import UntrustedError, admit
 from twotower.core.errors import UserError
 from twotower.core.extras import is_extra
 from twotower.core.extras import missing as missing_package
+from twotower.data.beir import load
+from twotower.data.source import read_collection
+from twotower.runs.find import check_unchanged, resolve_model
+from twotower.runs.run import read_run
 
 SHOWN = ("ndcg_at_10", "mrr_at_10", "recall_at_10", "recall_at_100", "map_at_100")
 
@@ -59,7 +65,6 @@ def command(
             raise UserError("--mteb reads its task and ranks by itself: leave --data, --missing and --trec-run out.")
         _by_mteb(run, task, split, as_json=as_json)
         return
-    from twotower.runs.find import check_unchanged, resolve_model
 
     folder, path = resolve_model(run)
     from twotower.evaluation.trained import evaluate_checkpoint
@@ -104,11 +109,7 @@ def _by_mteb(run: str | None, task: str, split: str | None, *, as_json: bool) ->
 
 def _collection(checkpoint: Checkpoint, data: Path | None, missing: str = "error") -> Collection:
     if data is not None:
-        from twotower.data.beir import load
-
         return load(path=data, missing=missing)
-    from twotower.config.trust import UntrustedError, admit
-    from twotower.data.source import read_collection
 
     try:
         source = checkpoint.data.source or {}
@@ -133,7 +134,6 @@ def _untrained(folder: Path | None, collection: Collection, split: str) -> dict[
     """The untrained model's figures, where the run's record holds them for the same data and split."""
     if folder is None:
         return None
-    from twotower.runs.run import read_run
 
     record: dict[str, Any] = read_run(folder).record  # empty if the record can't be read; the model still can
     evaluation = record.get("evaluation") or {}
@@ -148,8 +148,6 @@ def _untrained(folder: Path | None, collection: Collection, split: str) -> dict[
 
 def _run_name(folder: Path | None) -> str:
     """Returns the name in a run's record; "" for a model without its run."""
-    from twotower.runs.run import read_run
-
     if folder is None or not (folder / "run.json").is_file():
         return ""
     return str(read_run(folder).record.get("run_name") or "")
@@ -165,8 +163,6 @@ def _write_run(path: Path, evaluation: Evaluation, tag: str) -> None:
 
 
 def _show(evaluation: Evaluation, path: Path, trec_run: Path | None) -> None:
-    from rich.console import Console
-
     from twotower.evaluation.report import evaluation_tables
 
     console = Console()

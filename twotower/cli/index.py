@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from twotower.cli.completion import complete_runs
 from twotower.cli.options import config_dir_option, trust_option
+from twotower.config.compose import compose
 from twotower.core.format import search_command, size
+from twotower.index.bars import bars
+from twotower.runs.find import resolve_run
 
 
 @click.command(name="index")
@@ -30,14 +36,7 @@ def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...],
 
     Settings are changed by KEY=VALUE, e.g. ef_search=64 or faiss_hnsw.factory=HNSW48.
     """
-    import json
-
-    from rich.console import Console
-
-    from twotower.config.compose import compose
-    from twotower.index.bars import bars
     from twotower.index.rebuild import rebuild
-    from twotower.runs.find import resolve_run
 
     chosen = [name for part in names for name in part.strip("[] ").split(",") if name]
     config = compose(chosen, overrides)
@@ -54,8 +53,6 @@ def command(overrides: tuple[str, ...], run: str | None, names: tuple[str, ...],
 
 
 def _table(manifests: dict[str, dict[str, Any]]) -> Any:
-    from rich.table import Table
-
     table = Table(header_style="bold", show_edge=False, pad_edge=False)
     for name, side in (("index", "left"), ("documents", "right"), ("recall@10", "right"), ("seconds", "right"),
                        ("size", "right"), ("settings", "left")):  # fmt: skip

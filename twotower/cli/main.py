@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import shlex
 import sys
-from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from twotower.core.errors import UserError, nearest
 from twotower.core.extras import is_extra, missing
@@ -16,28 +16,52 @@ from twotower.core.format import visible
 from twotower.core.version import __version__
 from twotower.kernels.threads import let_threads_wait
 
-NO_COMMANDS = ("__init__", "completion", "main", "options", "sweep_job")
-"""Files here that are no command of `twotower`: shared options, and a job of a sweep."""
+COMMANDS = {
+    "best": "Print the best finished run.",
+    "cache": "Show or clear what runs share on disk.",
+    "checkpoints": "Rank the checkpoints (.pt) under a folder.",
+    "clean": "Remove what can be made again from finished runs.",
+    "compare": "Compare runs query by query, with paired tests.",
+    "diff": "Show how the configs of runs differ.",
+    "encode": "Encode a file of texts into vectors, in shards.",
+    "evaluate": "Evaluate a trained model on its data or on yours.",
+    "export": "Write a model for other libraries, or to the hub.",
+    "index": "Build an index for an earlier run.",
+    "report": "Write a report on runs as one HTML file.",
+    "rerun": "Repeat a run, or a variation of it.",
+    "runs": "List all runs in one table.",
+    "search": "Search the documents of a trained run.",
+    "train": "Train one model, or with -m a sweep.",
+    "ui": "Look at runs, search and compare them in the terminal.",
+}
+"""The commands, which are the files of those names beside this one, and what the list of them says of each: so that the
+list is there without loading one of them."""
 
 
 class _Lazy(click.Group):
-    """A click group whose commands are the files beside this one."""
+    """A click group whose commands are loaded when they are asked for, and no other."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        names = (path.stem for path in Path(__file__).parent.glob("*.py"))
-        return sorted(name for name in names if name not in NO_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(context):
+        if name not in COMMANDS:
             return None
         return importlib.import_module(f"twotower.cli.{name}").command  # type: ignore[no-any-return]
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        items = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return items + click.Command.shell_complete(self, context, incomplete)
 
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        names = self.list_commands(context)
-        if args and args[0] not in names:
-            raise UserError(f"No command '{args[0]}'; there are: {', '.join(names)}.{nearest(args[0], names)}")
+        if args and args[0] not in COMMANDS:
+            raise UserError(f"No command '{args[0]}'; there are: {', '.join(COMMANDS)}.{nearest(args[0], COMMANDS)}")
         return super().resolve_command(context, args)
 
 

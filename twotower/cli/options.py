@@ -7,17 +7,16 @@ from typing import Any
 
 import click
 
+from twotower.config.compose import search
+from twotower.config.trust import trust
+
 
 def _trust(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
-    from twotower.config.trust import trust
-
     if value:
         trust([name for text in value for name in text.split(",")])
 
 
 def _search(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
-    from twotower.config.compose import search
-
     search(*value)
 
 

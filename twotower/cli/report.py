@@ -6,6 +6,12 @@ from pathlib import Path
 
 import click
 
+from twotower.core import format as text
+from twotower.core.errors import UserError
+from twotower.core.files import write_text
+from twotower.reports.html import report_html
+from twotower.runs.ledger import load
+
 
 @click.command(name="report")
 @click.argument("sweep", nargs=-1, type=click.Path())
@@ -17,12 +23,6 @@ def command(sweep: tuple[str, ...], out: str | None, metric: str | None, terms: 
 
     One self-contained file: ranked table, verdicts, paired tests and pictures, readable offline.
     """
-    from twotower.core import format as text
-    from twotower.core.errors import UserError
-    from twotower.core.files import write_text
-    from twotower.reports.html import report_html
-    from twotower.runs.ledger import load
-
     named = [name if Path(name).is_dir() else str(Path("multirun") / name) for name in sweep]
     runs = load(*named, where=terms)
     if not runs:

@@ -11,10 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.text import Text
 
 from twotower.cli.completion import complete_runs
 from twotower.cli.options import config_dir_option, trust_option
+from twotower.config.compose import own_choices
+from twotower.core.errors import UserError
+from twotower.core.format import program, train_command
+from twotower.data.source import read_collection
 from twotower.kernels.threads import set_aside
+from twotower.runs.find import exported_models, find_checkpoint, find_run
+from twotower.runs.rerun import (
+    differing_facts,
+    differing_metrics,
+    from_export,
+    from_run,
+    new_config,
+    new_folder,
+    write_start,
+)
+from twotower.runs.run import read_run
+from twotower.runs.settings import RunSettings
+from twotower.text.build import train_tokenizer
 
 if TYPE_CHECKING:
     from twotower.runs.rerun import Recorded
@@ -39,9 +59,6 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
 
     OVERRIDES as for train.py (model.dropout=.2, loss=triplet) make it a variation of RUN instead.
     """
-    from twotower.config.compose import own_choices
-    from twotower.runs.rerun import new_config, new_folder, write_start
-
     overrides = tuple(own_choices(overrides))
     recorded = _recorded(run)
     config, _ = new_config(recorded, list(overrides), Path("outputs"))  # a bad override leaves no folder behind
@@ -66,9 +83,6 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
 
 
 def _one_process(config: dict[str, Any], together: list[str]) -> None:
-    from twotower.core.errors import UserError
-    from twotower.core.format import train_command
-
     if str(config["trainer"].get("strategy", "auto")).startswith("ddp"):
         raise UserError(
             "The run trains in several processes (trainer.strategy=ddp), which start by repeating the command line of "
@@ -77,10 +91,6 @@ def _one_process(config: dict[str, Any], together: list[str]) -> None:
 
 
 def _recorded(text: str) -> Recorded:
-    from twotower.core.errors import UserError
-    from twotower.runs.find import exported_models, find_run
-    from twotower.runs.rerun import from_export, from_run
-
     path = Path(text)
     if path.suffix == ".pt" and not (path.parent.parent / "run.json").is_file():
         from twotower.model.checkpoint import load, read
@@ -99,7 +109,6 @@ def _comparable(recorded: Recorded, *, anyway: bool) -> Recorded:
     Raises:
         UserError: when it is damaged, unless `anyway`.
     """
-    from twotower.core.errors import UserError
     from twotower.model.checkpoint import read
 
     if recorded.checkpoint is None:
@@ -119,14 +128,7 @@ def _check(recorded: Recorded, overrides: list[str], *, anyway: bool) -> list[st
     Raises:
         UserError: for a difference the overrides don't ask for, unless `anyway`.
     """
-    from rich.console import Console
-
-    from twotower.core.errors import UserError
     from twotower.data.datamodule import vocabulary_texts
-    from twotower.data.source import read_collection
-    from twotower.runs.rerun import new_config
-    from twotower.runs.settings import RunSettings
-    from twotower.text.build import train_tokenizer
 
     before, settings = (
         RunSettings.parse(item) for item in (recorded.config, new_config(recorded, overrides, Path("outputs"))[0])
@@ -168,8 +170,6 @@ def _check(recorded: Recorded, overrides: list[str], *, anyway: bool) -> list[st
 
 def _log_into(run_dir: Path) -> None:
     """Sends the package's messages to the terminal and to train.log, as a run of `train.py` does."""
-    from rich.logging import RichHandler
-
     file = logging.FileHandler(run_dir / "train.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = RichHandler(show_path=False, show_time=False, show_level=False)
@@ -203,14 +203,6 @@ def _train(
 
 def _compare(recorded: Recorded, run_dir: Path, *, varied: bool) -> int:
     """Says whether the new run is the old one again, or what differs; returns the exit code."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from twotower.core.format import program
-    from twotower.runs.find import find_checkpoint
-    from twotower.runs.rerun import differing_facts, differing_metrics
-    from twotower.runs.run import read_run
-
     console = Console(soft_wrap=True, highlight=False)
     record = read_run(run_dir).record
     if varied:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from typing import Any
 
 import click
+from rich.console import Console
+
+from twotower.core.errors import UserError
+from twotower.core.format import train_command
+from twotower.reports.table import groups_table, levels, runs_table, unreadable_table
+from twotower.runs.ledger import load, rows
 
 PIPED = 240
 """Characters of a line that goes into a file or another program."""
@@ -36,9 +43,6 @@ def command(
     A filter names a config group (model=gru), a config key (optimizer.lr<0.01, or its end: lr<0.01), a fact of the
     run (status, seed, epochs, seconds, sweep, verdict ...) or a metric (mrr_10>=.4); = != < <= > >= and * as wildcard.
     """
-    from twotower.core.errors import UserError
-    from twotower.runs.ledger import load
-
     if as_json and as_csv:
         raise UserError("--json and --csv exclude each other.")
     everything = load(*folders, where=terms, sort=sort or metric)
@@ -52,12 +56,6 @@ def command(
 
 
 def _show(runs: Any, everything: Any, metric: str | None, seeds: bool, *, fold: bool) -> None:
-    from rich.console import Console
-
-    from twotower.core.errors import UserError
-    from twotower.core.format import train_command
-    from twotower.reports.table import groups_table, levels, runs_table, unreadable_table
-
     terminal = sys.stdout.isatty()
     console = Console() if terminal else Console(width=PIPED)
     width = console.width
@@ -111,10 +109,6 @@ def _plain(run: Any) -> dict[str, Any]:
 
 
 def _write_csv(runs: Any) -> None:
-    import csv
-
-    from twotower.runs.ledger import rows
-
     table = rows(runs)
     names = list(dict.fromkeys(name for row in table for name in row))
     writer = csv.DictWriter(sys.stdout, names, restval="")

@@ -6,9 +6,20 @@ import json
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from twotower.cli.completion import complete_runs
 from twotower.cli.options import trust_option
+from twotower.core.cache import cache_root
+from twotower.core.errors import UserError
+from twotower.core.format import visible
+from twotower.index.manifest import recall_line
+from twotower.runs.find import resolve_run
+from twotower.runs.questions import questions
+from twotower.runs.run import read_run
+from twotower.search.engine import SearchEngine
+from twotower.search.prompt import Prompt
+from twotower.search.terminal import render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,8 +57,6 @@ def command(
     port: int,
 ) -> None:
     """Search the documents of a trained run for QUERY; without one, ask for queries until Ctrl-D."""
-    from twotower.core.errors import UserError
-
     text = " ".join(query)
     if query and not text.strip():
         raise UserError("The query is empty: write what you are looking for.")
@@ -55,13 +64,6 @@ def command(
         raise UserError("--json needs a query: twotower search --json 'how do I invert a matrix'.")
     if web and query:
         raise UserError("--web takes no query: it is asked for in the page.")
-
-    from rich.console import Console
-
-    from twotower.index.manifest import recall_line
-    from twotower.runs.find import resolve_run
-    from twotower.search.engine import SearchEngine
-    from twotower.search.terminal import render
 
     console, notes = Console(), Console(stderr=True)
     folder = resolve_run(run)
@@ -81,12 +83,6 @@ def command(
         notes.print(f"[dim]{folder}: {about}[/]", highlight=False)
         console.print(render(engine.search(text, k, mode), engine.model.tokenizer.token_spans, width=console.width))
     else:
-        from twotower.core.cache import cache_root
-        from twotower.core.format import visible
-        from twotower.runs.questions import questions
-        from twotower.runs.run import read_run
-        from twotower.search.prompt import Prompt
-
         notes.print(f"[dim]{folder}: {about}. :help tells what there is, :q leaves.[/]", highlight=False)
         for number, item in enumerate(questions(read_run(folder), 3)):
             notes.print(f"{'Try:' if number == 0 else '    '} {visible(item.text)}", markup=False, highlight=False)

@@ -14,21 +14,34 @@ from pathlib import Path
 from typing import Any
 
 import click
+import hydra
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.text import Text
 
+from twotower.cli.sweep_job import launched_job
 from twotower.config.agents import in_hydras_words, nested_hint
 from twotower.config.canonical import current_override
 from twotower.config.hydra_job import choices, hydra_started, job_config, overrides, tell_of_exact_index
+from twotower.config.instantiate import config_hash
 from twotower.core.errors import RefusedError, UserError, nearest
 from twotower.core.extras import is_extra, missing, missing_plugin
-from twotower.core.files import CLOSED_TO_US, NO_ROOM
-from twotower.core.format import train_command
+from twotower.core.files import CLOSED_TO_US, NO_ROOM, read_json
+from twotower.core.format import train_command, visible
 from twotower.core.logging import LogFile
 from twotower.core.nested import dotted_keys
 from twotower.core.places import conf_dir
 from twotower.core.secrets import mask_text, refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
+from twotower.runs.resume import find_resume
+from twotower.sweep.callback import CURRENT
 from twotower.sweep.names import job_folder, with_added
+from twotower.sweep.session import end
 
 SHARED = "base"
 """The file of a group that holds what its choices share; it is no choice itself."""
@@ -71,8 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: Hydra's overrides and flags; None takes those of this process.
     """
-    import hydra
-
     COMMAND_LINE[:] = sys.argv
     if arguments is not None:
         sys.argv = [sys.argv[0], *arguments]
@@ -91,9 +102,6 @@ def run(start: Callable[[], Any]) -> None:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` has it
         signal.signal(signal.SIGHUP, _interrupt)
     typed, stopped = [current_override(text) for text in sys.argv[1:]], False
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     message, code = "", 0
     try:
         refuse_literal_secrets({}, typed)
@@ -129,11 +137,8 @@ def run(start: Callable[[], Any]) -> None:
 
 def _end_sweep(typed: list[str], stopped: bool) -> int:
     """Ends the sweep this process leads, if it leads one, and returns its exit code."""
-    from twotower.sweep.callback import CURRENT
-
     if not CURRENT:
         return 0
-    from twotower.sweep.session import end
 
     return end(CURRENT.pop(), typed, stopped=stopped)
 
@@ -195,8 +200,6 @@ def explain(error: Exception) -> str:
 
 
 def _nearest_key(key: str) -> str:
-    from hydra import compose
-
     with hydra_started():
         config = OmegaConf.to_container(compose("train"), resolve=False)
     assert isinstance(config, dict)
@@ -220,12 +223,7 @@ def job(config: DictConfig) -> float | None:
     Args:
         config: what Hydra composed; its run folder comes from Hydra's own runtime.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        from twotower.cli.sweep_job import launched_job
-
         return launched_job(config)
     try:
         return _single(config)
@@ -254,14 +252,9 @@ def run_folder(config: DictConfig) -> tuple[Path, Path | None]:
     Raises:
         UserError: when there is nothing to go on from.
     """
-    from hydra.core.hydra_config import HydraConfig
-
-    from twotower.config.instantiate import config_hash
-
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     if config.ckpt_path is None:
         return run_dir, None
-    from twotower.runs.resume import find_resume
 
     earlier, resume = find_resume(config.ckpt_path, run_dir, config_hash(job_config(config)))
     _move(config, run_dir, earlier)
@@ -284,8 +277,6 @@ def _single(config: DictConfig) -> float:
 @contextmanager
 def nothing_left_if_refused() -> Iterator[None]:
     """Removes the job's new folder where a mistake of the user's ends it before its training began."""
-    from hydra.core.hydra_config import HydraConfig
-
     new_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
         yield
@@ -296,8 +287,6 @@ def nothing_left_if_refused() -> Iterator[None]:
 
 def _leave_nothing(run_dir: Path) -> None:
     """Removes the folder of a run that was refused before its training began, unless W&B shows it or it was resumed."""
-    from twotower.core.files import read_json
-
     try:
         record = read_json(run_dir / "run.json") if (run_dir / "run.json").exists() else {}
         if record.get("precision") or record.get("history") or (record.get("wandb") or {}).get("run_id"):
@@ -346,11 +335,6 @@ def _exit(code: int) -> None:
 
 
 def _tell(message: str) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    from twotower.core.format import visible
-
     name = "twotower train" if COMMAND_LINE[1:2] == ["train"] else "train.py"
     Console(stderr=True, soft_wrap=True).print(Text(f"{name}: {visible(mask_text(message))}", style="red"))
 

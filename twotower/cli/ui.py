@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from twotower.cli.completion import complete_runs
+from twotower.core.errors import UserError
+from twotower.runs.find import find_run
 
 
 @click.command(name="ui")
@@ -18,13 +22,8 @@ from twotower.cli.completion import complete_runs
 )
 def command(folders: tuple[str, ...], run: str | None) -> None:
     """Look at runs, search and compare them in the terminal (FOLDERS default to outputs/ and multirun/)."""
-    import sys
-
-    from twotower.core.errors import UserError
-
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("`twotower ui` needs a terminal; `twotower runs` prints the same table anywhere.")
-    from twotower.runs.find import find_run
     from twotower.ui.app import TwoTowerApp
 
     TwoTowerApp(folders, find_run(run, folders) if run else None).run()

@@ -9,6 +9,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import yaml
+
+from twotower.core.places import conf_dir
+
 NULLABLE = (
     *("sweep.seeds", "trainer.threads", "trainer.cache_chunk", "loss.chunk", "data.source.limit", "loss.dims"),
     *("text.max_vocabulary", "data.max_query_length", "data.max_document_length", "callbacks.evaluate.max_queries"),
@@ -51,10 +55,6 @@ def wants_whole(key: str) -> bool:
 
 def _defaults() -> Iterator[tuple[str, Any]]:
     """Yields every key and value of every choice of every group; read only where a command line asks for it."""
-    import yaml
-
-    from twotower.core.places import conf_dir
-
     folder = conf_dir()
     for path in sorted(folder.glob("*/*.yaml")):
         yield from _leaves(yaml.safe_load(path.read_text(encoding="utf-8")), f"{path.parent.name}.")

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from twotower.config.instantiate import plain
@@ -28,10 +31,6 @@ DEFAULT_INDEX = "faiss_flat"
 @contextmanager
 def hydra_started(job_name: str = "train") -> Iterator[Any]:
     """Gives a Hydra that reads our config groups, and puts back afterwards whatever Hydra the process had before."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.hydra_config import HydraConfig
-
     before, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     try:
@@ -65,15 +64,11 @@ def tell_of_exact_index(settings: dict[str, Any]) -> None:
 
 def overrides() -> list[str]:
     """Returns what the user typed for the job at hand, without what the start of a sweep added."""
-    from hydra.core.hydra_config import HydraConfig
-
     return [str(item) for item in HydraConfig.get().overrides.task if not str(item).startswith(ADDED)]
 
 
 def choices() -> dict[str, Any]:
     """Returns the chosen option of every config group of the job at hand."""
-    from hydra.core.hydra_config import HydraConfig
-
     chosen = OmegaConf.to_container(HydraConfig.get().runtime.choices)
     assert isinstance(chosen, dict)
     return {str(key): value for key, value in chosen.items() if "hydra/" not in str(key)}

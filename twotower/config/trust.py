@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from twotower.config.instantiate import locate
 from twotower.config.names import EMBEDDINGS, MODULE, SCHEDULERS, TOKENIZER, TOWERS
 from twotower.core.errors import UserError
 
@@ -230,8 +231,6 @@ def _package(target: Any) -> str:
 
 
 def _check_home(target: str, key: str, source: Any, packages: Sequence[str]) -> None:
-    from twotower.config.instantiate import locate
-
     home = str(locate(target, key).__module__)
     if not _trusts(home, packages) and target not in packages:
         raise UserError(f"{source}: {key}.{TARGET}={target} is defined in {home}, which is not trusted.")

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from twotower.core.errors import UserError
 from twotower.core.nested import leaves
 
@@ -161,8 +163,6 @@ def refuse_literal_secrets(config: Any, overrides: Iterable[str] = ()) -> None:
 
 def _parsed(value: str) -> Any:
     """Returns an override's value as a dict or list where it is one, so that the key inside it can be named."""
-    import yaml
-
     try:
         parsed = yaml.safe_load(re.sub(r"([{,]\s*[\w.]+):(?=\S)", r"\1: ", value))  # Hydra needs no blank, YAML does
     except yaml.YAMLError:

@@ -5,6 +5,7 @@ PDF by pypdf, HTML by selectolax, Markdown by markdown-it-py (all in the extra `
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -102,7 +103,6 @@ def _pdf(path: Path) -> Iterator[Section]:
         from pypdf import PdfReader
     except ImportError as error:
         raise _need("pypdf") from error
-    import logging
 
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of every slip in other people's files
     try:

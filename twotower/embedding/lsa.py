@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import Progress
 from torch import Tensor
 
 from twotower.core.cache import NUMPY_THREADS, cached_folder, content_key
+from twotower.text.tokens import Tokens
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -179,9 +182,6 @@ def _find(
     passes: int,
     max_documents: int,
 ) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
     if len(documents) > max_documents:
         rows = np.random.default_rng(seed).choice(len(documents), max_documents, replace=False)
         documents = _rows(documents, np.sort(rows))
@@ -204,7 +204,5 @@ def _find(
 
 
 def _rows(documents: Tokens, rows: np.ndarray) -> Tokens:
-    from twotower.text.tokens import Tokens
-
     batch = documents.take(rows)
     return Tokens(ids_T=batch.ids_T.numpy().astype(np.int32), offsets=batch.offsets_B1.numpy())

@@ -15,6 +15,9 @@ import numpy as np
 
 from twotower.core.errors import UserError
 from twotower.core.validators import check_choice, check_count, check_flag, check_number
+from twotower.embedding.files import file_vectors, open_file
+from twotower.embedding.glove import check_glove, glove_vectors
+from twotower.embedding.word2vec import Word2VecSettings, trained_vectors
 
 if TYPE_CHECKING:
     from twotower.text.tokens import Tokens
@@ -73,8 +76,6 @@ class Cbow:
 
     def vectors(self, words: Sequence[str], *, tokens: Tokens | None, seed: int) -> Found:
         """Trains, or reads what the same training gave before."""
-        from twotower.embedding.word2vec import Word2VecSettings, trained_vectors
-
         settings = Word2VecSettings(kind=self.kind, dim=self.dim, **self.counts, alpha=self.alpha)
         return trained_vectors(settings, _corpus(self.kind, tokens), size=len(words), seed=seed)
 
@@ -147,14 +148,10 @@ class Glove:
 
     def check(self) -> None:
         """Looks for the vectors."""
-        from twotower.embedding.glove import check_glove
-
         check_glove(self.dim)
 
     def vectors(self, words: Sequence[str], *, stem: str | None = None) -> Found:
         """Reads those of the words, or of the words that have these stems."""
-        from twotower.embedding.glove import glove_vectors
-
         return glove_vectors(words, dim=self.dim, stem=stem)
 
 
@@ -174,14 +171,10 @@ class VectorFile:
 
     def check(self) -> None:
         """Reads the head of the file."""
-        from twotower.embedding.files import open_file
-
         open_file(self.path, dim=self.dim, format=self.format)
 
     def vectors(self, words: Sequence[str], *, stem: str | None = None) -> Found:
         """Reads those of the words, or of the words that have these stems."""
-        from twotower.embedding.files import file_vectors
-
         return file_vectors(words, path=self.path, dim=self.dim, format=self.format, stem=stem)
 
 

@@ -11,6 +11,7 @@ from twotower.core.extras import is_extra, missing
 from twotower.core.files import write_bytes
 from twotower.core.validators import check_choice
 from twotower.formats.card import model_card
+from twotower.formats.hub import check, push
 from twotower.model.checkpoint import load
 from twotower.runs.find import check_unchanged, resolve_model
 from twotower.runs.run import read_run
@@ -72,8 +73,6 @@ def export(
 
 
 def _through_folder(source: str | None, form: str, out: Path | None, repo: str, *, private: bool) -> str:
-    from twotower.formats.hub import check, push
-
     check(repo)
     with tempfile.TemporaryDirectory(prefix="twotower-") as scratch:
         folder = out if out is not None else Path(scratch) / "model"

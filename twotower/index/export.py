@@ -18,6 +18,7 @@ import numpy as np
 
 from twotower.config.instantiate import instantiate, plain
 from twotower.config.trust import admit
+from twotower.core.addresses import without_credentials
 from twotower.core.errors import UserError
 from twotower.core.files import atomic_path
 from twotower.core.secrets import masked
@@ -224,7 +225,6 @@ def _cut_note(index: Index) -> list[str]:
 def _without_secret(value: Any) -> Any:
     if not isinstance(value, str) or "://" not in value:
         return value
-    from twotower.core.addresses import without_credentials
 
     return without_credentials(value)
 

@@ -22,6 +22,7 @@ from twotower.core.finite import check_weights
 from twotower.core.reading import Each, conform
 from twotower.core.secrets import masked
 from twotower.data.settings import DataSettings
+from twotower.model.encoder import encoder_of
 from twotower.model.query_file import write_query_file
 from twotower.model.two_tower import TwoTower
 from twotower.text.build import restore_tokenizer
@@ -272,7 +273,6 @@ def _model(path: Path, settings: Mapping[str, Any], config: Mapping[str, Any], s
         _check_sizes(rest, state)
         return TwoTower(**rest)
     from twotower.model.build import build_module
-    from twotower.model.encoder import encoder_of
 
     for group in ("loss", "optimizer", "scheduler"):
         admit(config[group], source=path, place=group)

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from twotower.config.trust import trust, trusted_packages
 from twotower.core.errors import UserError
 from twotower.core.extras import missing
-from twotower.model.shards import Plan
+from twotower.model.checkpoint import load
+from twotower.model.shards import Plan, encode_shards
 
 CONNECT_SECONDS = 10
 LOCAL = "local"
@@ -90,11 +93,6 @@ def encode_on_ray(
 
 def _encode_part(checkpoint: Path, plan: Plan, rank: int, tasks: int, trusted: tuple[str, ...] = ()) -> int:
     """What one task does, in a process of the cluster."""
-    import torch
-
-    from twotower.model.checkpoint import load
-    from twotower.model.shards import encode_shards
-
     trust(trusted)
     loaded = load(checkpoint)
     loaded.model.to("cuda" if torch.cuda.is_available() else "cpu")

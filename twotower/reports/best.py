@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from twotower.core import format as text
 from twotower.core.errors import UserError
+from twotower.reports.compare import compare
 from twotower.runs.ledger import Ledger
 from twotower.runs.run import Run, Score
 
@@ -75,7 +76,6 @@ def _rival_warning(ranked: Ledger, metric: str) -> list[str]:
     rival = next((run for run in ranked[1:] if run.group != ranked[0].group), None)
     if rival is None:
         return []
-    from twotower.reports.compare import compare
 
     try:
         (gap,) = compare([ranked[0], rival], metric)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from twotower.core.errors import UserError
 from twotower.runs.ledger import Ledger
+from twotower.runs.per_query import pair
 from twotower.runs.run import Run
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ def charts(runs: Ledger, metric: str) -> list[tuple[str, dict[str, Any] | str]]:
 def pictures(runs: Ledger, metric: str) -> list[tuple[str, Callable[[], Picture]]]:
     """Returns the titles of all pictures of a report, each with the function that draws it."""
     from twotower.reports.plots import curves, effects, queries, spread
-    from twotower.runs.per_query import pair
 
     best = leaders(runs, metric, most=3)
     figures: list[tuple[str, Callable[[], Picture]]] = [

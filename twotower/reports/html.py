@@ -14,6 +14,7 @@ from urllib.parse import quote
 from twotower.core import format as text
 from twotower.core.errors import UserError
 from twotower.reports.best import best
+from twotower.reports.compare import compare
 from twotower.reports.details import LEVELS
 from twotower.reports.details import details as run_details
 from twotower.reports.figures import charts, leaders, name_of
@@ -171,8 +172,6 @@ def _table(
 
 
 def _tests(runs: Ledger, metric: str) -> Iterator[str]:
-    from twotower.reports.compare import compare
-
     best_runs = leaders(runs, metric)
     if len(best_runs) < 2:
         return

@@ -21,6 +21,7 @@ from twotower.core.finite import check_weights
 from twotower.model.query_file import QueryFile, query_file_of, read_query_file
 from twotower.text.build import restore_tokenizer
 from twotower.text.tokenizer import Tokenizer
+from twotower.text.tokens import TokenBatch
 
 if TYPE_CHECKING:
     from twotower.model.two_tower import TwoTower
@@ -151,8 +152,6 @@ def _open_mlp(path: Path, sha256: str, content: QueryFile) -> QueryModel:
 def tower_encoder(model: TwoTower) -> Callable[[Sequence[int]], np.ndarray]:
     """Returns what turns word ids into the unit vector [1, D] by the model's own query tower."""
     import torch
-
-    from twotower.text.tokens import TokenBatch
 
     def encode(ids: Sequence[int]) -> np.ndarray:
         with torch.inference_mode():

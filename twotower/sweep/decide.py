@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from twotower.core.secrets import masked
 from twotower.runs.record import FILE_NAME
 from twotower.runs.resume import last_checkpoint
 from twotower.runs.run import ENDED, Run, read_run
@@ -97,8 +98,6 @@ def resumable(run_dir: Path) -> Path | None:
 
 
 def _other_config(run: Run, config: Mapping[str, Any]) -> str:
-    from twotower.core.secrets import masked
-
     new = Run(path=run.path, record={"config": masked(dict(config)), "sweep": run.record.get("sweep")}, status="new")
     here, there = new.flat, run.flat
     differ = [

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
@@ -134,14 +136,10 @@ def _restore_logger(name: str, state: tuple[int, list[logging.Handler], bool]) -
 
 
 def _numpy_state() -> Any:
-    import numpy as np
-
     return np.random.get_state()  # noqa: NPY002 - libraries draw from the global generator: it is what leaks
 
 
 def _restore_numpy(state: Any) -> None:
-    import numpy as np
-
     np.random.set_state(state)  # noqa: NPY002
 
 

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from twotower.config.hydra_job import job_config
@@ -44,8 +47,6 @@ def grid(config: DictConfig) -> list[list[str]] | None:
     sweeper = config.hydra.sweeper
     if not str(sweeper.get("_target_", "")).endswith(".BasicSweeper"):
         return None
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     arguments = [*params, *OmegaConf.to_container(config.hydra.overrides.task, resolve=False)]  # type: ignore[misc]
@@ -127,8 +128,6 @@ def parallel_jobs(hydra: Any) -> int:
 
 def config_loader() -> Any:
     """Returns what Hydra composes configs with in this process."""
-    from hydra.core.global_hydra import GlobalHydra
-
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     return hydra.config_loader

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twotower.config.trust import admit
+from twotower.text.own import OwnTokenizer, build_splitter
 from twotower.text.settings import AnyText, TextSettings, parse_text
 from twotower.text.tokenizer import Tokenizer
 
@@ -25,7 +26,6 @@ def train_tokenizer(texts: Sequence[str], config: Mapping[str, Any] | AnyText) -
     settings = parse_text(config)
     if isinstance(settings, TextSettings):
         return Tokenizer.train_cached(texts, settings)
-    from twotower.text.own import OwnTokenizer
 
     return OwnTokenizer.train_cached(texts, settings)
 
@@ -45,7 +45,6 @@ def restore_tokenizer(word_to_index: dict[str, int], config: Mapping[str, Any], 
     settings = parse_text(config)
     if isinstance(settings, TextSettings):
         return Tokenizer(word_to_index=word_to_index, settings=settings)
-    from twotower.text.own import OwnTokenizer
 
     return OwnTokenizer(word_to_index=word_to_index, settings=settings)
 
@@ -57,6 +56,4 @@ def check_text(settings: AnyText) -> None:
         UserError: as `train_tokenizer`.
     """
     if not isinstance(settings, TextSettings):
-        from twotower.text.own import build_splitter
-
         build_splitter(settings)

@@ -33,6 +33,7 @@ from twotower.optimizer.build import build_optimizer, parameter_groups
 from twotower.runs.settings import OWN_TRAINER_KEYS, RunSettings
 from twotower.scheduler.build import build_scheduler
 from twotower.text.build import check_text
+from twotower.training.teachers import check_teacher
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +187,6 @@ def check_loss_and_text(loss: Mapping[str, Any], settings: RunSettings) -> None:
         )
     check_text(settings.text)
     if str(loss.get("_target_", "")).startswith("twotower.loss.distill."):
-        from twotower.training.teachers import check_teacher
-
         check_teacher(str(loss.get("teacher")))
 
 

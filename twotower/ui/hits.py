@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 
 from twotower.core.errors import UserError
 from twotower.core.format import visible
+from twotower.search.explain import NEAR, word_effects
 from twotower.search.highlight import Snippet, Spans, marked, snippet
 from twotower.search.results import Hit, Results
 
@@ -170,8 +171,6 @@ class HitScreen(ModalScreen[None]):
 
 def words_line(engine: SearchEngine, results: Results, hit: Hit) -> Text:
     """Returns how much of the hit's score each word of the query brings: what the score changes by without it."""
-    from twotower.search.explain import NEAR, word_effects
-
     effects = word_effects(engine, results, hit.doc_id)
     if not effects:
         return Text("The only word the model knows brought it.", "dim")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from typing import Any
@@ -36,8 +37,6 @@ def bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
         spec: the Vega-Lite description.
         **_: options of other renderers.
     """
-    import base64
-
     import vl_convert
 
     place = f"chart-{uuid.uuid4().hex}"

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeAlias
 import altair as alt
 
 from twotower.core import format as text
+from twotower.evaluation.names import LABELS
 from twotower.runs.columns import column_value, differing, short_names
 from twotower.runs.ledger import Ledger
 from twotower.runs.run import Run
@@ -225,7 +226,5 @@ def facts(run: Run, names: dict[str, str]) -> Row:
 
 def metric_label(metric: str) -> str:
     """Returns a metric as people write it: `full/mrr_10` -> `MRR@10 (full)`."""
-    from twotower.evaluation.names import LABELS
-
     protocol, _, name = metric.rpartition("/")
     return f"{LABELS.get(name, name)} ({protocol})" if protocol else LABELS.get(name, name)

@@ -1,0 +1,97 @@
+"""Where an import may stand inside a function: for three reasons, each checked here against the files as they are."""
+
+import ast
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+from twotower.core.extras import is_extra
+
+ROOT = Path(__file__).resolve().parents[1]
+SLOW = {
+    *("torch", "pytorch_lightning", "lightning_fabric", "torchmetrics"),
+    *("hydra", "scipy", "pandas", "pyarrow", "bm25s", "gensim", "faiss", "redis"),
+    *("altair", "vl_convert", "textual", "fastapi", "uvicorn", "IPython"),
+}
+"""What takes a tenth of a second or more to load, up to four: `--help`, `runs` and `search` do without."""
+OPTIONAL = {"readline"}
+"""Parts of Python that some systems come without."""
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in (ROOT / "twotower").rglob("*.py")}
+
+
+def loaded_by(node):
+    """What an import statement names, the packages around it and the modules that its names may be among it."""
+    names = [node.module] if isinstance(node, ast.ImportFrom) else []
+    start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+    names += [start + item.name for item in node.names]
+    return {".".join(name.split(".")[:length]) for name in names for length in range(1, name.count(".") + 2)}
+
+
+def imports(tree):
+    """Gives (statement, whether it stands in a function), without those for type checkers."""
+    waiting = [(tree, False)]
+    while waiting:
+        node, inside = waiting.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                yield child, inside
+            waiting.append((child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)))
+
+
+@cache
+def graph():
+    """At the top of each module: the modules it loads; in its functions: its import statements."""
+    top, inner = defaultdict(set), []
+    for name, path in FILES.items():
+        for node, inside in imports(ast.parse(path.read_text(encoding="utf-8"))):
+            if inside:
+                inner.append((name, node))
+            else:
+                top[name] |= loaded_by(node)
+    return top, inner
+
+
+def closure(names):
+    """All that is loaded with some modules: ours, and the first names of others'."""
+    seen, waiting = set(), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in FILES and name not in seen:
+            waiting += graph()[0][name]
+        seen.add(name if name in FILES else name.partition(".")[0])
+    return seen
+
+
+def reason(name, node):
+    """Why an import stands in a function of a module, or None."""
+    targets = {target for target in loaded_by(node) if target in FILES or not target.startswith("twotower")}
+    first = min(targets, key=len)
+    new = closure(targets) - closure({name})
+    if first in OPTIONAL or (is_extra(first)):
+        return "an extra"
+    if new & SLOW:
+        return "slow to load"
+    if name in closure(targets - {"twotower", *(name.rsplit(".", n)[0] for n in range(1, name.count(".") + 1))}):
+        return "a circle"
+    return None
+
+
+def test_an_import_in_a_function_is_of_an_extra_or_slow_to_load_or_else_a_circle():
+    left = [f"{FILES[name]}:{node.lineno} {ast.unparse(node)}" for name, node in graph()[1] if not reason(name, node)]
+    assert not left, "these belong at the top:\n" + "\n".join(left)
+
+
+def test_the_rule_tells_a_slow_import_from_a_quick_one():
+    slow, quick = ast.parse("import torch").body[0], ast.parse("from rich.text import Text").body[0]
+    assert reason("twotower.core.errors", slow) == "slow to load"
+    assert reason("twotower.core.errors", quick) is None
+    assert reason("twotower.model.module", slow) is None  # loaded at the top of the same file already
