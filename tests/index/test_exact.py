@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from twotower.core.errors import UserError
-from twotower.index.exact import on_torch as exact_torch
+from twotower.evaluation import nominate
+from twotower.evaluation.ranking import rank_full
 from twotower.index.exact.index import ExactIndex
+from twotower.index.exact.on_numpy import search_arrays
 from twotower.index.exact.on_torch import search_tensor, true_scores
 from twotower.index.vectors import Shards
 
@@ -16,8 +18,8 @@ from twotower.index.vectors import Shards
 @pytest.mark.parametrize("budget", [1, 1 << 14, 1 << 21])
 @pytest.mark.parametrize("k", [1, 10, 3000])
 def test_chunks_do_not_change_the_answer(vectors, queries, budget, k, monkeypatch):
-    monkeypatch.setattr(exact_torch, "SCORES_PER_CHUNK", budget)
-    monkeypatch.setattr(exact_torch, "LEAST_CHUNK", 64)
+    monkeypatch.setattr(nominate, "SCORES_OF_BLOCK", {"cpu": budget})
+    monkeypatch.setattr(nominate, "LEAST_BLOCK", 64)
     scores, rows = search_tensor(torch.from_numpy(queries), torch.from_numpy(vectors), k)
     expected = np.sort(queries @ vectors.T, axis=1)[:, ::-1][:, :k]
     np.testing.assert_allclose(scores, expected, atol=2e-6)
@@ -27,11 +29,31 @@ def test_chunks_do_not_change_the_answer(vectors, queries, budget, k, monkeypatc
 @pytest.mark.parametrize("batch", [1, 5, 50])
 def test_any_batch_gets_the_true_documents_without_faiss(batch, vectors, queries, truth, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    monkeypatch.setattr(exact_torch, "SCORES_PER_CHUNK", 1)
-    monkeypatch.setattr(exact_torch, "LEAST_CHUNK", 64)  # many chunks, most of which are passed over
+    monkeypatch.setattr(nominate, "SCORES_OF_BLOCK", {"cpu": 1})
+    monkeypatch.setattr(nominate, "LEAST_BLOCK", 64)  # many blocks, most of which are passed over
     index = ExactIndex(device="cpu")
     index.build(vectors, [""] * 3000, tmp_path)
     np.testing.assert_allclose(index.search(queries[:batch], 20)[0], truth[0][:batch], atol=2e-6)
+
+
+@pytest.mark.parametrize("copies", [1, 3, 400])
+def test_a_search_and_an_evaluation_rank_alike_down_to_ties(copies, monkeypatch):
+    """Vectors of few whole numbers: many documents have the same score, exactly, and whole groups are the same."""
+    monkeypatch.setattr(nominate, "SCORES_OF_BLOCK", {"cpu": 1})
+    monkeypatch.setattr(nominate, "LEAST_BLOCK", 64)
+    rng = np.random.default_rng(copies)
+    vectors = rng.integers(-1, 2, (1200 // copies, 32)).astype(np.float32)[rng.integers(0, 1200 // copies, 1200)] / 8
+    queries = rng.integers(-1, 2, (17, 32)).astype(np.float32) / 8
+    truth = queries.astype(float) @ vectors.T.astype(float)
+    expected = np.lexsort((np.broadcast_to(np.arange(1200), truth.shape), -truth), axis=1)[:, :20]
+    ranking = rank_full(queries, vectors, k=20)
+    of_numpy, of_torch = (
+        search_arrays(queries, vectors, 20),
+        search_tensor(*map(torch.from_numpy, (queries, vectors)), 20),
+    )
+    for scores, rows in (of_numpy, of_torch, (ranking.scores, ranking.rows)):
+        assert (rows == expected).all()
+        assert (scores == np.take_along_axis(truth, expected, axis=1)).all()
 
 
 def test_more_queries_than_one_batch(vectors):

@@ -24,5 +24,5 @@ class Monitors(RunCallback):
         schedules = [("scheduler", item.monitor) for item in trainer.lr_scheduler_configs]
         for watcher, name in [*watchers.items(), *schedules]:
             if name is not None and name not in logged:
-                told = f"{watcher} monitors {name}, which nothing logs; there are: {', '.join(logged)}."
-                raise UserError(f"{told}{nearest(name, logged)}")
+                problem = f"{watcher} monitors {name}, which nothing logs; there are: {', '.join(logged)}."
+                raise UserError(f"{problem}{nearest(name, logged)}")

@@ -41,15 +41,15 @@ class Pretrain(RunCallback):
         self._add_beside(trainer, pl_module)
         if trainer.ckpt_path is not None:
             return
-        told = self._train(trainer, pl_module)
+        facts = self._train(trainer, pl_module)
         broadcast_weights(pl_module)
         evaluate = next((item for item in trainer.callbacks if isinstance(item, Evaluate)), None)  # type: ignore[attr-defined]
         metrics = evaluate.measure(pl_module) if evaluate else {}
         flat = {f"{protocol}/{name}": value for protocol, part in metrics.items() for name, value in part.items()}
-        self.context.record.update(pretrain={**told, "metrics": flat})
-        numbers = {key: value for key, value in told.items() if isinstance(value, (int, float)) and key != "reused"}
+        self.context.record.update(pretrain={**facts, "metrics": flat})
+        numbers = {key: value for key, value in facts.items() if isinstance(value, (int, float)) and key != "reused"}
         line = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
-        line += "; reused from an earlier run with all of this alike" if told["reused"] else ""
+        line += "; reused from an earlier run with all of this alike" if facts["reused"] else ""
         objective = flat.get(self.context.objective)
         shown = "" if objective is None else f"; {self.context.objective} {objective:.4f}"
         logger.info("Pre-training on the corpus: %s%s", line, shown)
@@ -64,10 +64,10 @@ class Pretrain(RunCallback):
 
         def train() -> dict[str, Any]:
             with bar("Pre-training", shown=trainer.is_global_zero) as progress:
-                told: dict[str, Any] = self.method.run(encoder, documents, **options, progress=progress)
+                facts: dict[str, Any] = self.method.run(encoder, documents, **options, progress=progress)
             if fault := diverged(pl_module):
                 raise UserError(f"Pre-training: {fault}. Try a smaller pretrain.lr.")
-            return told
+            return facts
 
         key = key_of(self.method, encoder, documents, model=self.context.config["model"], **options)
         return train_or_reuse(encoder, key, train)

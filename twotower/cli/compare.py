@@ -83,15 +83,15 @@ def _show(runs: Any, paired: Any, gaps: Sequence[Any], extremes: tuple[Any, Any]
 
 def sentence(gap: Any) -> str:
     """Says in words what a tested difference comes to."""
-    one, two = LETTERS[gap.first], LETTERS[gap.second]
-    better, worse = (one, two) if gap.difference >= 0 else (two, one)
+    first, second = LETTERS[gap.first], LETTERS[gap.second]
+    better, worse = (first, second) if gap.difference >= 0 else (second, first)
     ends = sorted((abs(gap.low), abs(gap.high))) if gap.low * gap.high > 0 else None
     if gap.real:
         size = f"{text.number(abs(gap.difference))}" + (
             f" [{text.number(ends[0])}, {text.number(ends[1])}]" if ends else ""
         )
         return f"{better} is better than {worse} by {size}."
-    return f"{one} and {two} can't be told apart on these queries (p = {gap.p_holm:.3f})."
+    return f"{first} and {second} can't be told apart on these queries (p = {gap.p_holm:.3f})."
 
 
 def _gaps_table(gaps: Sequence[Any]) -> Any:

@@ -245,11 +245,11 @@ def differing_weights(old: Path, new: Path) -> list[str]:
     before, after = (read(path)["model_state_dict"] for path in (old, new))
     lines = []
     for name in dict.fromkeys([*before, *after]):
-        one, two = before.get(name), after.get(name)
-        if one is None or two is None:
+        left, right = before.get(name), after.get(name)
+        if left is None or right is None:
             lines.append(f"{name} is in one of them only")
-        elif one.shape != two.shape:
-            lines.append(f"{name} had shape {tuple(one.shape)}, has {tuple(two.shape)}")
-        elif not torch.equal(one, two):
-            lines.append(f"{name} differs by up to {float((one - two).abs().max()):.3g}")
+        elif left.shape != right.shape:
+            lines.append(f"{name} had shape {tuple(left.shape)}, has {tuple(right.shape)}")
+        elif not torch.equal(left, right):
+            lines.append(f"{name} differs by up to {float((left - right).abs().max()):.3g}")
     return lines

@@ -86,10 +86,11 @@ def command(
         notes.print(f"[dim]{folder}: {about}. :help tells what there is, :q leaves.[/]", highlight=False)
         for number, item in enumerate(questions(read_run(folder), 3)):
             notes.print(f"{'Try:' if number == 0 else '    '} {visible(item.text)}", markup=False, highlight=False)
-
-        def open_run(text: str) -> tuple[Path, SearchEngine]:
-            path = resolve_run(text)
-            return path, SearchEngine.open(path)
-
         history = cache_root() / "search_history"
-        Prompt(engine, folder, open_run=open_run, console=console, k=k, mode=wanted, history=history).loop()
+        Prompt(engine, folder, open_run=_open, console=console, k=k, mode=wanted, history=history).loop()
+
+
+def _open(text: str) -> tuple[Path, SearchEngine]:
+    """Opens a run that is named at the prompt."""
+    path = resolve_run(text)
+    return path, SearchEngine.open(path)

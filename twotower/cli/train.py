@@ -153,21 +153,23 @@ def refuse_odd_choices(typed: list[str]) -> None:
     """
     for override in typed:
         if re.match(r"[+~]*paths\b", override):
-            raise UserError(f"{override}: a run's folder is set by hydra.run.dir=DIR, a sweep's by hydra.sweep.dir=DIR.")
+            raise UserError(
+                f"{override}: a run's folder is set by hydra.run.dir=DIR, a sweep's by hydra.sweep.dir=DIR."
+            )
         group, equals, value = override.partition("=")
         folder = conf_dir() / group
         if not equals or not re.fullmatch(r"[a-z_]+", group) or not folder.is_dir():
             continue
-        odd = re.fullmatch(
+        no_choice = re.fullmatch(
             r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null|\{.*|\[(.*\{|[\d. ]|null|.*,\s*null).*",
             value.strip(),
             re.IGNORECASE,
         )
-        if odd or value.strip() == SHARED:
+        if no_choice or value.strip() == SHARED:
             names = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != SHARED)
             nothing = f" To choose none, leave {override} out." if value == "null" else ""
-            told = f"{group} is a group of settings; choose one of: {', '.join(names)}.{nothing}"
-            raise UserError(f"{override}: {told}")
+            hint = f"{group} is a group of settings; choose one of: {', '.join(names)}.{nothing}"
+            raise UserError(f"{override}: {hint}")
 
 
 def explain(error: Exception) -> str:
@@ -213,7 +215,7 @@ def _nearest_key(key: str) -> str:
     if not hint:
         tails = {name.rsplit(".", 1)[-1]: name for name in reversed(names)}
         close = nearest(key.rsplit(".", 1)[-1], tails)
-        hint = re.sub(r"'(.+)'", lambda found: f"'{tails[found.group(1)]}'", close) if close else ""
+        hint = re.sub(r"'(.+)'", lambda match: f"'{tails[match.group(1)]}'", close) if close else ""
     return hint
 
 

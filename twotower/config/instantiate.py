@@ -170,8 +170,10 @@ def check_arguments(
     where = f"{key}." if key else ""
     for name in settings:
         if name not in known and not (open_ended and name not in offered):
-            told = ", ".join(known) or "none"
-            raise UserError(f"{where}{name} is no setting of {name_of(part)}; there are: {told}.{nearest(name, known)}")
+            settings_there = ", ".join(known) or "none"
+            raise UserError(
+                f"{where}{name} is no setting of {name_of(part)}; there are: {settings_there}.{nearest(name, known)}"
+            )
     empty = inspect.Parameter.empty
     for name in [] if positional is None else list(names)[positional:]:
         if names[name].default is empty and name not in settings and name not in offered:
@@ -203,9 +205,9 @@ def locate(target: Any, key: str = "") -> Any:
         UserError: when it can't be found or imported, can't be called, or belongs to Python's standard library.
     """
     name = f"{key}._target_" if key else "_target_"
-    told = f"{name}={str(target)[:200]}"
+    setting = f"{name}={str(target)[:200]}"
     if not isinstance(target, str) or "." not in target or not all(part.isidentifier() for part in target.split(".")):
-        raise UserError(f"{told} is not the dotted name of a class, such as mypackage.loss.Sigmoid.")
+        raise UserError(f"{setting} is not the dotted name of a class, such as mypackage.loss.Sigmoid.")
     for theirs, ours in SAME.items():
         target = ours + target.removeprefix(theirs) if target.startswith(theirs) else target
     try:
@@ -213,12 +215,12 @@ def locate(target: Any, key: str = "") -> Any:
     except (ImportError, AttributeError) as error:
         if isinstance(error, ModuleNotFoundError) and is_extra(error.name):
             raise missing(f"{key or target}", str(error.name)) from error
-        raise UserError(f"{told} can't be found: {in_one_line(error)}") from error
+        raise UserError(f"{setting} can't be found: {in_one_line(error)}") from error
     home = str(getattr(part, "__module__", None) or "").partition(".")[0]
     if not callable(part):
-        raise UserError(f"{told} is a {type(part).__name__}, nothing that can be built.")
+        raise UserError(f"{setting} is a {type(part).__name__}, nothing that can be built.")
     if not home or (home in sys.stdlib_module_names and not (home in HARMLESS and isinstance(part, type))):
-        raise UserError(f"{told} is not allowed: it is Python's own; a part comes from a package.")
+        raise UserError(f"{setting} is not allowed: it is Python's own; a part comes from a package.")
     return part
 
 

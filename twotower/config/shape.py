@@ -89,8 +89,8 @@ def checking(what: str) -> Iterator[None]:
     except KeyError as error:
         raise UserError(f"{what} lacks the key {error.args[0]!s}.") from error
     except (TypeError, AttributeError, ValueError, ArithmeticError, IndexError) as error:
-        told = in_one_line(error, limit=200)
-        raise UserError(f"{what} holds a value of the wrong kind: {told}.") from error
+        problem = in_one_line(error, limit=200)
+        raise UserError(f"{what} holds a value of the wrong kind: {problem}.") from error
 
 
 def _at(config: Mapping[str, Any], key: str) -> Any:

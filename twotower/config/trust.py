@@ -215,8 +215,8 @@ def _check_part(
                 raise UserError(f"{source}: {key}.{name} is not allowed in a config read from a file.")
         return
     package = _package(target)
-    told = f"{source} names {key}.{TARGET}={str(target)[:200]}, which a file from elsewhere may not build there."
-    raise UntrustedError(told, package)
+    refusal = f"{source} names {key}.{TARGET}={str(target)[:200]}, which a file from elsewhere may not build there."
+    raise UntrustedError(refusal, package)
 
 
 def _package(target: Any) -> str:

@@ -94,14 +94,14 @@ def _replace(temporary: Path, final: Path) -> None:
         os.close(descriptor)
 
 
-def exchange(one: Path, two: Path) -> bool:
+def exchange(first: Path, second: Path) -> bool:
     """Exchanges two files or folders in one step, which a kill can't part; False where the system can't (renameat2)."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
-    done: int = call(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(two), RENAME_EXCHANGE)
+    done: int = call(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE)
     if done != 0 and ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(two))
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(second))
     return done == 0
 
 

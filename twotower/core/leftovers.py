@@ -28,9 +28,9 @@ def recover(folder: Path) -> None:
     """
     with suppress(OSError):
         for path in folder.glob(".*.old"):
-            found = OLD.fullmatch(path.name)
-            if found and not (folder / found["name"]).exists():
-                os.rename(path, folder / found["name"])
+            match = OLD.fullmatch(path.name)
+            if match and not (folder / match["name"]).exists():
+                os.rename(path, folder / match["name"])
 
 
 def leftovers(root: Path) -> Iterator[Path]:
@@ -63,10 +63,10 @@ def remove(path: Path) -> None:
 
 
 def _is_left(path: Path) -> bool:
-    if found := TEMPORARY.fullmatch(path.name):
-        return not _alive(int(found["pid"]))
-    if found := OLD.fullmatch(path.name):
-        return path.with_name(found["name"]).exists()
+    if match := TEMPORARY.fullmatch(path.name):
+        return not _alive(int(match["pid"]))
+    if match := OLD.fullmatch(path.name):
+        return path.with_name(match["name"]).exists()
     return bool(PART.fullmatch(path.name)) and path.is_dir() and not _locked(path)
 
 

@@ -56,4 +56,4 @@ def stamp(path: str | None) -> list[list[Any]]:
     root = Path(path)
     files = sorted(item for item in root.rglob("*") if item.is_file()) if root.is_dir() else [root]
     facts = [(item, item.stat()) for item in files if item.is_file()]
-    return [[str(item), found.st_size, found.st_mtime_ns] for item, found in facts]
+    return [[str(item), state.st_size, state.st_mtime_ns] for item, state in facts]

@@ -67,7 +67,7 @@ def _problem(value: Any, shape: Any, key: str) -> str | None:
         inner = shape.shape if isinstance(shape, Each) else shape[0]
         if isinstance(shape, Each) and not all(isinstance(name, str) for name in value):
             return f"{key or 'it'} has a key that is no text"
-        return next((said for name, item in items if (said := _problem(item, inner, f"{key}.{name}"))), None)
+        return next((fault for name, item in items if (fault := _problem(item, inner, f"{key}.{name}"))), None)
     kinds = shape if isinstance(shape, tuple) else (shape,)
     return None if _is_one(value, kinds) else f"{key or 'it'} is {_named(value)}, not {_kinds(kinds)}"
 

@@ -127,13 +127,14 @@ def split_files(folder: Path) -> dict[str, Path]:
             f"{folder} has no judgements; put them into qrels/<split>.tsv (query-id, corpus-id, score). "
             f"In {place.name} there is: {there[:200]}."
         )
-    found: dict[str, Path] = {}
+    file_of_split: dict[str, Path] = {}
     for file in files:
         split = file.name if file.is_dir() else Path(file.name[: len(bare_name(file.name))]).stem
-        if split in found:
-            raise UserError(f"{file} and {found[split].name} are both of split '{split}'; leave one of them there.")
-        found[split] = file
-    return found
+        if split in file_of_split:
+            both = f"{file} and {file_of_split[split].name}"
+            raise UserError(f"{both} are both of split '{split}'; leave one of them there.")
+        file_of_split[split] = file
+    return file_of_split
 
 
 def _is_judged(item: Path) -> bool:

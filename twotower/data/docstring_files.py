@@ -80,13 +80,13 @@ def _version(name: str) -> str:
 
 
 def _modules(root: Path, package: str) -> list[tuple[str, Path]]:
-    found = []
+    modules = []
     for parts in sorted(_source_files(root)):
         names = [package, *parts] if package else list(parts)
         names[-1] = names[-1].removesuffix(".py")
         module = ".".join(names[:-1] if names[-1] == "__init__" and len(names) > 1 else names)
-        found.append((module, root.joinpath(*parts)))
-    return found
+        modules.append((module, root.joinpath(*parts)))
+    return modules
 
 
 def _source_files(root: Path) -> Iterator[tuple[str, ...]]:

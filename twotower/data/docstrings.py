@@ -69,15 +69,15 @@ def load(
     shares = splits or {"train": 0.8, "dev": 0.1, "test": 0.1}
     _check(packages, shares, near_duplicate)
     check_choice("data.source.indexed_text", indexed_text, ("whole", "withheld"))
-    found = [find_package(name) for name in packages]
+    paths = [find_package(name) for name in packages]
     settings = [list(shares.items()), split_seed, min_words, min_summary_words, near_duplicate, private]
-    key = content_key("docstrings", VERSION, settings, [_state(package) for package in found])
+    key = content_key("docstrings", VERSION, settings, [_state(package) for package in paths])
 
     def fill(folder: object) -> None:
         log.info("Reading the docstrings of %s; done once.", ", ".join(packages))
         kept = [
             item
-            for item in _read(found)
+            for item in _read(paths)
             if len(item.rest.split()) >= min_words
             and len(item.summary.split()) >= min_summary_words
             and (private or not item.name.rpartition(".")[2].startswith("_"))
@@ -188,6 +188,6 @@ def _judge(
         relevant = {other for row in rows for other in members[int(group[row])]}
         pairs[name] += [(number, row) for row in sorted(relevant)]
     return {
-        name: Judgements.of([query for query, _ in found], [row for _, row in found], np.ones(len(found)))
-        for name, found in pairs.items()
+        name: Judgements.of([query for query, _ in judged], [row for _, row in judged], np.ones(len(judged)))
+        for name, judged in pairs.items()
     }

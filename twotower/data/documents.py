@@ -143,8 +143,8 @@ class DocumentStore:
         documents = self._documents(self._execute(_by_row(min(len(wanted), FEW + 1)), parameters))
         if [document.row for document in documents] == wanted:  # SQLite promises no order, though it keeps this one
             return documents
-        found = {document.row: document for document in documents}
-        return _in_order(wanted, found, f"{self.path} has no row", f"rows run from 0 to {self.count - 1}")
+        by_row = {document.row: document for document in documents}
+        return _in_order(wanted, by_row, f"{self.path} has no row", f"rows run from 0 to {self.count - 1}")
 
     def texts(self, rows: Sequence[int]) -> list[str]:
         """Returns what people search of some rows, as `Collection.searched_texts` does: title, blank, text."""
@@ -158,8 +158,8 @@ class DocumentStore:
             UserError: for an id that the store does not have.
         """
         rows = self._execute(BY_ID, (json.dumps(list(doc_ids)),))
-        found = {document.doc_id: document for document in self._documents(rows)}
-        return _in_order(list(doc_ids), found, f"{self.path} has no document", "ids are those of the collection")
+        by_id = {document.doc_id: document for document in self._documents(rows)}
+        return _in_order(list(doc_ids), by_id, f"{self.path} has no document", "ids are those of the collection")
 
     def ids(self) -> list[str]:
         """Returns every document id in row order."""
@@ -250,8 +250,8 @@ def _by_row(count: int) -> str:
     return BY_ROW.format(wishes)
 
 
-def _in_order(wanted: list[Any], found: dict[Any, Document], missing: str, hint: str) -> list[Document]:
+def _in_order(wanted: list[Any], documents: dict[Any, Document], missing: str, hint: str) -> list[Document]:
     try:
-        return [found[item] for item in wanted]
+        return [documents[item] for item in wanted]
     except KeyError as error:
         raise UserError(f"{missing} {error.args[0]!r}; {hint}.") from None

@@ -47,16 +47,16 @@ def _find(item: str) -> Any:
     except ImportError as error:
         raise missing("data=ir_datasets", "ir_datasets") from error
     try:
-        found = ir_datasets.load(item)
+        dataset = ir_datasets.load(item)
     except KeyError as error:
         known = list(ir_datasets.registry)
         raise UserError(f"data.source.splits: ir_datasets has no '{item}'.{nearest(item, known)}") from error
     for part in ("docs", "queries", "qrels"):
-        if not getattr(found, f"has_{part}")():
+        if not getattr(dataset, f"has_{part}")():
             raise UserError(
                 f"data.source.splits: '{item}' has no {part}; choose an id that has documents and judgements."
             )
-    return found
+    return dataset
 
 
 def _collect(name: str, ids: dict[str, str], parts: dict[str, Any], missing: str) -> Collection:
@@ -81,8 +81,8 @@ def _collect(name: str, ids: dict[str, str], parts: dict[str, Any], missing: str
     judgements: dict[str, Judgements] = {}
     listed: list[tuple[int, int]] = []
     for split, part in parts.items():
-        found = [(_pair(line, rows, split, ids[split]), line.relevance) for line in part.qrels_iter()]
-        lines = [(*pair, grade) for pair, grade in found if pair is not None]
+        graded = [(_pair(line, rows, split, ids[split]), line.relevance) for line in part.qrels_iter()]
+        lines = [(*pair, grade) for pair, grade in graded if pair is not None]
         judgements[split] = Judgements.of(*zip(*lines, strict=True)) if lines else Judgements.of([], [], [])
         if part.has_scoreddocs():
             pairs = (_pair(line, rows, "the candidates", ids[split]) for line in part.scoreddocs_iter())

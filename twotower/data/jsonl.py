@@ -109,16 +109,16 @@ def _parts(path: Path) -> list[tuple[str | None, Path]]:
         return [(SPLITS.get(name, name), part) for name, part in saved.items()] or [(None, path)]
     if not path.is_dir():
         raise UserError(f"data.path={path} is not a file.")
-    found = [
+    split_files = [
         (SPLITS[_split_name(item)], item)
         for item in sorted(path.iterdir())
         if is_table(item.name) and _split_name(item) in SPLITS
     ]
-    if not found:
+    if not split_files:
         raise UserError(
             f"data.path={path} is not a file, and has no train, dev or test file that ends in {', '.join(ENDINGS)}."
         )
-    return list(found)
+    return list(split_files)
 
 
 def _split_name(file: Path) -> str:
@@ -167,7 +167,7 @@ def _collect(name: str, rows: list[PairRow], assigned: dict[str, str]) -> Collec
         texts=[text for _, text in documents],
         query_ids=_ids(query_ids, "q"),
         query_texts=list(queries),
-        judgements={split: Judgements.of(*zip(*found, strict=True)) for split, found in judged.items() if found},
+        judgements={split: Judgements.of(*zip(*graded, strict=True)) for split, graded in judged.items() if graded},
         candidates=Candidates.of(*zip(*listed, strict=True)) if listed else None,
     )
 

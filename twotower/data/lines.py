@@ -89,11 +89,11 @@ def take_id(value: dict[str, Any], key: str, place: Place) -> str:
     Raises:
         UserError: when it is missing, empty, neither text nor a whole number, or holds a control character.
     """
-    found = value.get(key)
-    found = found.strip(BLANKS) if isinstance(found, str) else found
-    if isinstance(found, bool) or not isinstance(found, (str, int)) or found == "":
-        raise complain(place, f"needs '{key}', a text that is not empty; found {shown(found)}.{_instead(value, key)}")
-    item = clean(str(found), key, place)
+    content = value.get(key)
+    content = content.strip(BLANKS) if isinstance(content, str) else content
+    if isinstance(content, bool) or not isinstance(content, (str, int)) or content == "":
+        raise complain(place, f"needs '{key}', a text that is not empty; found {shown(content)}.{_instead(value, key)}")
+    item = clean(str(content), key, place)
     if not is_one_line(item):
         raise complain(place, f"'{key}' holds a control character, which no id may: {shown(item)}.")
     return item
@@ -105,12 +105,12 @@ def take_text(value: dict[str, Any], key: str, place: Place, default: str | None
     Raises:
         UserError: when it is not text, or missing without a default.
     """
-    found = value.get(key)
-    if found is None and default is not None:
+    content = value.get(key)
+    if content is None and default is not None:
         return default
-    if not isinstance(found, str):
-        raise complain(place, f"needs '{key}', a text; found {shown(found)}.{_instead(value, key)}")
-    return clean(found, key, place)
+    if not isinstance(content, str):
+        raise complain(place, f"needs '{key}', a text; found {shown(content)}.{_instead(value, key)}")
+    return clean(content, key, place)
 
 
 def _instead(value: dict[str, Any], key: str) -> str:

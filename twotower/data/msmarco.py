@@ -93,13 +93,13 @@ def local_files(path: Path) -> list[tuple[str, Path]]:
     """
     if not path.exists():
         raise UserError(f"data.path={path} does not exist.")
-    found = (
+    sources = (
         [path] if path.is_file() else sorted(item for item in path.rglob("*") if bare_name(item.name).endswith(ENDINGS))
     )
-    if not found or not bare_name(found[0].name).endswith(ENDINGS):
+    if not sources or not bare_name(sources[0].name).endswith(ENDINGS):
         raise UserError(f"data.path={path} holds no file that ends in {', '.join(ENDINGS)}.")
     files = []
-    for file in found:
+    for file in sources:
         start = next((start for start in SPLITS if file.name.startswith(start)), None)
         if start is None and file.name.startswith(UNJUDGED):
             log.info("%s is left out: MS MARCO's eval files have no judgements.", file)
@@ -183,14 +183,14 @@ def collect(name: str, rows: Iterable[tuple[str, Row]], limit: int | None = None
         if query_id in queries:
             raise UserError(f"{where}: query_id {query_id} was already given.")
         queries[query_id] = query
-        found = judged.setdefault(split, [])
+        graded = judged.setdefault(split, [])
         for place, (text, selected, url) in enumerate(passages):
             pair = (len(queries) - 1, len(document_ids))
             document_ids.append(f"{query_id}_{place}")
             texts.append(text)
             metadata.append({"url": url} if url else {})
             listed.append(pair)
-            found.append((*pair, selected))
+            graded.append((*pair, selected))
     if not document_ids:
         raise UserError(f"{name}: no passage in any row.")
     return Collection(
@@ -201,7 +201,7 @@ def collect(name: str, rows: Iterable[tuple[str, Row]], limit: int | None = None
         metadata=metadata if any(metadata) else None,
         query_ids=list(queries),
         query_texts=list(queries.values()),
-        judgements={split: Judgements.of(*zip(*found, strict=True)) for split, found in judged.items() if found},
+        judgements={split: Judgements.of(*zip(*graded, strict=True)) for split, graded in judged.items() if graded},
         candidates=Candidates.of(*zip(*listed, strict=True)),
     )
 

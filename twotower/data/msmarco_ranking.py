@@ -92,14 +92,14 @@ def _pairs(file: Path) -> Iterator[tuple[str, str]]:
 
 def _split_files(path: Path) -> dict[str, Path]:
     """Returns the judgements of each split: `qrels.dev.small.tsv` is `dev`, a full one beside it `dev_full`."""
-    found: dict[str, Path] = {}
+    files_by_split: dict[str, Path] = {}
     for file in sorted(path.glob("qrels.*.tsv*"), key=lambda item: ".small" not in item.name):
         split = bare_name(file.name).removesuffix(".tsv").removeprefix("qrels.")
         short = split.removesuffix(".small")
-        found[short if short not in found else f"{short}_full"] = file
-    if not found:
+        files_by_split[short if short not in files_by_split else f"{short}_full"] = file
+    if not files_by_split:
         raise UserError(f"data.path={path} has no judgements; put qrels.train.tsv and qrels.dev.small.tsv there.")
-    return found
+    return files_by_split
 
 
 def _candidates(path: Path, ids: Ids) -> Candidates | None:

@@ -93,11 +93,11 @@ def read_judgements(path: Path, split: str, ids: Ids, columns: Columns | None = 
 
 def read_candidates(path: Path, ids: Ids, columns: Columns | None = None) -> Candidates:
     """Reads candidate lists; their labels only repeat what the judgements say and are checked to be numbers."""
-    found = (
+    known_pairs = (
         ids.rows(query, document, place, "the candidates")
         for place, query, document, _ in read_scores(path, ids.queries, columns)
     )
-    pairs = [pair for pair in found if pair is not None]
+    pairs = [pair for pair in known_pairs if pair is not None]
     return Candidates.of([pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 

@@ -37,11 +37,11 @@ def find_table(folder: Path, name: str) -> Path | None:
 
     Such a folder is one of `save_to_disk`, or holds a table in parquet shards, of which the first is returned.
     """
-    files = {file.name.lower(): file for file in sorted(folder.iterdir()) if file.is_file()}
+    files = {item.name.lower(): item for item in sorted(folder.iterdir()) if item.is_file()}
     names = [f"{name}{ending}{packed}" for packed in ("", *PACKED) for ending in ENDINGS]
-    found = next((files[item] for item in names if item in files), None)
-    if found or is_saved(folder / name):
-        return found or folder / name
+    file = next((files[item] for item in names if item in files), None)
+    if file or is_saved(folder / name):
+        return file or folder / name
     tables = first_shards(folder / name)
     if len(tables) > 1:
         raise UserError(f"{folder / name} holds several tables ({', '.join(tables)}); leave one of them there.")

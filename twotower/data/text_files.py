@@ -65,8 +65,8 @@ def _html(text: str) -> Iterator[Section]:
     tree = LexborHTMLParser(text)
     for node in tree.css("script, style, nav, footer, noscript, template"):
         node.decompose()
-    found = tree.css_first("title")
-    heading = found.text(strip=True) if found is not None else ""
+    title_node = tree.css_first("title")
+    heading = title_node.text(strip=True) if title_node is not None else ""
     if tree.body is None:
         return
     inside = tree.css(",".join(["h1", "h2", "h3", "h4", "h5", "h6", *sorted(BLOCKS)]))

@@ -88,10 +88,10 @@ def _passages(folder: Path, words: int, overlap: int, skip_unreadable: bool) -> 
         except UnreadableError as error:
             unreadable.append(str(error))
     if unreadable:
-        told = f"{len(unreadable)} of {len(files)} files can't be read, the first: {unreadable[0]}"
+        problem = f"{len(unreadable)} of {len(files)} files can't be read, the first: {unreadable[0]}"
         if not skip_unreadable:
-            raise UserError(f"data.path={folder}: {told}. Remove them, or set data.source.skip_unreadable=true.")
-        log.warning("data.path=%s: %s. They are left out.", folder, told)
+            raise UserError(f"data.path={folder}: {problem}. Remove them, or set data.source.skip_unreadable=true.")
+        log.warning("data.path=%s: %s. They are left out.", folder, problem)
     return passages
 
 
@@ -141,8 +141,8 @@ def _collect(name: str, passages: list[tuple[str, str, str]], queries: int, dev:
         query_ids=[f"pseudo-{row}" for row in range(len(texts))],
         query_texts=list(texts),
         judgements={
-            split: Judgements.of([query for query, _ in found], [row for _, row in found], np.ones(len(found)))
-            for split, found in pairs.items()
+            split: Judgements.of([query for query, _ in judged], [row for _, row in judged], np.ones(len(judged)))
+            for split, judged in pairs.items()
         },
         notes=(PSEUDO,),
         pseudo=True,

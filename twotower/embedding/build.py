@@ -109,21 +109,21 @@ def _strongest(found_KD: np.ndarray, count: int) -> np.ndarray:
     """
     from twotower.kernels.cpu import processor_name  # imports torch, which whoever trains has loaded
 
-    def found() -> np.ndarray:
+    def decomposed() -> np.ndarray:
         centred_KD = found_KD.astype(np.float64)
         centred_KD -= centred_KD.mean(0)
         _, directions_DD = np.linalg.eigh(centred_KD.T @ centred_KD)  # eigenvalues rise: the strongest come last
         return np.ascontiguousarray(directions_DD[:, found_KD.shape[1] - count :])  # as it is read from its file
 
     def fill(folder: Path) -> None:
-        np.save(folder / "directions.npy", found())
+        np.save(folder / "directions.npy", decomposed())
 
     key = content_key("directions 2", count, NUMPY_THREADS, np.__version__, processor_name(), found_KD)
     try:
         folder = cached_folder("word_vector_directions", key, fill)
     except CacheClosedError as error:
         log.info("The principal components of the word vectors are not kept. %s", error)
-        return found()
+        return decomposed()
     return read_array(folder / "directions.npy", dtype="float64", shape=(None, None), finite=True)
 
 

@@ -77,8 +77,8 @@ def _text(file: VectorFile, data: IO[bytes]) -> Iterator[Record]:
                 continue
             fields = line.rstrip().rsplit(None, file.dim)
             if len(fields) != file.dim + 1:
-                found = max(len(fields) - 1, 0)
-                complain(file.path, number, f"expected a word and {file.dim} numbers, found {found} numbers")
+                numbers = max(len(fields) - 1, 0)
+                complain(file.path, number, f"expected a word and {file.dim} numbers, found {numbers} numbers")
             count += 1
             word = _word(fields[0].strip(BLANKS))
             if word is None:

@@ -49,14 +49,16 @@ def vectors_of(source: WordVectors, words: Sequence[str], dim: int, **offered: A
     """
     names, _ = parameters(source.vectors)
     given: Any = source.vectors(words, **{name: value for name, value in offered.items() if name in names})
-    told = f"embedding: {type(source).__name__}"
+    source_name = f"embedding: {type(source).__name__}"
     if not isinstance(given, tuple) or len(given) != 2:
-        raise UserError(f"{told} gave {type(given).__name__}: {WANTED}.")
+        raise UserError(f"{source_name} gave {type(given).__name__}: {WANTED}.")
     known_K, vectors_KD = np.asarray(given[0], dtype=np.int64), np.asarray(given[1], dtype=np.float32)
     if vectors_KD.shape != (len(known_K), dim):
-        raise UserError(f"{told} gave vectors of shape {vectors_KD.shape}, not {(len(known_K), dim)} (embedding.dim).")
+        raise UserError(
+            f"{source_name} gave vectors of shape {vectors_KD.shape}, not {(len(known_K), dim)} (embedding.dim)."
+        )
     if len(known_K) and (known_K.min() < 0 or known_K.max() >= len(words) or len(np.unique(known_K)) < len(known_K)):
-        raise UserError(f"{told} gave indices that are twice there or outside the {len(words)} words.")
+        raise UserError(f"{source_name} gave indices that are twice there or outside the {len(words)} words.")
     if not np.isfinite(vectors_KD).all():
-        raise UserError(f"{told} gave vectors that are not finite.")
+        raise UserError(f"{source_name} gave vectors that are not finite.")
     return known_K, vectors_KD

@@ -147,8 +147,8 @@ def _rank(bm25: Bm25, texts: list[str], pool: Pool, k: int) -> Ranking:
                 own = slice(int(pool.offsets[at]), int(pool.offsets[at + 1]))
                 pool_scores[own] = scores.scores_N[pool.candidates[own]]
             else:
-                values, found = scores.best(depth, pool.order)
-                best[at, : len(values)], rows[at, : len(found)] = values, found
+                values, ranked = scores.best(depth, pool.order)
+                best[at, : len(values)], rows[at, : len(ranked)] = values, ranked
             progress((at + 1) / count)
     if pool.offsets is not None:
         return pool.sort(pool_scores, k=k)

@@ -127,21 +127,11 @@ def evaluate_vectors(
         UserError: as `evaluate_means`, or for an unknown objective.
     """
     metric_set = MetricSet(build_metrics(settings.metrics, k=settings.k), k=settings.k)
-    metric = objective_metric(settings.objective, metric_set.own)
-    rows = np.asarray(query_rows, dtype=np.int64)
-    options = {"chunk": chunk, "device": device, "shared": shared}
-    ranked = _rank(query_QD, document_ND, collection, rows, split, settings, options)
-    pools = [item.pool for item in ranked]
-    stems = (None, stem) if stem else (None,)
-    own = settings.bm25
-    lexical = [
-        bm25_rankings(collection, rows, pools, k=settings.k, stem=item, **own.to_dict()) for item in stems if own
-    ]
-    fused: list[Ranking | None] = [None] * len(pools)
-    if hybrid is not None:
-        texts = [collection.query_texts[row] for row in rows]
-        given = (query_QD, document_ND, hybrid.bm25, texts, pools, hybrid.fusion)
-        fused = [*hybrid_rankings(*given, k=settings.k, max_memory=settings.memory)]
+    metric, rows = objective_metric(settings.objective, metric_set.own), np.asarray(query_rows, dtype=np.int64)
+    ranking = {"chunk": chunk, "device": device, "shared": shared}
+    ranked = _rank(query_QD, document_ND, collection, rows, split, settings, ranking)
+    baselines = _baselines(collection, rows, ranked, settings, stem, metric_set, metric)
+    fused = _fused(query_QD, document_ND, collection, rows, ranked, settings, hybrid)
     measuring = _Measuring(
         metric_set=metric_set,
         metric=metric,
@@ -149,17 +139,10 @@ def evaluate_vectors(
         statistics={"level": settings.confidence, "resamples": settings.resamples, "seed": seed},
     )
     results = {}
-    for at, item in enumerate(ranked):
-        judged_by = metric if metric in METRICS else "mrr_10"
-        baseline = stronger([part[at] for part in lexical], stems, metric_set, item.relevance, judged_by)
+    for item, baseline, both in zip(ranked, baselines, fused, strict=True):
         before = (untrained or {}).get(item.pool.protocol) or {}
-        result = measuring.result(item, rows, baseline, before, hybrid=hybrid, fused=fused[at])
-        own_PD = query_QD[item.pool.positions]
-        results[item.pool.protocol] = replace(
-            result,
-            relevant_scores=relevant_scores(own_PD, document_ND, item.relevance),
-            random_scores=random_scores(own_PD, document_ND, item.relevance, item.pool, seed=seed),
-        )
+        result = measuring.result(item, rows, baseline, before, hybrid=hybrid, fused=both)
+        results[item.pool.protocol] = _with_pair_scores(result, item, query_QD, document_ND, seed)
     return Evaluation(
         split=split,
         collection=collection,
@@ -167,6 +150,57 @@ def evaluate_vectors(
         objective=settings.objective,
         confidence=settings.confidence,
     )
+
+
+def _with_pair_scores(
+    result: ProtocolResult, item: _Ranked, query_QD: np.ndarray, document_ND: np.ndarray, seed: int
+) -> ProtocolResult:
+    """Returns the result with the scores of queries and their relevant documents, and random ones."""
+    own_PD = query_QD[item.pool.positions]
+    return replace(
+        result,
+        relevant_scores=relevant_scores(own_PD, document_ND, item.relevance),
+        random_scores=random_scores(own_PD, document_ND, item.relevance, item.pool, seed=seed),
+    )
+
+
+def _fused(
+    query_QD: np.ndarray,
+    document_ND: np.ndarray,
+    collection: Collection,
+    rows: np.ndarray,
+    ranked: list[_Ranked],
+    settings: EvaluationSettings,
+    hybrid: Hybrid | None,
+) -> list[Ranking | None]:
+    """Returns the ranking of each protocol by model and BM25 together; None where that is not asked for."""
+    if hybrid is None:
+        return [None] * len(ranked)
+    texts, pools = [collection.query_texts[row] for row in rows], [item.pool for item in ranked]
+    given = (query_QD, document_ND, hybrid.bm25, texts, pools, hybrid.fusion)
+    return [*hybrid_rankings(*given, k=settings.k, max_memory=settings.memory)]
+
+
+def _baselines(
+    collection: Collection,
+    rows: np.ndarray,
+    ranked: list[_Ranked],
+    settings: EvaluationSettings,
+    stem: str | None,
+    metric_set: MetricSet,
+    metric: str,
+) -> list[Lexical | None]:
+    """Returns for each protocol the stronger of BM25 with stems and without; None where none is asked for."""
+    stems, pools = (None, stem) if stem else (None,), [item.pool for item in ranked]
+    own = settings.bm25
+    lexical = [
+        bm25_rankings(collection, rows, pools, k=settings.k, stem=item, **own.to_dict()) for item in stems if own
+    ]
+    judged_by = metric if metric in METRICS else "mrr_10"
+    return [
+        stronger([part[at] for part in lexical], stems, metric_set, item.relevance, judged_by)
+        for at, item in enumerate(ranked)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,8 +335,8 @@ def _ends(
 def _chance(item: _Ranked, metric_set: MetricSet) -> dict[str, np.ndarray]:
     """Returns the expectation under a random order of each metric that has one, by query [P]."""
     relevance = item.relevance
-    found, gain = item.pool.within(relevance)
-    order = RandomOrder(item.pool.sizes, found, gain, relevance.ideal, relevance.num_relevant, depth=metric_set.k)
+    relevant, gain = item.pool.within(relevance)
+    order = RandomOrder(item.pool.sizes, relevant, gain, relevance.ideal, relevance.num_relevant, depth=metric_set.k)
     chance = dict(zip(METRICS, expected_metrics(order).T, strict=True))
     for name, metric in metric_set.own.items():
         values = chance_of(name, metric, order)

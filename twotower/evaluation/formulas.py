@@ -45,7 +45,7 @@ class RankedGrades:
         self.total_Q = relevant_Q.clamp(min=1).double()
 
     @cached_property
-    def found(self) -> Tensor:
+    def hits_to_rank(self) -> Tensor:
         """Relevant documents up to each rank [Q, K]."""
         return self.hits_QK.cumsum(dim=1, dtype=torch.int32)
 
@@ -53,7 +53,7 @@ class RankedGrades:
     def first(self) -> Tensor:
         """Rank of the first relevant document; one more than the ranking is deep where there is none [Q]."""
         first_Q = self.hits_QK.to(torch.uint8).argmax(dim=1) + 1
-        return torch.where(self.found[:, -1] > 0, first_Q, self.depth + 1)
+        return torch.where(self.hits_to_rank[:, -1] > 0, first_Q, self.depth + 1)
 
     @cached_property
     def gains(self) -> Tensor:
@@ -81,12 +81,12 @@ def _reciprocal_rank(ranked: RankedGrades, k: int | None = None) -> Tensor:
 def _average_precision(ranked: RankedGrades) -> Tensor:
     # Only hits carry precision, and they are few: far less work than a dense [Q, K] product
     row, column = torch.nonzero(ranked.hits_QK, as_tuple=True)
-    precision = ranked.found[row, column].double() / (column + 1)
+    precision = ranked.hits_to_rank[row, column].double() / (column + 1)
     return torch.zeros_like(ranked.total_Q).index_add_(0, row, precision) / ranked.total_Q
 
 
 def _recall(ranked: RankedGrades, k: int) -> Tensor:
-    return ranked.found[:, min(k, ranked.depth) - 1].double() / ranked.total_Q
+    return ranked.hits_to_rank[:, min(k, ranked.depth) - 1].double() / ranked.total_Q
 
 
 def _ndcg(ranked: RankedGrades, k: int) -> Tensor:

@@ -56,9 +56,9 @@ class MetricSet:
         """
         grades = relevance.grades_at(ranking.rows)
         count = len(grades)
-        found, ideal, relevant = map(torch.from_numpy, (grades, relevance.ideal, relevance.num_relevant))
+        grades_QK, ideal, relevant = map(torch.from_numpy, (grades, relevance.ideal, relevance.num_relevant))
         self.ours.reset()
-        self.ours.update(found, ideal, relevant, torch.arange(count))
+        self.ours.update(grades_QK, ideal, relevant, torch.arange(count))
         computed = self.ours.compute()
         means = {name: computed[name] for name in METRICS}
         values = dict(zip(METRICS, self.ours.per_query()[1].numpy().T, strict=True))

@@ -15,8 +15,14 @@ from torch import Tensor
 from twotower.core.errors import UserError
 from twotower.kernels.linear import pack, product
 
+LEAST_BLOCK = 4096
+"""Documents a block has at least, however many queries there are."""
 
-class Vectors:
+SCORES_OF_BLOCK = {"cpu": 1 << 20, "gpu": 1 << 25}
+"""Scores of one block: 4 MB of float32, which stay in a CPU's cache, and 128 MB on a GPU."""
+
+
+class VectorRows:
     """Rows of vectors in an array, a memory-mapped file or a tensor, read in blocks as float32 tensors.
 
     Args:
@@ -70,7 +76,7 @@ class Vectors:
 
 
 def nominate(
-    queries: Vectors, documents: Vectors, *, width: int, chunk: int | None, max_memory: int
+    queries: VectorRows, documents: VectorRows, *, width: int, chunk: int | None, max_memory: int
 ) -> tuple[Tensor, Tensor]:
     """Returns each query's `width` best documents by float32 product, best first.
 
@@ -92,7 +98,7 @@ def nominate(
     rows_QW = torch.full((len(queries), width), -1)
     for start in range(0, len(documents), along):
         block_CD = documents.block(start, start + along)
-        packed = pack(block_CD, across)
+        packed = pack(block_CD, across) if len(queries) > across else block_CD  # once for all, if it is used again
         for first in range(0, len(queries), across):
             part = slice(first, first + across)
             scores_BC = product(queries.block(first, first + across), packed)
@@ -107,10 +113,11 @@ def nominate(
     return scores_QW, rows_QW
 
 
-def _block_shape(queries: Vectors, width: int, chunk: int | None, max_memory: int) -> tuple[int, int]:
+def _block_shape(queries: VectorRows, width: int, chunk: int | None, max_memory: int) -> tuple[int, int]:
     """Chooses (queries, documents) of a block: scores that stay in the cache of a CPU, more on a GPU, or what fits."""
     budget = max(1, max_memory - len(queries) * width * 12) // 4
-    most = 4096 if queries.device.type == "cpu" else 65536
+    scores = SCORES_OF_BLOCK["cpu" if queries.device.type == "cpu" else "gpu"]
+    most = max(LEAST_BLOCK, min(1 << 20, scores // max(1, min(512, len(queries)))))
     along = chunk or int(max(256, min(most, budget // (4 * queries.width + 512))))
     across = int(max(1, min(512, len(queries), budget // (24 * along))))
     return across, along
@@ -120,10 +127,10 @@ def _beating(scores_BC: Tensor, floor_B: Tensor, width: int) -> tuple[Tensor, Te
     """Returns (scores, columns) [B, M] of at least all entries above each row's floor among its best `width`."""
     if not bool(torch.isneginf(floor_B).any()):
         row, column = torch.nonzero(scores_BC > floor_B[:, None], as_tuple=True)
-        found = torch.bincount(row, minlength=len(scores_BC))
-        most = int(found.max())
+        count_B = torch.bincount(row, minlength=len(scores_BC))
+        most = int(count_B.max())
         if most <= width:
-            place = torch.arange(len(row), device=row.device) - (found.cumsum(0) - found)[row]
+            place = torch.arange(len(row), device=row.device) - (count_B.cumsum(0) - count_B)[row]
             values = scores_BC.new_full((len(scores_BC), most), -torch.inf)
             columns = torch.zeros((len(scores_BC), most), dtype=torch.int64, device=row.device)
             values[row, place] = scores_BC[row, column]

@@ -75,5 +75,5 @@ def _draw_own(share_P: np.ndarray, relevance: Relevance, pool: Pool) -> np.ndarr
     return np.where(others_P > 0, padded[np.minimum(at_P, len(candidates))], -1)
 
 
-def _dot(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    return np.einsum("pd,pd->p", one, two).astype(np.float32)  # type: ignore[no-any-return]
+def _dot(left_ND: np.ndarray, right_ND: np.ndarray) -> np.ndarray:
+    return np.einsum("pd,pd->p", left_ND, right_ND).astype(np.float32)  # type: ignore[no-any-return]

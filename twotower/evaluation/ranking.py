@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from twotower.evaluation.keys import NOTHING, pack, unpack
-from twotower.evaluation.nominate import Vectors, nominate
+from twotower.evaluation.nominate import VectorRows, nominate
 
 _DEFAULT_MEMORY = 2**31
 
@@ -41,7 +41,7 @@ class Ranking:
 
 def rank_full(
     query_QD: np.ndarray | Tensor,
-    document_ND: np.ndarray | Tensor,
+    document_ND: np.ndarray | Tensor | VectorRows,
     *,
     order: np.ndarray | None = None,
     k: int = 100,
@@ -53,7 +53,8 @@ def rank_full(
 
     Args:
         query_QD: query vectors; any float type, computed in float32.
-        document_ND: document vectors, an array in memory or memory-mapped, or a tensor.
+        document_ND: document vectors, an array in memory or memory-mapped, or a tensor; as `VectorRows` where they are
+            ranked again and again, whose lengths are then taken once.
         order: int64 [N], place of each document's id in string order (`keys.id_order`); None takes row order.
         k: ranks to keep.
         chunk: documents in one block; None chooses from `max_memory`. It changes speed and memory, never the result.
@@ -63,7 +64,8 @@ def rank_full(
     Raises:
         ValueError: for vectors of different width, or that are not finite.
     """
-    queries, documents = Vectors(query_QD, "query", device), Vectors(document_ND, "document", device)
+    queries = VectorRows(query_QD, "query", device)
+    documents = document_ND if isinstance(document_ND, VectorRows) else VectorRows(document_ND, "document", device)
     _check(queries, documents, k)
     count, depth = len(queries), min(k, len(documents))
     pool = np.full(count, len(documents), dtype=np.int64)
@@ -104,7 +106,7 @@ def rank_candidates(
     Raises:
         ValueError: for vectors of different width, or that are not finite.
     """
-    queries, documents = Vectors(query_QD, "query", None), Vectors(document_ND, "document", None)
+    queries, documents = VectorRows(query_QD, "query", None), VectorRows(document_ND, "document", None)
     _check(queries, documents, k)
     rows = np.asarray(candidates, dtype=np.int64)
     pool = np.diff(offsets).astype(np.int64)
@@ -136,7 +138,7 @@ def order_candidates(
     return Ranking(rows=rows, scores=values, pool_size=pool)
 
 
-def _check(queries: Vectors, documents: Vectors, k: int) -> None:
+def _check(queries: VectorRows, documents: VectorRows, k: int) -> None:
     if queries.width != documents.width:
         raise ValueError(f"Query vectors have {queries.width} dimensions, document vectors {documents.width}.")
     if k < 1:
@@ -144,7 +146,7 @@ def _check(queries: Vectors, documents: Vectors, k: int) -> None:
     queries.lengths(), documents.lengths()  # NaN would quietly win or lose every comparison
 
 
-def _rescore(queries: Vectors, documents: Vectors, rows_QW: Tensor, place: Tensor, max_memory: int) -> Tensor:
+def _rescore(queries: VectorRows, documents: VectorRows, rows_QW: Tensor, place: Tensor, max_memory: int) -> Tensor:
     """Returns the exact keys [Q, W] of the nominated documents."""
     count, width = rows_QW.shape
     keys_QW = torch.empty((count, width), dtype=torch.int64)
@@ -158,7 +160,7 @@ def _rescore(queries: Vectors, documents: Vectors, rows_QW: Tensor, place: Tenso
     return keys_QW
 
 
-def _doubtful(coarse_QW: Tensor, keys_QK: Tensor, queries: Vectors, documents: Vectors) -> Tensor:
+def _doubtful(coarse_QW: Tensor, keys_QK: Tensor, queries: VectorRows, documents: VectorRows) -> Tensor:
     """Returns the rows of the queries whose k-th document is not proven better than everything not nominated."""
     unit = {"highest": 0.0, "high": 2.0**-10, "medium": 2.0**-7}[torch.get_float32_matmul_precision()]
     relative = unit + (queries.width + 4) * 2.0**-24
@@ -167,7 +169,13 @@ def _doubtful(coarse_QW: Tensor, keys_QK: Tensor, queries: Vectors, documents: V
 
 
 def _exact(
-    queries: Vectors, documents: Vectors, chosen: Tensor, place: Tensor, k: int, chunk: int | None, max_memory: int
+    queries: VectorRows,
+    documents: VectorRows,
+    chosen: Tensor,
+    place: Tensor,
+    k: int,
+    chunk: int | None,
+    max_memory: int,
 ) -> Tensor:
     """Ranks the chosen queries by float64 products with all documents; returns keys [len(chosen), k]."""
     result = torch.full((len(chosen), k), NOTHING)

@@ -87,8 +87,8 @@ class Relevance:
         for start in range(0, len(self.position), step):
             part = slice(start, start + step)
             position = self.position[part]
-            found, rank = np.nonzero(rows_QK[position] == self.document[part, None])
-            grades[position[found], rank] = self.grade[part][found]
+            judged, rank = np.nonzero(rows_QK[position] == self.document[part, None])
+            grades[position[judged], rank] = self.grade[part][judged]
         return grades
 
     def within(self, offsets: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -66,8 +66,8 @@ def verdict_line(part: ProtocolResult) -> Text:
         line.append(f"\n{part.hybrid_verdict.line}", style=STYLES[part.hybrid_verdict.label])
         kind = "z-scores" if part.hybrid["kind"] == "zscore" else "reciprocal ranks"
         words = ("stems" if part.hybrid["stem"] else "plain words") + (" and pairs" if part.hybrid["pairs"] else "")
-        told = f"model + {part.hybrid['weight']:.3g} x BM25 of {words} by {kind}; {part.hybrid['note']}"
-        line.append(f"\nhybrid = {told}", style="dim")
+        weighting = f"model + {part.hybrid['weight']:.3g} x BM25 of {words} by {kind}; {part.hybrid['note']}"
+        line.append(f"\nhybrid = {weighting}", style="dim")
     return line
 
 

@@ -143,10 +143,12 @@ def _table(values: np.ndarray) -> np.ndarray:
 
 
 def _difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    one, two = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if one.shape != two.shape:
-        raise ValueError(f"A paired comparison needs the same queries: shapes {one.shape} and {two.shape} differ.")
-    return one - two
+    first_Q, second_Q = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first_Q.shape != second_Q.shape:
+        raise ValueError(
+            f"A paired comparison needs the same queries: shapes {first_Q.shape} and {second_Q.shape} differ."
+        )
+    return first_Q - second_Q
 
 
 def _step(count: int, resamples: int) -> int:

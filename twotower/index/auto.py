@@ -16,7 +16,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import numpy as np
 from twotower.core.errors import UserError
 from twotower.core.files import write_json
 from twotower.core.reading import Each, read_typed_json
-from twotower.index.base import Index, Probe, need
+from twotower.index.base import Build, Index, need
 from twotower.index.exact.index import ExactIndex
 from twotower.index.faiss.index import FaissIndex
 from twotower.index.recall import make_probe, measure
@@ -147,17 +147,9 @@ class AutoIndex(Index):
         self.inner: Index | None = None
         self.chosen, self.why = "", []  # type: ignore[var-annotated]
 
-    def build(
-        self,
-        vectors: Vectors,
-        document_ids: Sequence[str],
-        folder: Path,
-        *,
-        probe: Probe | None = None,
-        progress: Progress | None = None,
-    ) -> None:
+    def _build(self, build: Build) -> None:
         """Chooses on a sample, builds the choice on all vectors, and measures what became of it."""
-        self._start(vectors, document_ids)
+        vectors, folder, progress = build.vectors, build.folder, build.progress
         if (folder / FILE).is_file():  # an interrupted build has already chosen
             note = read_typed_json(folder / FILE, NOTE)
             there = {item.name: item for item in candidates(self.count, self.dim)}
@@ -171,8 +163,8 @@ class AutoIndex(Index):
         self.chosen = choice.name
         log.info("index.%s takes %s: %s", self.name, choice.name, " ".join(self.why))
         self.inner = choice.make(self.name, self.target_recall)
-        self.inner.build(vectors, document_ids, folder, probe=probe, progress=progress)
-        probe = probe or make_probe(vectors, seed=self.seed)
+        self.inner.build(vectors, build.document_ids, folder, probe=build.probe, progress=progress)
+        probe = build.probe or make_probe(vectors, seed=self.seed)
         recall, spent = measure(self.inner, vectors, probe.at(10)), one_query_ms(self.inner, probe.query_QD)
         facts = f"Built on all {self.count}: recall@10 {recall:.3f}, {spent:.2f} ms a query"
         missed = [

@@ -56,6 +56,26 @@ class Probe:
         return [k for k in DEPTHS if k <= self.depth] or [self.depth]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What an index is built from, and where.
+
+    Attributes:
+        vectors: the document vectors [N, D], N at least 1.
+        document_ids: their N ids, same order.
+        folder: an existing folder for its files. It may hold what an interrupted build of the same vectors and settings
+            left there: go on from it.
+        probe: queries to tune it with; None where there are none.
+        progress: called as progress(stage, rows done, rows in all); None where nobody watches.
+    """
+
+    vectors: Vectors
+    document_ids: Sequence[str]
+    folder: Path
+    probe: Probe | None = None
+    progress: Progress | None = None
+
+
 class BuildPausedError(UserError):
     """A build stopped by something that passes, such as a server that is away; the same command later goes on."""
 
@@ -97,7 +117,6 @@ class Index(ABC):
     def read_texts(self, texts: Texts) -> None:  # noqa: B027
         """Learns where the texts of the documents are, before `build`; most indexes have no use for them."""
 
-    @abstractmethod
     def build(
         self,
         vectors: Vectors,
@@ -107,10 +126,22 @@ class Index(ABC):
         probe: Probe | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Builds the index and writes its files into an existing folder; ready to search afterwards.
+        """Builds the index and writes its files; ready to search afterwards. The arguments are those of `Build`.
 
-        The folder may hold what an interrupted build of the same vectors and settings left there: go on from it.
+        Raises:
+            UserError: for no vectors, another number of ids, or what `check` refuses.
         """
+        self.count, self.dim = int(vectors.shape[0]), int(vectors.shape[1])
+        if self.count == 0:
+            raise UserError(f"index.{self.name}: there are no documents to index.")
+        if len(document_ids) != self.count:
+            raise UserError(f"index.{self.name}: {self.count} vectors but {len(document_ids)} document ids.")
+        self.check(dim=self.dim)
+        self._build(Build(vectors=vectors, document_ids=document_ids, folder=folder, probe=probe, progress=progress))
+
+    @abstractmethod
+    def _build(self, build: Build) -> None:
+        """Builds from checked vectors; `count` and `dim` are known."""
 
     def pause(self) -> None:  # noqa: B027
         """Lets go of what a build holds outside its folder, and keeps what was done, so that another can go on."""
@@ -204,13 +235,6 @@ class Index(ABC):
 
     def discard(self) -> None:  # noqa: B027
         """Removes what a failed build left outside its folder."""
-
-    def _start(self, vectors: Vectors, document_ids: Sequence[str]) -> None:
-        self.count, self.dim = int(vectors.shape[0]), int(vectors.shape[1])
-        if self.count == 0:
-            raise UserError(f"index.{self.name}: there are no documents to index.")
-        if len(document_ids) != self.count:
-            raise UserError(f"index.{self.name}: {self.count} vectors but {len(document_ids)} document ids.")
 
 
 def need(ok: bool, name: str, key: str, given: Any, works: str) -> None:

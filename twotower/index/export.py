@@ -126,10 +126,7 @@ def export(
             folder = Path(run_dir) / "index" / name
             held_ND = leading(vectors_ND, index.dims)
             sample = {"rows_S": rows_S, "sample_SD": take(held_ND, rows_S)}
-            own = probe
-            if index.dims is not None:
-                cut_QD = None if query_QD is None else np.asarray(leading(query_QD, index.dims))
-                own = make_probe(held_ND, cut_QD, k=DEPTHS[-1], seed=seed, progress=progress)
+            own = probe if index.dims is None else _cut_probe(held_ND, query_QD, index.dims, seed, progress)
             if texts is not None:
                 index.read_texts(texts)
             parts = {"identity": identity, "config": config[name], **sample, "own": own, "progress": progress}
@@ -138,12 +135,22 @@ def export(
             log.error("index.%s was not written: %s", name, error)
             failed[name] = error
     if failed:
-        first = next(iter(failed.values()))
-        others = f" Written: {', '.join(done)}." if done else ""
-        problems = " ".join(f"[{name}] {error}" for name, error in failed.items())
-        resumable = any(isinstance(error, BuildPausedError) for error in failed.values())
-        raise IndexExportError(f"Index not written: {problems}{others}", written=done, resumable=resumable) from first
+        raise _not_written(failed, done) from next(iter(failed.values()))
     return done
+
+
+def _cut_probe(held_ND: Vectors, query_QD: np.ndarray | None, dims: int, seed: int, progress: Progress | None) -> Probe:
+    """Returns the probe of an index that holds the first numbers of every vector only."""
+    cut_QD = None if query_QD is None else np.asarray(leading(query_QD, dims))
+    return make_probe(held_ND, cut_QD, k=DEPTHS[-1], seed=seed, progress=progress)
+
+
+def _not_written(failed: Mapping[str, Exception], done: dict[str, dict[str, Any]]) -> IndexExportError:
+    """Returns the one error that names all indexes that failed, and those that are in place."""
+    others = f" Written: {', '.join(done)}." if done else ""
+    problems = " ".join(f"[{name}] {error}" for name, error in failed.items())
+    resumable = any(isinstance(error, BuildPausedError) for error in failed.values())
+    return IndexExportError(f"Index not written: {problems}{others}", written=done, resumable=resumable)
 
 
 def _export_one(

@@ -28,7 +28,7 @@ from twotower.core.errors import UserError
 from twotower.core.files import write_json
 from twotower.core.reading import read_typed_json
 from twotower.core.validators import check_choice
-from twotower.index.base import Index, Probe, need
+from twotower.index.base import Build, Index, Probe, need
 from twotower.index.recall import recall_of_scores
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, normalise
 
@@ -108,30 +108,22 @@ class LanceIndex(Index):
         """Names the alias after the model, unless the config names one."""
         self.alias = self.alias or f"twotower_{identity['model']['sha256'][:12]}"
 
-    def build(
-        self,
-        vectors: Vectors,
-        document_ids: Sequence[str],
-        folder: Path,
-        *,
-        probe: Probe | None = None,
-        progress: Progress | None = None,
-    ) -> None:
+    def _build(self, build: Build) -> None:
         """Writes all rows, then the graph, and tunes it on the probe; a build that was interrupted starts anew."""
-        self._start(vectors, document_ids)
+        folder, progress = build.folder, build.progress
         self.alias = self.alias or f"twotower_{secrets.token_hex(6)}"
         if self.uri:
             self.version = f"{self.alias}__{secrets.token_hex(6)}"
         else:
             shutil.rmtree(folder / FOLDER, ignore_errors=True)
         try:
-            rows = self._rows(vectors, document_ids, progress)
+            rows = self._rows(build.vectors, build.document_ids, progress)
             self._table = self._connect(folder).create_table(self.version, rows, schema=self._schema())
             if self.algorithm == "HNSW" and self.count > 1:
                 self._make_graph(progress)
         except (OSError, RuntimeError) as error:
             raise self._refused(error) from error
-        self._tune(probe)
+        self._tune(build.probe)
         self._bytes = sum(path.stat().st_size for path in (folder / FOLDER).rglob("*") if path.is_file())
         write_json(folder / FILE, self._pointer())
 
@@ -216,10 +208,10 @@ class LanceIndex(Index):
         if not len(rows_K):
             return np.empty((0, self.dim), np.float32)
         wanted = ", ".join(str(int(row)) for row in rows_K)
-        found = self._table.search().where(f"row IN ({wanted})").limit(len(rows_K)).select(["row", "vector"]).to_arrow()
-        held = {row: place for place, row in enumerate(found["row"].to_pylist())}
-        flat = found["vector"].combine_chunks().flatten().to_numpy()
-        vectors_KD = flat.reshape(len(found), self.dim)
+        table = self._table.search().where(f"row IN ({wanted})").limit(len(rows_K)).select(["row", "vector"]).to_arrow()
+        held = {row: place for place, row in enumerate(table["row"].to_pylist())}
+        flat = table["vector"].combine_chunks().flatten().to_numpy()
+        vectors_KD = flat.reshape(len(table), self.dim)
         return normalise(vectors_KD[[held[int(row)] for row in rows_K]])
 
     def describe(self) -> dict[str, Any]:

@@ -197,10 +197,10 @@ def evaluate(source: str | None, name: str, split: str | None = None) -> dict[st
     except Exception as error:  # downloads fail in as many ways as there are data sets
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"--mteb {name}: its data is not on this machine and can't be had ({reason}).") from error
-    found = mteb.evaluate(model, task, cache=None, co2_tracker=False, show_progress_bar=False).task_results[0]
+    result = mteb.evaluate(model, task, cache=None, co2_tracker=False, show_progress_bar=False).task_results[0]
     meta = model.mteb_model_meta
-    scores = {part: _numbers(rows[0]) for part, rows in found.scores.items()}
-    return {"task": found.task_name, "model": meta.name, "revision": meta.revision, "scores": scores}
+    scores = {part: _numbers(rows[0]) for part, rows in result.scores.items()}
+    return {"task": result.task_name, "model": meta.name, "revision": meta.revision, "scores": scores}
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -236,11 +236,11 @@ class Bm25:
             texts: of the queries.
             pairs: weight of pairs of neighbouring words beside single words.
         """
-        found = self.count_words(texts) @ self.matrix
+        sums_BN = self.count_words(texts) @ self.matrix
         if pairs and self.pairs is not None:
             ids = list(self._read(texts))
-            found = found + self.pairs.scores(ids, stop_from=self._stop_from) * np.float32(pairs)
-        scores_QN: np.ndarray = found.toarray()
+            sums_BN = sums_BN + self.pairs.scores(ids, stop_from=self._stop_from) * np.float32(pairs)
+        scores_QN: np.ndarray = sums_BN.toarray()
         return scores_QN
 
     def best(self, texts: Sequence[str], k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -204,5 +204,5 @@ def check_starts(starts: np.ndarray, entries: Sequence[np.ndarray], folder: Path
 def _adjacent(ids_T: np.ndarray, row_T: np.ndarray, *, size: int, stop_from: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns keys and rows of the pairs of neighbours of the same text, in order."""
     before, after = ids_T[:-1], ids_T[1:]
-    told = (row_T[:-1] == row_T[1:]) & (before >= 0) & (after >= 0) & ((before < stop_from) | (after < stop_from))
-    return before[told] * size + after[told], row_T[:-1][told]
+    paired_T = (row_T[:-1] == row_T[1:]) & (before >= 0) & (after >= 0) & ((before < stop_from) | (after < stop_from))
+    return before[paired_T] * size + after[paired_T], row_T[:-1][paired_T]

@@ -37,9 +37,9 @@ def width_of(encoder: Any) -> int:
     Raises:
         UserError: when it can't read one.
     """
-    told = getattr(encoder, "output_dim", None)
-    if told is not None:
-        return int(told)
+    declared = getattr(encoder, "output_dim", None)
+    if declared is not None:
+        return int(declared)
     width = int(try_encoder("model", encoder).shape[1])
     encoder.output_dim = width
     return width
@@ -112,6 +112,6 @@ def try_encoder(key: str, encoder: Any) -> Tensor:
         encoder.train(training)
     shapes = [tuple(getattr(item, "shape", ())) for item in both]
     if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != 2:
-        told = f"{shapes[0]} for two queries and {shapes[1]} for two documents"
-        raise UserError(f"{key}: {type(encoder).__name__} gives {told}, not (2, D) for both.{DOCS}")
+        shown = f"{shapes[0]} for two queries and {shapes[1]} for two documents"
+        raise UserError(f"{key}: {type(encoder).__name__} gives {shown}, not (2, D) for both.{DOCS}")
     return both[0]  # type: ignore[no-any-return]

@@ -63,19 +63,12 @@ def encode(
     vectors_ND = np.empty((len(wanted_N), width_of(model)), dtype=np.float32)
     device = next(iter(model.parameters())).device
     encode_batch = model.encode_queries if side == "query" else model.encode_documents
+    batches = _batches(tower, tokens.lengths[wanted_N], most)
+    own = batches[group_rank() :: world_size()] if shared else batches
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            lengths_N = tokens.lengths[wanted_N]
-            parts = length_batches(
-                lengths_N, most_rows=most, most_cells=CELLS[not getattr(tower, "pads_batches", True)]
-            )
-            if reads_padding(tower):
-                count = max(1, -(-len(wanted_N) // min(most, AS_THEY_COME)))
-                parts = iter(np.array_split(np.arange(len(wanted_N)), count))
-            batches = list(parts)
-            own = batches[group_rank() :: world_size()] if shared else batches
             for part_B in own:
                 batch = tokens.take(wanted_N[part_B]).to(device)
                 vectors_ND[part_B] = encode_batch(batch).float().cpu().numpy()
@@ -89,6 +82,15 @@ def encode(
         vectors_ND = merge_rows(vectors_ND[shares[group_rank()]], shares)
     check_vectors(vectors_ND, side)
     return vectors_ND
+
+
+def _batches(tower: object, lengths_N: np.ndarray, most: int) -> list[np.ndarray]:
+    """Returns the rows of each batch: texts of similar lengths, or as they come for a tower that reads padding."""
+    if reads_padding(tower):
+        count = max(1, -(-len(lengths_N) // min(most, AS_THEY_COME)))
+        return np.array_split(np.arange(len(lengths_N)), count)
+    cells = CELLS[not getattr(tower, "pads_batches", True)]
+    return list(length_batches(lengths_N, most_rows=most, most_cells=cells))
 
 
 def reads_padding(tower: object) -> bool:

@@ -84,14 +84,14 @@ def train_or_reuse(encoder: nn.Module, key: str | None, train: Callable[[], dict
     Raises:
         UserError: when what was kept can't be read.
     """
-    told: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None
 
     def fill(folder: Path) -> None:
-        nonlocal told
-        told = train()
+        nonlocal facts
+        facts = train()
         state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in encoder.state_dict().items()}
         save_file(state, folder / WEIGHTS)
-        write_json(folder / FACTS, told)
+        write_json(folder / FACTS, facts)
 
     if key is None:
         return {**train(), "reused": False}
@@ -100,8 +100,8 @@ def train_or_reuse(encoder: nn.Module, key: str | None, train: Callable[[], dict
     except CacheClosedError as error:
         logger.info("What the corpus taught is not kept. %s", error)
         return {**train(), "reused": False}
-    if told is not None:
-        return {**told, "reused": False}
+    if facts is not None:
+        return {**facts, "reused": False}
     encoder.load_state_dict(_read(folder / WEIGHTS, encoder))
     return {**read_json(folder / FACTS), "reused": True}
 

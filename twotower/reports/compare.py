@@ -82,17 +82,17 @@ def compare(
 def differences(paired: Paired, *, baseline: bool = False, permutations: int = 10_000) -> list[Difference]:
     """Returns the tested differences between runs already lined up."""
     values_RQ = paired.values_RQ
-    pairs = [(one, two) for one, two in combinations(range(len(values_RQ)), 2) if one == 0 or not baseline]
+    pairs = [(left, right) for left, right in combinations(range(len(values_RQ)), 2) if left == 0 or not baseline]
     p_values = [float(randomisation_test(values_RQ[i], values_RQ[j], permutations=permutations)) for i, j in pairs]
     corrected = holm(np.array(p_values))
     tested = []
-    for (one, two), p_value, p_holm in zip(pairs, p_values, corrected, strict=True):
-        interval = paired_bootstrap(values_RQ[one], values_RQ[two])
-        gap_Q = values_RQ[one] - values_RQ[two]
+    for (left, right), p_value, p_holm in zip(pairs, p_values, corrected, strict=True):
+        interval = paired_bootstrap(values_RQ[left], values_RQ[right])
+        gap_Q = values_RQ[left] - values_RQ[right]
         tested.append(
             Difference(
-                first=one,
-                second=two,
+                first=left,
+                second=right,
                 difference=float(interval.mean),
                 low=float(interval.low),
                 high=float(interval.high),
@@ -122,14 +122,14 @@ def extreme_queries(
     texts = document_texts([runs[first], runs[second]], [item for pair_ in hits.values() for item in pair_ if item])
 
     def describe(row: int) -> QueryDifference:
-        one, two = hits[row]
+        left, right = hits[row]
         return QueryDifference(
             query_id=paired.query_ids[row],
             query=paired.queries[row],
             values=(float(paired.values_RQ[first, row]), float(paired.values_RQ[second, row])),
             ranks=(tables[0]["first_relevant_rank"][row].as_py(), tables[1]["first_relevant_rank"][row].as_py()),
-            first_hits=(one, two),
-            texts=(texts.get(one), texts.get(two)),
+            first_hits=(left, right),
+            texts=(texts.get(left), texts.get(right)),
         )
 
     return [describe(row) for row in won], [describe(row) for row in lost]

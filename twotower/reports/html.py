@@ -104,7 +104,9 @@ def _summary(runs: Ledger, metric: str) -> Iterator[str]:
         tiles.append((name_of(top.run, runs), f"best run, {top.run.verdict}"))
     seconds = sum(run.seconds or 0.0 for run in runs.readable)
     tiles.append((text.duration(seconds), "time of all runs together"))
-    inner = "".join(f'<div class="tile"><b>{escape(one)}</b><span>{escape(two)}</span></div>' for one, two in tiles)
+    inner = "".join(
+        f'<div class="tile"><b>{escape(figure)}</b><span>{escape(caption)}</span></div>' for figure, caption in tiles
+    )
     yield f'<div class="tiles">{inner}</div>'
     for line in warnings:
         yield f'<p class="warn">{escape(line[:1].upper() + line[1:])}</p>'
@@ -209,8 +211,8 @@ def _figures(drawn: Sequence[tuple[str, dict[str, Any] | str]]) -> Iterator[str]
         if isinstance(chart, str):
             yield f'<p class="soft">{escape(chart)}</p>'
             continue
-        said = escape(f"{title}. {chart.get('description', '')}")
-        yield f'<figure role="img" aria-label="{said}"><div id="chart-{number}"></div></figure>'
+        description = escape(f"{title}. {chart.get('description', '')}")
+        yield f'<figure role="img" aria-label="{description}"><div id="chart-{number}"></div></figure>'
         number += 1
 
 

@@ -77,9 +77,9 @@ def comparable(runs: Sequence[Run], protocol: str) -> None:
             raise UserError(f"{run.path} (status {run.status}) has no final evaluation under '{protocol}'.")
     first = runs[0]
     for other in runs[1:]:
-        for what, one, two in _conditions(first, other, protocol):
-            if one != two:
-                given = f"{_short(one)} against {_short(two)}"
+        for what, left, right in _conditions(first, other, protocol):
+            if left != right:
+                given = f"{_short(left)} against {_short(right)}"
                 raise UserError(f"{first.path} and {other.path} can't be compared: {what} differs ({given}).")
 
 
@@ -91,8 +91,8 @@ def _conditions(first: Run, other: Run, protocol: str) -> list[tuple[str, Any, A
     pairs.append(("the evaluation split", first.data_key[1] or "none", other.data_key[1] or "none"))
     parts = [(run.record.get("evaluation") or {}).get(protocol) or {} for run in (first, other)]
     for key, what in (("kind", "the kind of pool"), ("mean_size", "the mean size of the pool")):
-        one, two = ((part.get("pool") or {}).get(key) for part in parts)
-        pairs.append((f"{what} ranked under '{protocol}'", one, two))
+        left, right = ((part.get("pool") or {}).get(key) for part in parts)
+        pairs.append((f"{what} ranked under '{protocol}'", left, right))
     return pairs
 
 

@@ -193,9 +193,9 @@ def differing_facts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tupl
     """
     facts: list[tuple[str, Any, Any]] = []
 
-    def look(name: str, one: Any, two: Any) -> None:
-        if one is not None and one != two:
-            facts.append((name, one, two))
+    def look(name: str, left: Any, right: Any) -> None:
+        if left is not None and left != right:
+            facts.append((name, left, right))
 
     look("data", (old.get("data") or {}).get("fingerprint"), (new.get("data") or {}).get("fingerprint"))
     look("vocabulary", (old.get("vocabulary") or {}).get("hash"), (new.get("vocabulary") or {}).get("hash"))
@@ -225,7 +225,7 @@ def _values(evaluation: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _same(one: float | None, two: float | None) -> bool:
-    if one is None or two is None:
-        return one is two
-    return one == two or (math.isnan(one) and math.isnan(two))
+def _same(left: float | None, right: float | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    return left == right or (math.isnan(left) and math.isnan(right))

@@ -179,8 +179,8 @@ def _line_editing(history: Path) -> Iterator[None]:
         return
 
     def complete(text: str, state: int) -> str | None:
-        found = completions(text, readline.get_line_buffer())
-        return found[state] if state < len(found) else None
+        matches = completions(text, readline.get_line_buffer())
+        return matches[state] if state < len(matches) else None
 
     before = readline.get_completer(), readline.get_completer_delims()
     with contextlib.suppress(OSError):

@@ -96,8 +96,10 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
 
 def _refused_settings(error: Any) -> str:
     """Returns what pydantic has against W&B's settings, without the values."""
-    told = [f"settings.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)]
-    return "; ".join(told[:3])
+    problems = [
+        f"settings.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)
+    ]
+    return "; ".join(problems[:3])
 
 
 def _named(settings: Mapping[str, Any], run_name: str) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def ask_teachers(context: RunContext, module: Any) -> None:
     if not hasattr(module, "batch_scores"):
         raise UserError(f"loss: {type(loss).__name__} asks for scores, and {type(module).__name__} passes none on.")
     with Console().status("Asking the teacher"):
-        module.batch_scores, told = batch_scores(loss, context.data, stem=context.settings.text.lexical_stem)
-    context.record.update(teachers=told)
+        module.batch_scores, facts = batch_scores(loss, context.data, stem=context.settings.text.lexical_stem)
+    context.record.update(teachers=facts)
 
 
 def batch_scores(loss: Any, data: RetrievalData, *, stem: str | None) -> tuple[dict[str, Scores], dict[str, Any]]:
@@ -69,14 +69,14 @@ def batch_scores(loss: Any, data: RetrievalData, *, stem: str | None) -> tuple[d
     """
     wanted = getattr(loss, "batch_scores", None) or {}
     made: dict[str, Scores] = {}
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for argument, teacher in wanted.items():
         scores, natural, kind = _teacher(teacher, data, stem)
         divided = argument != "lexical_BN"
         temperature = (getattr(loss, "teacher_temperature", None) or natural) if divided else 1.0
         made[argument] = _divided(scores, temperature)
-        told[argument.removesuffix("_BN")] = {**kind, "temperature": temperature}
-    return made, told
+        facts[argument.removesuffix("_BN")] = {**kind, "temperature": temperature}
+    return made, facts
 
 
 def _divided(scores: Scores, temperature: float) -> Scores:

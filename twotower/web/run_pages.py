@@ -21,11 +21,11 @@ def add_run_pages(app: FastAPI, pages: Jinja2Templates, library: Library) -> Non
 
     @app.api_route("/runs", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
     def runs(request: Request) -> Response:
-        found = library.runs()
-        return pages.TemplateResponse(request, "runs.html", {"runs": found, "metric": found.metric(), "ended": ENDED})
+        runs = library.runs()
+        return pages.TemplateResponse(request, "runs.html", {"runs": runs, "metric": runs.metric(), "ended": ENDED})
 
     @app.api_route("/run", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
-    def one(request: Request, run: RunKey = "") -> Response:
+    def run_page(request: Request, run: RunKey = "") -> Response:
         item = library.run(run)
         names = dict.fromkeys(["train_loss", item.objective, *item.scores])
         curves = [(name, values) for name in names if name and (values := _history(item, name))][:4]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from twotower.index.base import Index, Probe
-from twotower.index.vectors import Progress, Vectors, normalise
+from twotower.index.base import Build, Index
+from twotower.index.vectors import normalise
 
 FILE = "codes.npz"
 
@@ -28,21 +27,12 @@ class CodesIndex(Index):
         super().__init__(name=name)
         self.block = block
 
-    def build(
-        self,
-        vectors: Vectors,
-        document_ids: Sequence[str],
-        folder: Path,
-        *,
-        probe: Probe | None = None,
-        progress: Progress | None = None,
-    ) -> None:
+    def _build(self, build: Build) -> None:
         """Codes the vectors and writes them."""
-        self._start(vectors, document_ids)
-        unit_ND = normalise(np.asarray(vectors[:], dtype=np.float32))
+        unit_ND = normalise(np.asarray(build.vectors[:], dtype=np.float32))
         scale_D = np.maximum(np.abs(unit_ND).max(0), 1e-9) / 127
-        np.savez(folder / FILE, codes=np.rint(unit_ND / scale_D).astype(np.int8), scale=scale_D)
-        self.load(folder)
+        np.savez(build.folder / FILE, codes=np.rint(unit_ND / scale_D).astype(np.int8), scale=scale_D)
+        self.load(build.folder)
 
     def load(self, folder: Path) -> None:
         """Reads the codes."""

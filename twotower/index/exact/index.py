@@ -14,12 +14,12 @@ import numpy as np
 
 from twotower.core.errors import UserError
 from twotower.core.reading import read_array
-from twotower.index.base import Index, Probe, need
+from twotower.index.base import Build, Index, need
 from twotower.index.exact.on_numpy import search_arrays, threads_for
-from twotower.index.vectors import Progress, Vectors, normalise, write_npy
+from twotower.index.vectors import normalise, write_npy
 
 if TYPE_CHECKING:
-    import torch
+    from twotower.evaluation.nominate import VectorRows
 
 FILE = "vectors.npy"
 GPU_NODES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")
@@ -46,7 +46,7 @@ class ExactIndex(Index):
         need(dtype in ("float32", "float16"), name, "dtype", dtype, "float32 or float16")
         self.device, self.dtype = device, dtype
         self._vectors_ND: np.ndarray | None = None
-        self._tensor_ND: torch.Tensor | None = None
+        self._documents: VectorRows | None = None
         self._on_cpu = True
         self._work = 0
 
@@ -70,30 +70,21 @@ class ExactIndex(Index):
             ) from error
         return str(device)
 
-    def build(
-        self,
-        vectors: Vectors,
-        document_ids: Sequence[str],
-        folder: Path,
-        *,
-        probe: Probe | None = None,
-        progress: Progress | None = None,
-    ) -> None:
+    def _build(self, build: Build) -> None:
         """Writes the vectors, normalised, as one .npy file."""
-        self._start(vectors, document_ids)
-        write_npy(folder / FILE, vectors, dtype=self.dtype, progress=progress, stage="write")
-        self.load(folder)
+        write_npy(build.folder / FILE, build.vectors, dtype=self.dtype, progress=build.progress, stage="write")
+        self.load(build.folder)
 
     def load(self, folder: Path) -> None:
         """Memory-maps the vectors, or moves them to the GPU."""
         array = read_array(folder / FILE, dtype=("float32", "float16"), shape=(None, None), mapped=True)
         self.count, self.dim = array.shape
-        self._vectors_ND, self._tensor_ND, device = array, None, self._device()
+        self._vectors_ND, self._documents, device = array, None, self._device()
         self._on_cpu = device.startswith("cpu")
         if not self._on_cpu:
-            from twotower.index.exact.on_torch import as_tensor
+            from twotower.index.exact.on_torch import documents_of
 
-            self._tensor_ND = as_tensor(np.asarray(array)).to(device)
+            self._documents = documents_of(np.asarray(array), device)
 
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         assert self._vectors_ND is not None, "search before load"
@@ -101,12 +92,12 @@ class ExactIndex(Index):
             return search_arrays(query_QD, self._vectors_ND, k)
         import torch
 
-        from twotower.index.exact.on_torch import as_tensor, search_tensor
+        from twotower.index.exact.on_torch import documents_of, search_tensor
 
-        if self._tensor_ND is None:
-            self._tensor_ND = as_tensor(self._vectors_ND)
+        if self._documents is None:
+            self._documents = documents_of(self._vectors_ND)
         with torch.inference_mode():
-            return search_tensor(torch.from_numpy(query_QD).to(self._tensor_ND.device), self._tensor_ND, k)
+            return search_tensor(torch.from_numpy(query_QD).to(self._documents.device), self._documents, k)
 
     def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
         """Reads the vectors of some rows from the file [K, D]."""

@@ -1,5 +1,8 @@
 """Exact search with numpy alone, for one query or a few: there, reading the vectors takes all the time.
 
+It has a way of its own to the best rows beside `evaluation.ranking`, by which batches and evaluations go: that needs
+torch, whose import takes three times as long as a whole search. A test holds the two to the same rows and scores.
+
 A dot product a document goes to BLAS, which computes one this short in the thread that asks. (Asked for a whole matrix
 times a vector it would wake its other threads for every chunk and wait for them, on busy cores fifty times as long as
 the work takes.) The documents are divided among threads of our own instead, which meet once, at the end.

@@ -22,7 +22,7 @@ import numpy as np
 from twotower.core.errors import UserError
 from twotower.core.files import atomic_path, write_json
 from twotower.core.reading import read_array, read_typed_json
-from twotower.index.base import Index, Probe, need
+from twotower.index.base import Build, Index, Probe, need
 from twotower.index.faiss.effort import CANDIDATES, FIRST, Level, read_levels, value_for
 from twotower.index.faiss.factory import fit, largest, list_count, make, most_efforts, prepare, search_parameter
 from twotower.index.faiss.search import ThreadsFor, read_ahead, rescore, smallest_enough
@@ -108,18 +108,9 @@ class FaissIndex(Index):
         # Without a known width only the grammar is checked: 5040 divides by nearly any PQ count.
         make(self.factory, dim or 5040, self.name)
 
-    def build(
-        self,
-        vectors: Vectors,
-        document_ids: Sequence[str],
-        folder: Path,
-        *,
-        probe: Probe | None = None,
-        progress: Progress | None = None,
-    ) -> None:
+    def _build(self, build: Build) -> None:
         """Trains on a sample, adds block by block, tunes on the probe, writes `index.faiss`."""
-        self._start(vectors, document_ids)
-        self.check(dim=self.dim)
+        vectors, folder, progress = build.vectors, build.folder, build.progress
         fitted, self.notes = fit(self.factory, self.count)
         for note in self.notes:
             log.warning("index.%s: %s", self.name, note)
@@ -128,7 +119,7 @@ class FaissIndex(Index):
         if self.rerank:
             write_npy(folder / ORIGINALS, vectors, progress=progress, stage="originals")
         self._open(folder)
-        self._tune(probe)
+        self._tune(build.probe)
         write_json(folder / SETTINGS, {"value": self.value, "levels": self.levels})
 
     def _make_file(self, vectors: Vectors, fitted: str, folder: Path, progress: Progress | None) -> None:

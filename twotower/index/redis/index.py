@@ -27,7 +27,7 @@ from twotower.core.errors import UserError
 from twotower.core.files import write_json, write_text
 from twotower.core.reading import read_typed_json
 from twotower.core.validators import check_choice, check_flag
-from twotower.index.base import Index, Probe, Texts, need
+from twotower.index.base import Build, Index, Texts, need
 from twotower.index.redis.commands import create_command, search_command
 from twotower.index.redis.connection import pairs, resolve_url
 from twotower.index.redis.keys import new_version, prefixes, rows_key
@@ -144,23 +144,13 @@ class RedisIndex(Index):
         """Takes the texts for the text field, if one is wanted."""
         self._texts = texts if self.text else None
 
-    def build(
-        self,
-        vectors: Vectors,
-        document_ids: Sequence[str],
-        folder: Path,
-        *,
-        probe: Probe | None = None,
-        progress: Progress | None = None,
-    ) -> None:
+    def _build(self, build: Build) -> None:
         """Uploads every vector, and text, under a new name and waits until Redis has indexed them."""
-        self._start(vectors, document_ids)
         self.holds_text = self._texts is not None
-        self.check()
-        session = self.session
+        session, folder, progress = self.session, build.folder, build.progress
         with session.errors_named():
             done = self._begin(folder / UPLOAD)
-            self._upload(vectors, document_ids, done, progress)
+            self._upload(build.vectors, build.document_ids, done, progress)
             self._wait(progress)
             session.client.delete(rows_key(self.version))
         write_json(folder / FILE, self._pointer())
@@ -340,8 +330,8 @@ class RedisIndex(Index):
             with self.session.errors_named():
                 held = int(float(self._info()["num_docs"]))
             if held != self.count:
-                told = f"{held} documents instead of {self.count}: some were deleted while it is searched"
-                raise UserError(f"The Redis index {self.version} holds {told}. {REBUILD}")
+                shortfall = f"{held} documents instead of {self.count}: some were deleted while it is searched"
+                raise UserError(f"The Redis index {self.version} holds {shortfall}. {REBUILD}")
             self._counted = time.monotonic()
 
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -45,9 +45,9 @@ def main_effects(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -
         )
         for number, key in enumerate(list(names)[:PANELS])
     ]
-    said = f"{label} by {', '.join(list(names.values())[:PANELS])}, each alone: every run a dot, and the mean."
+    description = f"{label} by {', '.join(list(names.values())[:PANELS])}, each alone: every run a dot, and the mean."
     heading = style.title("Every run a dot; bars: means", notes)
-    return alt.concat(*panels, columns=3).properties(title=heading, description=said)
+    return alt.concat(*panels, columns=3).properties(title=heading, description=description)
 
 
 def _effect(runs: Ledger, metric: str, key: str, y: alt.Y) -> list[alt.Chart]:
@@ -70,10 +70,10 @@ def _effect(runs: Ledger, metric: str, key: str, y: alt.Y) -> list[alt.Chart]:
     offset = alt.XOffset("aside:Q", scale=alt.Scale(domain=[-0.5, 0.5]))
     dots = style.chart_of(rows).mark_circle(size=44, opacity=0.55, color=style.PALETTE[0])
     middle = style.chart_of(means).encode(x=x, y=y)
-    said = [alt.Tooltip("level:N"), alt.Tooltip("label:N", title="mean"), alt.Tooltip("runs:Q")]
+    hover = [alt.Tooltip("level:N"), alt.Tooltip("label:N", title="mean"), alt.Tooltip("runs:Q")]
     return [
         dots.encode(x=x, y=y, xOffset=offset, tooltip=tips),
-        middle.mark_tick(thickness=3, width=34).encode(tooltip=said),
+        middle.mark_tick(thickness=3, width=34).encode(tooltip=hover),
         middle.mark_text(dy=-9, align="center").encode(text="label:N"),
     ]
 
@@ -93,10 +93,12 @@ def interactions(runs: Ledger, metric: str, keys: Sequence[str] | None = None) -
         return style.empty_figure("No two hyper-parameters were varied together.")
     values = [run.scores[metric].value for run in shown]
     ends = (min(values), max(values) if max(values) > min(values) else min(values) + 1e-6)
-    panels = [_heat(shown, metric, (one, two), names, ends) for one, two in pairs]
+    panels = [_heat(shown, metric, (first, second), names, ends) for first, second in pairs]
     label = f"Mean {style.metric_label(metric)}"
-    said = f"{label} for pairs: " + "; ".join(f"{names[one]} by {names[two]}" for one, two in pairs) + "."
-    return alt.concat(*panels, columns=3).properties(title=style.title(label), description=said)
+    description = (
+        f"{label} for pairs: " + "; ".join(f"{names[first]} by {names[second]}" for first, second in pairs) + "."
+    )
+    return alt.concat(*panels, columns=3).properties(title=style.title(label), description=description)
 
 
 def _heat(runs: Ledger, metric: str, keys: tuple[str, str], names: dict[str, str], ends: tuple[float, float]) -> Any:
@@ -106,12 +108,14 @@ def _heat(runs: Ledger, metric: str, keys: tuple[str, str], names: dict[str, str
         cell = _shown(column_value(run, keys[0])), _shown(column_value(run, keys[1]))
         cells.setdefault(cell, []).append(run.scores[metric].value)
     rows: list[Row] = []
-    for (one, two), values in cells.items():
+    for (first, second), values in cells.items():
         mean = fmean(values)
         shade = (mean - ends[0]) / (ends[1] - ends[0])
         several = f"  n={len(values)}" if len(values) > 1 else ""
         label = text.number(mean, 3) + several
-        rows.append({"one": one, "two": two, "mean": mean, "label": label, "runs": len(values), "light": shade > 0.55})
+        rows.append(
+            {"one": first, "two": second, "mean": mean, "label": label, "runs": len(values), "light": shade > 0.55}
+        )
     sides: list[Any] = []
     for channel, name, key, order in ((alt.X, "one", keys[0], orders[0]), (alt.Y, "two", keys[1], orders[1])):
         axis = alt.Axis(grid=False, labelAngle=0) if channel is alt.Y else alt.Axis(grid=False)
@@ -157,9 +161,9 @@ def parallel_coordinates(runs: Ledger, metric: str, keys: Sequence[str] | None =
     ]
     ticks += [{"axis": label, "place": at, "label": text.number(low + at * width, 3)} for at in (0.0, 0.5, 1.0)]
     top = shown[scores.index(max(scores))]
-    said = f"Every run as a line through {', '.join(heads)}; the best is {labels.get(top.group, top.name)}."
+    description = f"Every run as a line through {', '.join(heads)}; the best is {labels.get(top.group, top.name)}."
     size = {"width": max(480, 130 * len(heads)), "height": 300}
-    return alt.layer(*_lines(rows, ticks, heads)).properties(**size, description=said)
+    return alt.layer(*_lines(rows, ticks, heads)).properties(**size, description=description)
 
 
 def _lines(rows: list[Row], ticks: list[Row], heads: list[str]) -> list[alt.Chart]:
@@ -224,9 +228,9 @@ def _strength(runs: Ledger, metric: str, key: str) -> float:
     return max(means) - min(means)
 
 
-def _crossed(runs: Ledger, one: str, two: str) -> bool:
+def _crossed(runs: Ledger, first: str, second: str) -> bool:
     """Says whether two keys were varied against each other, not in step."""
-    pairs = {(_shown(column_value(run, one)), _shown(column_value(run, two))) for run in runs}
+    pairs = {(_shown(column_value(run, first)), _shown(column_value(run, second))) for run in runs}
     return len(pairs) > max(len({pair[0] for pair in pairs}), len({pair[1] for pair in pairs}))
 
 

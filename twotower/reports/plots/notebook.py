@@ -26,8 +26,8 @@ def enable() -> Any:
 
     alt.renderers.register(NAME, bundle)
     alt.renderers.enable(NAME)
-    said = "<small>Pictures answer to the pointer; nothing is loaded from elsewhere.</small>"
-    return HTML(f"<script>{library()}</script>{said}")  # type: ignore[no-untyped-call]
+    note = "<small>Pictures answer to the pointer; nothing is loaded from elsewhere.</small>"
+    return HTML(f"<script>{library()}</script>{note}")  # type: ignore[no-untyped-call]
 
 
 def bundle(spec: dict[str, Any], **_: Any) -> dict[str, Any]:

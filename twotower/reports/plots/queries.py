@@ -131,13 +131,13 @@ def score_histograms(runs: Sequence[Run], protocol: str = "full", *, most: int =
     values = np.concatenate([scores for _, series in drawn for _, scores in series])
     edges = np.linspace(values.min(), values.max() + 1e-9, BINS)
     names = _names([run for run, _ in drawn])
-    panels, said = [], []
+    panels, sentences = [], []
     for name, (_, series) in zip(names, drawn, strict=True):
         above = _separation(series[0][1], series[1][1])
         words = f"{name}: a relevant pair scores above the other in {above:.0%} of draws"
-        said.append(words)
+        sentences.append(words)
         panels.append(_histogram(series, edges).properties(title=words, width=640, height=110))
-    return alt.concat(*panels, columns=1).properties(description="Scores of pairs. " + "; ".join(said) + ".")
+    return alt.concat(*panels, columns=1).properties(description="Scores of pairs. " + "; ".join(sentences) + ".")
 
 
 def _histogram(series: list[tuple[str, np.ndarray]], edges: np.ndarray) -> Any:

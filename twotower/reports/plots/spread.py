@@ -123,8 +123,8 @@ def quality_against_cost(runs: Ledger, metric: str) -> Picture:
         panels.append(alt.layer(*drawn, *_cost(rows, title, y)).properties(width=250, height=style.HEIGHT))  # type: ignore[arg-type]
     lines = [f"{number}  {names[group]}" for group, number in numbers.items()]
     heading = style.title("Quality against cost; numbered: no other is both better and cheaper", [*lines, *notes])
-    said = f"{style.metric_label(metric)} against {', '.join(entry[0] for entry in known)}. Nothing beats: "
-    return alt.concat(*panels, columns=3).properties(title=heading, description=said + "; ".join(lines) + ".")
+    description = f"{style.metric_label(metric)} against {', '.join(entry[0] for entry in known)}. Nothing beats: "
+    return alt.concat(*panels, columns=3).properties(title=heading, description=description + "; ".join(lines) + ".")
 
 
 def _cost_row(point: Point, front: list[Point], names: dict[str, str], numbers: dict[str, int]) -> Row:

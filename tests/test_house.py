@@ -1,4 +1,4 @@
-"""Where an import may stand inside a function: for three reasons, each checked here against the files as they are."""
+"""Rules of the house, held against every file: where imports stand, how long functions are, words that say nothing."""
 
 import ast
 from collections import defaultdict
@@ -14,6 +14,10 @@ SLOW = {
     *("altair", "vl_convert", "textual", "fastapi", "uvicorn", "IPython"),
 }
 """What takes a tenth of a second or more to load, up to four: `--help`, `runs` and `search` do without."""
+LONGEST = 60
+"""Lines of a function, its docstring among them."""
+SAYS_NOTHING = {"found", "told", "one", "two", "said", "odd", "thing", "stuff", "kin", "spoilt"}
+"""No names for what a variable holds or a function does."""
 OPTIONAL = {"readline"}
 """Parts of Python that some systems come without."""
 
@@ -88,6 +92,31 @@ def reason(name, node):
 def test_an_import_in_a_function_is_of_an_extra_or_slow_to_load_or_else_a_circle():
     left = [f"{FILES[name]}:{node.lineno} {ast.unparse(node)}" for name, node in graph()[1] if not reason(name, node)]
     assert not left, "these belong at the top:\n" + "\n".join(left)
+
+
+def functions():
+    for path in FILES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield path, node
+
+
+def test_no_function_is_longer_than_a_screen():
+    lengths = {f"{path}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1 for path, node in functions()}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
+
+
+def test_names_say_what_they_name():
+    left = []
+    for path in FILES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else ""
+            name = getattr(node, "arg", "") if isinstance(node, ast.arg) else name
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                name = node.name
+            if name in SAYS_NOTHING or "mend" in name.split("_") or "knock" in name.split("_"):
+                left.append(f"{path}:{node.lineno} {name}")
+    assert not left, "\n".join(left)
 
 
 def test_the_rule_tells_a_slow_import_from_a_quick_one():
