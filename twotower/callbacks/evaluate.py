@@ -19,12 +19,14 @@ import torch
 from twotower.callbacks.base import RunCallback
 from twotower.core.errors import UserError, nearest
 from twotower.core.files import atomic_path
+from twotower.core.progress import bar
 from twotower.core.timer import Stopwatch
 from twotower.core.validators import check_count
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.hybrid import Hybrid, make_hybrid
 from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.ranking import Ranking
+from twotower.evaluation.sample import Sample, draw_sample
 from twotower.evaluation.settings import Bm25Settings, EvaluationSettings
 from twotower.lexical.bm25 import K1, B
 from twotower.model.encoder import diverged, encoder_of
@@ -42,14 +44,20 @@ class Evaluate(RunCallback):
     Args:
         every_n_epochs: evaluate after every n-th epoch; the last epoch is always evaluated.
         max_queries: size of the seeded sample of queries for the per-epoch figures; the final evaluation takes all.
+        max_documents: size of the seeded sample of documents that those queries are ranked against, with all that is
+            judged or a candidate for them; the untrained model and the final evaluation take all.
     """
 
-    def __init__(self, *, every_n_epochs: int = 1, max_queries: int | None = 1000) -> None:
+    def __init__(
+        self, *, every_n_epochs: int = 1, max_queries: int | None = 1000, max_documents: int | None = 100_000
+    ) -> None:
         check_count("callbacks.evaluate.every_n_epochs", every_n_epochs)
         if max_queries is not None:
             check_count("callbacks.evaluate.max_queries", max_queries)
         self.every_n_epochs = every_n_epochs
-        self.max_queries = max_queries
+        if max_documents is not None:
+            check_count("callbacks.evaluate.max_documents", max_documents)
+        self.max_queries, self.max_documents = max_queries, max_documents
         self.rankings: dict[str, Ranking] = {}
         self.sample_ND: np.ndarray | None = None
         self.watch, self.watch_in_epochs = Stopwatch(), Stopwatch()
@@ -63,6 +71,27 @@ class Evaluate(RunCallback):
     def measure(self, pl_module: pl.LightningModule) -> dict[str, dict[str, float]]:
         """Returns protocol -> metric -> value of the model as it is, on all evaluation queries."""
         return self._means(pl_module, self.context.data.eval_queries(None))
+
+    @cached_property
+    def sample(self) -> Sample:
+        """What epochs are measured on; told where it is not all documents."""
+        data = self.context.data
+        drawn = draw_sample(
+            data.collection,
+            data.settings.eval_split,
+            data.eval_queries(self.max_queries),
+            documents=self.max_documents,
+            seed=self.context.settings.seed,
+        )
+        if drawn.rows is not None:
+            size, every = len(drawn.rows), len(data.collection.document_ids)
+            self.context.record.update(epoch_sample={"documents": size, "of": every, "queries": len(drawn.queries)})
+            logger.info(
+                "Epochs are measured on %s queries against %s of %s documents, drawn with all that is judged for them: "
+                "their figures lie higher than the final ones, which take all.",
+                *(f"{number:,}" for number in (len(drawn.queries), size, every)),
+            )
+        return drawn
 
     def _check_objective(self) -> None:
         known = [f"{name}/{item}" for name, metrics in self.context.untrained.items() for item in metrics]
@@ -81,7 +110,7 @@ class Evaluate(RunCallback):
         if (trainer.current_epoch + 1) % self.every_n_epochs and not last:
             return
         with self.watch_in_epochs:
-            means = self._means(pl_module, self.context.data.eval_queries(self.max_queries))
+            means = self._means(pl_module, self.sample.queries, self.sample)
         flat = {f"{protocol}/{name}": value for protocol, metrics in means.items() for name, value in metrics.items()}
         self.context.epoch_metrics = flat
         pl_module.log_dict(
@@ -95,11 +124,24 @@ class Evaluate(RunCallback):
         self.context.unhealthy.append(fault)
         trainer.should_stop = True
 
-    def _vectors(self, pl_module: pl.LightningModule, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _vectors(
+        self, pl_module: pl.LightningModule, rows: np.ndarray, documents: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         data, encoder = self.context.data, encoder_of(pl_module)
         query_QD = encode(encoder, data.query_tokens, side="query", rows=rows, shared=True)
         started = time.perf_counter()
-        document_ND = encode(encoder, data.document_tokens, side="document", shared=True)
+        count = len(data.document_tokens) if documents is None else len(documents)
+        with bar("Encoding documents", shown=documents is None) as progress:
+            done = 0
+
+            def told(rows_done: int) -> None:
+                nonlocal done
+                done += rows_done
+                progress(done / max(count, 1))
+
+            document_ND = encode(
+                encoder, data.document_tokens, side="document", rows=documents, shared=True, progress=told
+            )
         self.documents_per_second = len(document_ND) / max(time.perf_counter() - started, 1e-9)
         return query_QD, document_ND
 
@@ -109,12 +151,15 @@ class Evaluate(RunCallback):
         settings = self.context.settings.evaluation
         return replace(settings, metrics=build_metrics(settings.metrics, k=settings.k))
 
-    def _means(self, pl_module: pl.LightningModule, rows: np.ndarray) -> dict[str, dict[str, float]]:
+    def _means(
+        self, pl_module: pl.LightningModule, rows: np.ndarray, sample: Sample | None = None
+    ) -> dict[str, dict[str, float]]:
         data = self.context.data
+        collection = data.collection if sample is None else sample.collection
         with self.watch:
-            query_QD, document_ND = self._vectors(pl_module, rows)
+            query_QD, document_ND = self._vectors(pl_module, rows, None if sample is None else sample.rows)
             means, self.rankings = evaluate_means(
-                query_QD, document_ND, data.collection, rows, data.settings.eval_split, self.settings, shared=True
+                query_QD, document_ND, collection, rows, data.settings.eval_split, self.settings, shared=True
             )
             self.sample_ND = document_ND[np.linspace(0, len(document_ND) - 1, min(len(document_ND), 500)).astype(int)]
         return means

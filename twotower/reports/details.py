@@ -13,6 +13,9 @@ LEVELS = ("metric", "value", "95 %", "chance", "BM25", "untrained", "hybrid")
 """Columns of a run's final evaluation."""
 
 
+_UNKNOWN = dict.fromkeys(("queries", "documents", "of"), "?")
+
+
 def details(run: Run) -> dict[str, Any]:
     """Returns facts, final evaluation, history by epoch and settings of a run, as plain data.
 
@@ -24,6 +27,7 @@ def details(run: Run) -> dict[str, Any]:
         "verdict": run.verdict,
         "data": str((run.record.get("data") or {}).get("name") or ""),
         "set by hand": " ".join(str(item) for item in run.record.get("overrides") or []),
+        "epochs measured on": _sample(run.record.get("epoch_sample")),
         "time": text.duration(run.seconds),
         "config hash": str(run.record.get("config_hash") or ""),
         "run again": f"{text.program()} rerun {run.path}",
@@ -52,6 +56,14 @@ def _evaluation(run: Run) -> Iterator[list[str]]:
                 rest = [entry.get(name) for name in ("chance", "bm25", "untrained", "hybrid")]
                 shown = [text.number(value) if isinstance(value, float) else "–" for value in (score.value, *rest)]
                 yield [f"{protocol}/{metric}", shown[0], interval(score), *shown[1:]]
+
+
+def _sample(facts: Any) -> str:
+    """Says on how many documents the figures of epochs are, where those are not all."""
+    if not isinstance(facts, dict) or not all(isinstance(value, int) for value in facts.values()):
+        return ""
+    counts = {name: f"{value:,}" for name, value in facts.items()}
+    return "{queries} queries against {documents} of {of} documents".format_map({**_UNKNOWN, **counts})
 
 
 def _short(value: Any) -> Any:

@@ -7,7 +7,7 @@ exactly; index 0 is always [PAD] and index 1 always [UNK]. Neither can be produc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.files import write_json
+from twotower.core.progress import bar
 from twotower.core.ragged import to_offsets
 from twotower.core.reading import read_typed_json
 from twotower.text import pipeline
@@ -74,13 +75,11 @@ class Tokenizer:
         stems = Stems(settings.stem)
         if settings.vocabulary_file is not None:
             return pipeline.with_specials(stems.all(list(pipeline.make_vocabulary(texts, settings))[2:]))
-        texts = list(texts)
-        every = cls.train(texts, replace(settings, stem=None, min_frequency=1, max_vocabulary=None))
-        counts_V = np.bincount(every.encode(texts).ids_T, minlength=every.size)
-        rarest, most = settings.min_frequency, settings.max_vocabulary
-        kept = None if most is None else most - 2
+        counts = cls.from_vocabulary({PAD: 0, UNKNOWN: UNKNOWN_ID}, replace(settings, stem=None)).count(list(texts))
+        kept = None if settings.max_vocabulary is None else settings.max_vocabulary - 2
+        words, counts_V = list(counts), np.fromiter(counts.values(), np.int64, len(counts))
         return pipeline.with_specials(
-            count_stems(every.index_to_word[2:], counts_V[2:], stems, min_frequency=rarest, most=kept)
+            count_stems(words, counts_V, stems, min_frequency=settings.min_frequency, most=kept)
         )
 
     @classmethod
@@ -132,8 +131,12 @@ class Tokenizer:
             texts: N texts; an empty one gives a row of length 0.
             max_length: the most tokens kept of a text.
         """
-        starts = range(0, len(texts), CHUNK)
-        return concatenate([self._encode_chunk(list(texts[start : start + CHUNK]), max_length) for start in starts])
+        parts = []
+        with bar("Tokenising", shown=len(texts) > CHUNK) as progress:
+            for start in range(0, len(texts), CHUNK):
+                parts.append(self._encode_chunk(list(texts[start : start + CHUNK]), max_length))
+                progress(min(1.0, (start + CHUNK) / len(texts)))
+        return concatenate(parts)
 
     def encode_cached(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """As `encode`, with the ids kept on disk by content hash and memory-mapped, so that runs share the work."""
@@ -203,10 +206,34 @@ class Tokenizer:
             for word, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
         ]
 
+    def count(self, texts: Sequence[str]) -> dict[str, int]:
+        """Counts the words of texts, those that the vocabulary does not hold too; whole words, not word pieces.
+
+        A word is cut and normalised once, however often it occurs.
+        """
+        numbers: dict[str, int] = {}
+
+        def numbered(words: list[str]) -> list[list[int]]:
+            return [[numbers.setdefault(part, len(numbers)) for part in self._cut(word)] for word in words]
+
+        memo, counts = self._new_memo(numbered), np.zeros(0, dtype=np.int64)
+        with bar("Counting words") as progress:
+            for start in range(0, len(texts), CHUNK):
+                chunk = list(texts[start : start + CHUNK])
+                ids_T, _ = memo.encode(self._segmenter.texts(chunk) if self._segmenter else chunk)
+                grown = np.bincount(ids_T, minlength=len(numbers))
+                grown[: len(counts)] += counts
+                counts = grown
+                progress(min(1.0, (start + CHUNK) / len(texts)))
+        return dict(zip(numbers, counts.tolist(), strict=True))
+
     @cached_property
     def _memo(self) -> WordMemo:
+        return self._new_memo(self._rust_ids)
+
+    def _new_memo(self, encode: Callable[[list[str]], list[list[int]]]) -> WordMemo:
         wordpiece = self.settings.kind == "wordpiece"
-        return WordMemo(self._rust_ids, wordpiece=wordpiece, whole_identifiers=not self.settings.split_identifiers)
+        return WordMemo(encode, wordpiece=wordpiece, whole_identifiers=not self.settings.split_identifiers)
 
     def _rust_ids(self, texts: list[str]) -> list[list[int]]:
         if self._stems:
