@@ -48,6 +48,11 @@ NAMED = [
     "tags=5",
     "seed=x",
     "paths=1",
+    "debug=fast,null",
+    "loss=1,triplet",
+    "loss=range(3)",
+    "loss=[contrastive,triplet]",
+    "index=[exact],[1]",
 ]
 
 

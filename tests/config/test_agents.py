@@ -35,6 +35,7 @@ def test_none_and_whole_floats(typed, expected):
 
 def test_nested_parameters_get_a_hint_at_dotted_keys():
     assert "optimizer.lr: {values" in nested_hint(["model=gru", "optimizer={'lr': 0.1, 'beta1': 0.9}"])
+    assert "as optimizer.lr: {values" in nested_hint(["optimizer.lr={'value': 0.1}"])
     assert nested_hint(["data.source.splits={train: 0.9, dev: 0.1}"]) == ""
 
 

@@ -17,6 +17,8 @@ import click
 import hydra
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString, RangeSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -27,6 +29,7 @@ from rich.text import Text
 from twotower.cli.sweep_job import launched_job
 from twotower.config.agents import in_hydras_words, nested_hint
 from twotower.config.canonical import current_override
+from twotower.config.compose import SEVERAL
 from twotower.config.hydra_job import choices, hydra_started, job_config, overrides, tell_of_exact_index
 from twotower.config.instantiate import config_hash
 from twotower.core.errors import RefusedError, UserError, nearest
@@ -160,16 +163,32 @@ def refuse_odd_choices(typed: list[str]) -> None:
         folder = conf_dir() / group
         if not equals or not re.fullmatch(r"[a-z_]+", group) or not folder.is_dir():
             continue
-        no_choice = re.fullmatch(
-            r"[-+]?[\d.]+(e[-+]?\d+)?|true|false|null|\{.*|\[(.*\{|[\d. ]|null|.*,\s*null).*",
-            value.strip(),
-            re.IGNORECASE,
-        )
-        if no_choice or value.strip() == SHARED:
+        several = group in SEVERAL
+        if value.strip() == SHARED or any(not _is_choice(item, several) for item in _listed(override)):
             names = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != SHARED)
-            nothing = f" To choose none, leave {override} out." if value == "null" else ""
-            hint = f"{group} is a group of settings; choose one of: {', '.join(names)}.{nothing}"
+            nothing = f" For none: {group}=none." if "none" in names else f" To choose none, leave {group} out."
+            nothing = nothing if "null" in value else ""
+            number = "some" if several else "one"
+            hint = f"{group} is a group of settings; choose {number} of: {', '.join(names)}.{nothing}"
             raise UserError(f"{override}: {hint}")
+
+
+def _listed(override: str) -> list[Any]:
+    """Returns the value of an override, or all of them where it lists several; none where Hydra reads it otherwise."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return []  # which says so itself
+    if not parsed.is_sweep_override():
+        return [parsed.value()]
+    if isinstance(parsed.value(), RangeSweep):
+        return [parsed.value().start]
+    return list(parsed.value().list) if isinstance(parsed.value(), ChoiceSweep) else []
+
+
+def _is_choice(value: Any, several: bool) -> bool:
+    items = value if isinstance(value, list) and several else [value]
+    return all(isinstance(item, (str, QuotedString)) and item != SHARED for item in items)
 
 
 def explain(error: Exception) -> str:

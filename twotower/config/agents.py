@@ -74,8 +74,8 @@ def nested_hint(arguments: Sequence[str]) -> str:
     for item in arguments:
         key, mark, value = item.partition("=")
         if mark and not item.startswith("-") and re.match(r"\{\s*['\"]", value):
-            inner = re.match(r"\{\s*['\"]([\w.]+)", value)
-            name = f"{key.lstrip('+')}.{inner[1]}" if inner else f"{key}.KEY"
+            inner = re.match(r"\{\s*['\"](?!values?\b|parameters\b|min\b|max\b|distribution\b)([\w.]+)", value)
+            name = key.lstrip("+") + (f".{inner[1]}" if inner else "")
             return (
                 f"{item[:80]} is a nested parameter, which Hydra can't read: in a W&B sweep file write dotted keys, "
                 f"such as {name}: {{values: [...]}}."

@@ -13,6 +13,8 @@ from yaml import YAMLError
 from twotower.core.errors import UserError, in_one_line, nearest
 from twotower.core.places import conf_dir
 
+SEVERAL = ("index", "logger", "callbacks", "experiment", "debug")
+"""Groups of which one may choose several; of the others Hydra would lay one choice over the other."""
 SEARCHED: list[str] = []
 """Where choices are looked for beside our own, as Hydra writes it: file:///folder, pkg://mypackage.conf."""
 

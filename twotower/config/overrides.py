@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 from twotower.config.canonical import current, current_override
-from twotower.config.compose import compose_group
+from twotower.config.compose import SEVERAL, compose_group
 from twotower.core.errors import UserError, nearest
 from twotower.core.format import train_command
 from twotower.core.nested import at, changed, dotted_keys
@@ -102,7 +102,7 @@ def _is_swap(config: Mapping[str, Any], item: Any) -> bool:
     key, value = item.key_or_group, item.value()
     if "." in key or not isinstance(config.get(key), Mapping) or item.is_delete():
         return False
-    listed = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    listed = key in SEVERAL and isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     if not isinstance(value, str) and not listed:
         raise UserError(f"{key}={value}: {key} is a group; choose one of its options, or set one of its keys.")
     return True
