@@ -75,10 +75,35 @@ def test_search_reads_it_and_agrees_with_the_model(tmp_path):
     np.testing.assert_allclose(quick.encode(ids), slow.encode(ids), atol=1e-6)
 
 
-def test_recurrent_query_towers_have_none(tmp_path):
+def test_a_model_exported_without_it_is_read_through_torch_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "cache"))
+    path = export(tmp_path / "model.pt", count_power=0.8)
+    query_file_of(path).unlink()
+    first, second = open_query_model(path), open_query_model(path)
+    assert not isinstance(first.encode, MlpQuery)
+    assert isinstance(second.encode, MlpQuery)
+    assert not query_file_of(path).exists()  # a run's folder stays as it is
+    np.testing.assert_allclose(first.encode([2, 3]), second.encode([2, 3]), atol=1e-6)
+    export(path, count_power=0.1)
+    query_file_of(path).unlink()
+    assert not isinstance(open_query_model(path).encode, MlpQuery)  # what was kept belongs to the file, not its name
+
+
+def test_a_cache_that_is_closed_costs_time_alone(tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "cache"))
+    path = export(tmp_path / "model.pt")
+    query_file_of(path).unlink()
+    for _ in range(2):
+        assert open_query_model(path).encode([2, 3]).shape == (1, 8)
+
+
+def test_recurrent_query_towers_have_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "cache"))
     path = export(tmp_path / "model.pt", query_tower="gru", document_tower="gru", num_layers=1)
     assert not query_file_of(path).exists()
     assert open_query_model(path).encode([2, 3]).shape == (1, 8)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_one_of_another_model_is_not_used(tmp_path):

@@ -2,7 +2,8 @@
 
 Importing torch and filling a model take seconds, which a process that only asks a query need not spend. The file holds
 the arrays of an mlp query tower, and as metadata the vocabulary, the `text` settings, the hash of the .pt it belongs to
-and one of its own arrays. Other towers, and models exported before there were such files, are read through torch.
+and one of its own arrays. Other towers are read through torch. For a model exported before there were any, the first
+search keeps one in the cache (`twotower.search.query`).
 """
 
 from __future__ import annotations
@@ -59,13 +60,16 @@ def query_file_of(path: Path) -> Path:
     return path.with_suffix(".safetensors")
 
 
-def write_query_file(path: Path, content: Mapping[str, Any], model_sha256: str) -> Path | None:
+def write_query_file(
+    path: Path, content: Mapping[str, Any], model_sha256: str, *, target: Path | None = None
+) -> Path | None:
     """Writes the file beside an exported model, atomically.
 
     Args:
         path: the .pt file.
         content: what it holds.
         model_sha256: its hash.
+        target: where to write instead.
 
     Returns:
         The file; None where the model's query tower is no mlp of ours, or counts words as BM25 does (`k1`), and nothing
@@ -91,17 +95,18 @@ def write_query_file(path: Path, content: Mapping[str, Any], model_sha256: str) 
         "max_query_length": config["data"]["max_query_length"],
         "count_power": float(tower.get("count_power", model.get("count_power", 0.5))),
     }
-    target = query_file_of(path)
+    target = target or query_file_of(path)
     write_bytes(target, save(state, metadata={key: json.dumps(value) for key, value in about.items()}))
     return target
 
 
-def read_query_file(path: Path, model_sha256: str) -> QueryFile | None:
+def read_query_file(path: Path, model_sha256: str, *, source: Path | None = None) -> QueryFile | None:
     """Reads the file beside an exported model.
 
     Args:
         path: the .pt file.
         model_sha256: its hash.
+        source: where to read instead.
 
     Returns:
         Its content; None where there is no such file, or it belongs to a model that stood here before.
@@ -109,7 +114,7 @@ def read_query_file(path: Path, model_sha256: str) -> QueryFile | None:
     Raises:
         UserError: when it is damaged.
     """
-    file = query_file_of(path)
+    file = source or query_file_of(path)
     if not file.is_file():
         return None
     remedy = f"Remove {file}: the model is then read from {path.name}, through torch"

@@ -9,16 +9,18 @@ Shapes: U distinct words of the query, V vocabulary, E embedding, H hidden, D di
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twotower.core.cache import CacheClosedError, cache_root, cached_folder
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file
 from twotower.core.finite import check_weights
-from twotower.model.query_file import QueryFile, query_file_of, read_query_file
+from twotower.model.query_file import QueryFile, query_file_of, read_query_file, write_query_file
 from twotower.text.build import restore_tokenizer
 from twotower.text.tokenizer import Tokenizer
 from twotower.text.tokens import TokenBatch
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from twotower.model.two_tower import TwoTower
 
 Step = Callable[[np.ndarray], np.ndarray]
+KIND, KEPT = "query_models", "queries.safetensors"
+"""Folder of the cache, and the file there, of what queries take of models exported without it."""
+
 LAYER_NORM_EPSILON = 1e-5
 """What torch's LayerNorm adds to the variance."""
 
@@ -118,24 +123,43 @@ class QueryModel:
 
 
 def open_query_model(path: Path) -> QueryModel:
-    """Opens an exported model for queries, from the file beside it where there is one (no torch), else through torch.
+    """Opens an exported model for queries, from the file beside it or in the cache (no torch), else through torch.
+
+    An earlier version's export has no such file beside it: the first to open it keeps one in the cache.
 
     Raises:
         UserError: as `twotower.model.checkpoint.load`, or for a damaged file beside the model.
     """
-    if query_file_of(path).is_file() and path.is_file():
+    if path.is_file():
         sha256 = sha256_file(path)
-        if content := read_query_file(path, sha256):
-            return _open_mlp(path, sha256, content)
+        for file in (query_file_of(path), cache_root() / KIND / sha256 / KEPT):
+            if content := read_query_file(path, sha256, source=file):
+                return _open_mlp(path, sha256, file, content)
     from twotower.model.checkpoint import load
 
     checkpoint = load(path)
+    _keep(path, checkpoint.sha256)
     parts: dict[str, Any] = {"path": path, "sha256": checkpoint.sha256, "tokenizer": checkpoint.tokenizer}
     return QueryModel(**parts, max_query_length=checkpoint.max_query_length, encode=tower_encoder(checkpoint.model))
 
 
-def _open_mlp(path: Path, sha256: str, content: QueryFile) -> QueryModel:
-    file = query_file_of(path)
+class _NoMlpError(Exception):
+    """A model whose queries are read through torch."""
+
+
+def _keep(path: Path, sha256: str) -> None:
+    """Keeps what reading queries takes in the cache, for an mlp that has no such file beside it."""
+    from twotower.model.checkpoint import read
+
+    def fill(folder: Path) -> None:
+        if write_query_file(path, read(path), sha256, target=folder / KEPT) is None:
+            raise _NoMlpError
+
+    with suppress(_NoMlpError, CacheClosedError):  # without it every search takes the seconds that torch takes
+        cached_folder(KIND, sha256, fill)
+
+
+def _open_mlp(path: Path, sha256: str, file: Path, content: QueryFile) -> QueryModel:
     check_weights(content.state, str(file))
     tokenizer = restore_tokenizer(content.word_to_index, content.text, source=path)
     try:
