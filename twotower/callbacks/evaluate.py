@@ -134,13 +134,13 @@ class Evaluate(RunCallback):
         with bar("Encoding documents", shown=documents is None) as progress:
             done = 0
 
-            def told(rows_done: int) -> None:
+            def judging(rows_done: int) -> None:
                 nonlocal done
                 done += rows_done
                 progress(done / max(count, 1))
 
             document_ND = encode(
-                encoder, data.document_tokens, side="document", rows=documents, shared=True, progress=told
+                encoder, data.document_tokens, side="document", rows=documents, shared=True, progress=judging
             )
         self.documents_per_second = len(document_ND) / max(time.perf_counter() - started, 1e-9)
         return query_QD, document_ND
