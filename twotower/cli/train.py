@@ -179,11 +179,12 @@ def _listed(override: str) -> list[Any]:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException:
         return []  # which says so itself
-    if not parsed.is_sweep_override():
-        return [parsed.value()]
-    if isinstance(parsed.value(), RangeSweep):
-        return [parsed.value().start]
-    return list(parsed.value().list) if isinstance(parsed.value(), ChoiceSweep) else []
+    value = parsed.value()
+    if isinstance(value, ChoiceSweep):
+        return list(value.list)
+    if isinstance(value, RangeSweep):
+        return [value.start]
+    return [] if parsed.is_sweep_override() else [value]
 
 
 def _is_choice(value: Any, several: bool) -> bool:
