@@ -134,13 +134,13 @@ class Evaluate(RunCallback):
         with bar("Encoding documents", shown=documents is None) as progress:
             done = 0
 
-            def judging(rows_done: int) -> None:
+            def note_rows(rows_done: int) -> None:
                 nonlocal done
                 done += rows_done
                 progress(done / max(count, 1))
 
             document_ND = encode(
-                encoder, data.document_tokens, side="document", rows=documents, shared=True, progress=judging
+                encoder, data.document_tokens, side="document", rows=documents, shared=True, progress=note_rows
             )
         self.documents_per_second = len(document_ND) / max(time.perf_counter() - started, 1e-9)
         return query_QD, document_ND
