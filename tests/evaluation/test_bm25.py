@@ -24,9 +24,9 @@ def test_scores_are_those_of_bm25s(random_collection, own):
     collection = random_collection()
     scorer = Bm25.build(collection.document_texts(), **own)
     mine = (scorer.count_words(collection.query_texts) @ scorer.matrix).toarray()
-    model = bm25s.BM25(**own)
-    model.index(bm25s.tokenize(collection.document_texts(), stopwords="en", show_progress=False), show_progress=False)
-    tokens = bm25s.tokenize(collection.query_texts, stopwords="en", show_progress=False, return_ids=False)
+    model, reading = bm25s.BM25(**own), {"stopwords": "en", "token_pattern": r"\b\w+\b", "show_progress": False}
+    model.index(bm25s.tokenize(collection.document_texts(), **reading), show_progress=False)
+    tokens = bm25s.tokenize(collection.query_texts, return_ids=False, **reading)
     assert mine.max() > 0
     for row, words in zip(mine, tokens, strict=True):
         np.testing.assert_allclose(row, model.get_scores(words), rtol=1e-5)

@@ -143,7 +143,8 @@ def test_words_are_those_of_bm25s():
     texts = ["The quick foxes don't jump, a2b x Größe naïve_case!", "", "and of the", "running RUNNERS ran"]
     for stem in (None, "english"):
         stemmer = None if stem is None else Stems(stem).all
-        theirs = bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, return_ids=False, show_progress=False)
+        reading = {"stopwords": "en", "stemmer": stemmer, "token_pattern": r"\b\w+\b"}
+        theirs = bm25s.tokenize(texts, return_ids=False, show_progress=False, **reading)
         assert [Bm25.build(texts, stem=stem).words(text) for text in texts] == theirs
 
 

@@ -156,7 +156,7 @@ def bm25_pool(collection: Collection, split: str, *, depth: int, skip: int = 0) 
         query rows and document rows, int32 [C] each. Documents that share no word with the query are left out.
     """
     queries = collection.split(split).queries
-    key = content_key("bm25 negatives 4", collection.fingerprint, split, depth, skip)
+    key = content_key("bm25 negatives 5", collection.fingerprint, split, depth, skip)
 
     def fill(folder: Path) -> None:
         bm25 = Bm25.cached(collection.document_texts, collection.fingerprint)

@@ -27,7 +27,7 @@ from twotower.evaluation.relevance import Relevance
 from twotower.lexical.bm25 import K1, B, Bm25, variant
 from twotower.lexical.scores import WordScores
 
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ with it, those of a single query the sum of a handful of its rows.
 
 Shapes: Q queries, N documents, V words.
 
-Source: bm25s (https://github.com/xhluca/bm25s), its "lucene" variant, its tokenizer (words of other scripts:
-`lexical.words`) and its English stop words; stems by PyStemmer's Snowball; k1 and b as Pyserini has them, which BEIR's
+Source: bm25s (https://github.com/xhluca/bm25s), its "lucene" variant and its English stop words; words as
+`lexical.words` cuts them; stems by PyStemmer's Snowball; k1 and b as Pyserini has them, which BEIR's
 BM25 figures are made with (Thakur et al. 2021), where nothing else is asked for.
 """
 
@@ -32,7 +32,7 @@ from twotower.core.progress import bar
 from twotower.core.reading import Each, read_typed_json
 from twotower.lexical.pairs import Pairs, check_starts, read_numbers
 from twotower.lexical.ranks import best_of
-from twotower.lexical.words import falls_apart, joined, words_of
+from twotower.lexical.words import WORD, falls_apart, joined, words_of
 from twotower.text.stem import Stems, check_language
 
 STOP_WORDS = frozenset(STOPWORDS_EN)
@@ -167,7 +167,7 @@ class Bm25:
             write_json(folder / "count.json", made.count)
 
         more = ["pairs 1"] if pairs else []
-        own = content_key("bm25 index 4", bm25s.__version__, key, stem, k1, b, *more)
+        own = content_key("bm25 index 5", bm25s.__version__, key, stem, k1, b, *more)
         folder = cached_folder("bm25_index", own, fill)
         return cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
 
@@ -292,6 +292,7 @@ def _watched(parts: Iterable[np.ndarray], count: int, progress: Callable[[float]
 def _tokenize(texts: Sequence[str], stem: str | None, shown: bool) -> Any:
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG on import
     stemmer = None if stem is None else Stems(stem).all
-    own = {"token_pattern": r"\S+"} if falls_apart(texts) else {}
-    given = joined(texts) if own else list(texts)
-    return bm25s.tokenize(given, stopwords="en", stemmer=stemmer, show_progress=shown, leave=False, **own)
+    given, pattern = (joined(texts), r"\S+") if falls_apart(texts) else (list(texts), WORD.pattern)
+    return bm25s.tokenize(
+        given, stopwords="en", stemmer=stemmer, token_pattern=pattern, show_progress=shown, leave=False
+    )

@@ -1,7 +1,8 @@
-"""The words that BM25 counts: bm25s's own rule, and Unicode's for scripts where that rule falls apart.
+"""The words that BM25 counts: runs of word characters, and Unicode's words for scripts where that rule falls apart.
 
-That rule is Python's word characters, to which no combining mark belongs: it cuts Hindi and Khmer at every vowel, and
-takes a Chinese or Thai sentence for one word. Runs of such scripts are cut by the tokenizer instead; where no blank
+Words of one letter or digit count too, as they do in Lucene (bm25s leaves them out): "vitamin c", "type 2", the
+language R. No combining mark is one of Python's word characters, which would cut Hindi and Khmer at every vowel, and
+take a Chinese or Thai sentence for one word. Runs of such scripts are cut by the tokenizer instead; where no blank
 parts words, every letter and every two neighbours count (as Lucene's CJK analyser does with `outputUnigrams`).
 """
 
@@ -15,7 +16,7 @@ from unicodedata import normalize
 from twotower.text.segment import BLOCKS, CLUSTERS
 from twotower.text.tokenizer import PAD, UNKNOWN, UNKNOWN_ID, Tokenizer
 
-WORD = re.compile(r"(?u)\b\w\w+\b")
+WORD = re.compile(r"(?u)\b\w+\b")
 # Combining marks, and the blocks from Hebrew on without Latin, Greek and punctuation.
 _OTHER = (
     "\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u200b-\u200f\u2060\u20d0-\u20ff\u2de0-\u2dff\u2e80-\ua63f\ua66f-\ua69f"
@@ -27,7 +28,7 @@ UNSPACED = re.compile(f"[{BLOCKS}{CLUSTERS}]")
 
 
 def falls_apart(texts: Iterable[str]) -> bool:
-    """Returns whether any text holds a script that bm25s's own rule cuts wrongly."""
+    """Returns whether any text holds a script that the rule of word characters cuts wrongly."""
     return any(OTHER.search(text) for text in texts if not text.isascii())
 
 
@@ -52,7 +53,7 @@ def _of_other_scripts(run: str) -> list[str]:
         alone = bool(UNSPACED.match(word))
         if alone and before and before[1] == start:
             words.append(before[0] + word)
-        if alone or len(word) > 1:
+        if alone or word.isalnum() or len(word) > 1:
             words.append(word)
         before = (word, end) if alone else None
     return words
