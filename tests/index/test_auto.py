@@ -3,7 +3,8 @@ import pytest
 
 from twotower.core.errors import UserError
 from twotower.index import auto
-from twotower.index.auto import AutoIndex, candidates, codes_for, lists_for
+from twotower.index.auto import AutoIndex
+from twotower.index.candidates import candidates, codes_for, lists_for
 from twotower.index.exact import on_numpy as exact_numpy
 from twotower.index.export import export, open_index
 from twotower.index.recall import make_probe, measure
@@ -17,9 +18,11 @@ def slow(monkeypatch):
 
     def given(**milliseconds):
         def measured(index, query_QD):
-            return milliseconds[index.kind if index.kind == "exact" else index.factory.partition("1")[0].rstrip("6_")]
+            kind = index.kind if index.kind == "exact" else "IVF" if "IVF" in index.factory else "HNSW"
+            return milliseconds[kind]
 
         monkeypatch.setattr(auto, "one_query_ms", measured)
+        monkeypatch.setattr(auto, "exact_ms", lambda vectors, query_QD: 3 * milliseconds["exact"])
 
     return given
 
@@ -57,6 +60,27 @@ def test_threads_that_only_all_vectors_are_worth_count(cores, expected, vectors,
     slow(exact=2.0)
     index = build(vectors, tmp_path, latency_ms=1000)
     assert f"about {expected} ms; taken" in " ".join(index.describe()["notes"])
+
+
+def test_a_graph_slower_than_exact_is_not_taken(vectors, slow, tmp_path):
+    slow(exact=2.0, HNSW=3.0, IVF=4.0)
+    index = build(vectors, tmp_path, latency_ms=5.9)
+    notes = " ".join(index.describe()["notes"])
+    assert "about 7.22 ms, slower than exact" in notes
+    assert "Nothing keeps to both budgets; exact, the quickest, is taken." in notes
+    assert index.describe()["settings"]["chosen"] == "exact"
+
+
+def test_a_graph_that_turns_out_slower_gives_way_to_exact(vectors, slow, tmp_path, monkeypatch):
+    slow(exact=2.0, HNSW=1.0)
+    monkeypatch.setattr(auto, "exact_ms", lambda vectors, query_QD: 0.8)
+    index = build(vectors, tmp_path, latency_ms=5.9)
+    assert index.describe()["settings"]["chosen"] == "exact"
+    assert "Built, HNSW16 takes 1.00 ms a query and exact 0.80: exact is taken." in index.describe()["notes"]
+    assert {path.name for path in tmp_path.iterdir()} == {"auto.json", "vectors.npy"}
+    opened = AutoIndex()
+    opened.load(tmp_path)
+    np.testing.assert_array_equal(opened.search(vectors[:20], 1)[1][:, 0], np.arange(20))
 
 
 def test_memory_decides_too(vectors, tmp_path):

@@ -9,6 +9,7 @@ from twotower.config.compose import compose
 from twotower.core.errors import UserError
 from twotower.index.exact.index import ExactIndex
 from twotower.index.export import check, export, make_indexes, open_index
+from twotower.index.pace import exact_ms
 
 IDS = [f"doc {number}" for number in range(3000)]
 EXACT = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu"}}
@@ -206,3 +207,32 @@ def test_an_index_may_hold_the_first_numbers_of_every_vector(base, vectors, quer
 def test_more_numbers_than_the_vectors_have_are_refused_before_training():
     with pytest.raises(UserError, match=r"index\.exact\.dims=64 asks for more than the vectors have: 32 numbers"):
         check({"exact": {**EXACT["exact"], "dims": 64}}, dim=32)
+
+
+@pytest.mark.parametrize(("spent", "said"), [(1.2, True), (1.0, False)])
+def test_an_index_slower_than_none_is_said(vectors, identity, tmp_path, monkeypatch, caplog, spent, said):
+    monkeypatch.setattr("twotower.index.export.one_query_ms", lambda index, query_QD: spent)
+    monkeypatch.setattr("twotower.index.export.exact_ms", lambda vectors, query_QD: 1.0)
+    config = {
+        "graph": {"_target_": "twotower.index.faiss.FaissIndex", "factory": "HNSW16"},
+        "flat": {"_target_": "twotower.index.faiss.FaissIndex", "factory": "Flat"},
+    }
+    ids = [f"doc {number}" for number in range(len(vectors))]
+    facts = export(config, vectors, ids, identity=identity(), run_dir=tmp_path)
+    assert (facts["graph"]["query_ms"], facts["graph"]["exact_ms"]) == (spent, 1.0)
+    assert ("slower than comparing everything: 1.20 ms" in " ".join(facts["graph"]["notes"])) is said
+    assert ("index.graph: slower than" in caplog.text) is said
+    assert "query_ms" not in facts["flat"]
+
+
+def test_exact_search_is_timed_on_arrays_and_on_shards_alike(vectors):
+    class Sliced:
+        """Vectors that are no array."""
+
+        shape = vectors.shape
+
+        def __getitem__(self, rows):
+            return vectors[rows]
+
+    assert 0 < exact_ms(vectors, vectors[:5]) < 1000
+    assert 0 < exact_ms(Sliced(), vectors[:5]) < 1000

@@ -13,11 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +22,12 @@ import numpy as np
 from twotower.core.errors import UserError
 from twotower.core.files import write_json
 from twotower.core.reading import Each, read_typed_json
-from twotower.index.base import Build, Index, need
+from twotower.index.base import Build, Index, Probe, need
+from twotower.index.candidates import GRAPH_GROWTH, Candidate, candidates
 from twotower.index.exact.index import ExactIndex
-from twotower.index.faiss.index import FaissIndex
+from twotower.index.faiss.index import FILE as FAISS_FILE
+from twotower.index.faiss.index import ORIGINALS, SETTINGS, FaissIndex
+from twotower.index.pace import SLOWER, exact_ms, one_query_ms
 from twotower.index.recall import make_probe, measure
 from twotower.index.vectors import Progress, Vectors, sample_rows, take
 
@@ -36,72 +35,6 @@ log = logging.getLogger(__name__)
 
 FILE = "auto.json"
 NOTE = {"chosen": str, "why": [str], "settings?": Each(object)}
-TIMED_QUERIES = 50
-LARGE = 200_000
-"""Vectors above which a graph gets 32 links each: with 16, HNSW at 758,553 needs seven times the time of 100,000."""
-
-GRAPH_GROWTH = 0.8
-"""How a graph's time grows for equal recall: by the power of 1 with 16 links as measured, less with 32."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A kind of index: settings, bytes it keeps in memory for (N, D), and the power of N its time grows with."""
-
-    name: str
-    settings: dict[str, Any]
-    resident: Callable[[int, int], float]
-    growth: float
-
-    def make(self, name: str, target_recall: float) -> Index:
-        """Returns the index, not built."""
-        if not self.settings:
-            return ExactIndex(name=name)
-        return FaissIndex(name=name, target_recall=target_recall, **self.settings)
-
-
-def lists_for(count: int) -> int:
-    """Returns the IVF lists for so many vectors: the power of 2 next to 4 roots of their number."""
-    return int(2 ** round(math.log2(max(16.0, 4 * math.sqrt(count)))))
-
-
-def codes_for(dim: int) -> int:
-    """Returns the PQ codes (bytes) for vectors of a width: the divisor nearest to an eighth of it, at most 48."""
-    return min((m for m in range(1, 49) if dim % m == 0), key=lambda m: abs(m - dim / 8))
-
-
-def candidates(count: int, dim: int) -> list[Candidate]:
-    """Returns what may be built for N vectors of a width, simplest first.
-
-    Args:
-        count: N.
-        dim: D.
-    """
-    lists, codes = lists_for(count), codes_for(dim)
-    links = 16 if count <= LARGE else 32
-    graph: dict[str, Any] = {"ef_construction": 100}
-    compressed = f"IVF{lists},PQ{codes}"
-    return [
-        Candidate(name="exact", settings={}, resident=lambda n, d: 4.0 * n * d, growth=1.0),
-        Candidate(
-            name=f"HNSW{links}",
-            settings={"factory": f"HNSW{links}", **graph},
-            resident=lambda n, d: n * (4.0 * d + 8 * links + 16),
-            growth=GRAPH_GROWTH,
-        ),
-        Candidate(
-            name=f"HNSW{links}_SQ8",
-            settings={"factory": f"HNSW{links}_SQ8", "rerank": 50, **graph},
-            resident=lambda n, d: n * (1.0 * d + 8 * links + 16),
-            growth=GRAPH_GROWTH,
-        ),
-        Candidate(
-            name=compressed,
-            settings={"factory": compressed, "rerank": 100},
-            resident=lambda n, d: n * (codes + 8.0) + 4.0 * lists * d,
-            growth=0.5,
-        ),
-    ]
 
 
 def free_memory_gb() -> float:
@@ -147,6 +80,11 @@ class AutoIndex(Index):
         self.inner: Index | None = None
         self.chosen, self.why = "", []  # type: ignore[var-annotated]
 
+    @property
+    def for_speed(self) -> bool:  # type: ignore[override]
+        """As what was chosen."""
+        return self.inner is not None and self.inner.for_speed
+
     def _build(self, build: Build) -> None:
         """Chooses on a sample, builds the choice on all vectors, and measures what became of it."""
         vectors, folder, progress = build.vectors, build.folder, build.progress
@@ -158,13 +96,28 @@ class AutoIndex(Index):
             choice = there[note["chosen"]]
             self.why = note["why"]
         else:
-            choice, self.why = self._choose(vectors, progress)
+            choice, self.why = self._choose(vectors, build.probe, progress)
             write_json(folder / FILE, {"chosen": choice.name, "settings": choice.settings, "why": self.why})
         self.chosen = choice.name
         log.info("index.%s takes %s: %s", self.name, choice.name, " ".join(self.why))
-        self.inner = choice.make(self.name, self.target_recall)
-        self.inner.build(vectors, build.document_ids, folder, probe=build.probe, progress=progress)
         probe = build.probe or make_probe(vectors, seed=self.seed)
+        given = {"document_ids": build.document_ids, "folder": folder, "probe": build.probe, "progress": progress}
+        self.inner = choice.make(self.name, self.target_recall)
+        self.inner.build(vectors, **given)  # type: ignore[arg-type]
+        if choice.settings and self._slower_than_exact(vectors, probe):
+            choice = candidates(self.count, self.dim)[0]
+            self.chosen = choice.name
+            write_json(folder / FILE, {"chosen": choice.name, "settings": choice.settings, "why": self.why})
+            for name in (FAISS_FILE, ORIGINALS, SETTINGS):
+                (folder / name).unlink(missing_ok=True)
+            self.inner = choice.make(self.name, self.target_recall)
+            self.inner.build(vectors, **given)  # type: ignore[arg-type]
+        self._tell(vectors, probe)
+        write_json(folder / FILE, {"chosen": choice.name, "settings": choice.settings, "why": self.why})
+
+    def _tell(self, vectors: Vectors, probe: Probe) -> None:
+        """Measures what was built and says whether it keeps to the budgets."""
+        assert self.inner is not None
         recall, spent = measure(self.inner, vectors, probe.at(10)), one_query_ms(self.inner, probe.query_QD)
         facts = f"Built on all {self.count}: recall@10 {recall:.3f}, {spent:.2f} ms a query"
         missed = [
@@ -175,10 +128,25 @@ class AutoIndex(Index):
         )
         if missed:
             log.warning("index.%s: %s", self.name, self.why[-1])
-        write_json(folder / FILE, {"chosen": choice.name, "settings": choice.settings, "why": self.why})
 
-    def _choose(self, vectors: Vectors, progress: Progress | None) -> tuple[Candidate, list[str]]:
-        budget = self.memory_gb or free_memory_gb()
+    def _slower_than_exact(self, vectors: Vectors, probe: Probe) -> bool:
+        """Says whether what was built is slower than comparing everything, which fits into the memory allowed."""
+        assert self.inner is not None
+        if candidates(self.count, self.dim)[0].resident(self.count, self.dim) / 1e9 > self._budget():
+            return False
+        spent, whole = one_query_ms(self.inner, probe.query_QD), exact_ms(vectors, probe.query_QD)
+        if spent <= SLOWER * whole:
+            return False
+        self.why.append(f"Built, {self.chosen} takes {spent:.2f} ms a query and exact {whole:.2f}: exact is taken.")
+        log.warning("index.%s: %s", self.name, self.why[-1])
+        return True
+
+    def _budget(self) -> float:
+        return self.memory_gb or free_memory_gb()
+
+    def _choose(self, vectors: Vectors, probe: Probe | None, progress: Progress | None) -> tuple[Candidate, list[str]]:
+        budget, fitting = self._budget(), dict[str, float]()
+        asked_QD = probe.query_QD if probe is not None and probe.source == "queries" else None
         why = [f"Budgets: {budget:.1f} GB, {self.latency_ms:g} ms a query, recall@10 {self.target_recall:g}."]
         sample_SD = take(vectors, sample_rows(self.count, self.trial_rows, self.seed))
         kinds = candidates(self.count, self.dim)
@@ -189,26 +157,44 @@ class AutoIndex(Index):
             if size > budget:
                 why.append(f"{candidate.name}: {size:.2f} GB, too large.")
                 continue
-            spent = self._try(candidate, sample_SD)
+            spent = fitting[candidate.name] = self._try(candidate, sample_SD, asked_QD)
+            if spent > SLOWER * fitting.get("exact", math.inf):
+                why.append(f"{candidate.name}: {size:.2f} GB, about {spent:.2f} ms, slower than exact.")
+                continue
             if spent <= self.latency_ms:
                 why.append(f"{candidate.name}: {size:.2f} GB, about {spent:.2f} ms; taken.")
                 return candidate, why
             why.append(f"{candidate.name}: {size:.2f} GB, about {spent:.2f} ms, too slow.")
-        least = min(kinds, key=lambda item: item.resident(self.count, self.dim))
-        why.append(f"Nothing keeps to both budgets; {least.name}, the smallest, is taken.")
+        if fitting:
+            taken = next(item for item in kinds if item.name == min(fitting, key=fitting.__getitem__))
+        else:
+            taken = min(kinds, key=lambda item: item.resident(self.count, self.dim))
+        which = "quickest" if fitting else "smallest"
+        why.append(f"Nothing keeps to both budgets; {taken.name}, the {which}, is taken.")
         log.warning("index.%s: %s", self.name, why[-1])
-        return least, why
+        return taken, why
 
-    def _try(self, candidate: Candidate, sample_SD: np.ndarray) -> float:
+    def _try(self, candidate: Candidate, sample_SD: np.ndarray, asked_QD: np.ndarray | None) -> float:
         """Returns the milliseconds that one query over all vectors would take, from those over the sample."""
+        growth, whole = candidate.growth, self.count / len(sample_SD)
+        spent = self._timed(candidate, sample_SD, asked_QD)
+        if growth == GRAPH_GROWTH and whole > 1:
+            part = self._timed(candidate, sample_SD[: len(sample_SD) // 4], asked_QD)
+            growth = max(growth, math.log(spent / part) / math.log(4))
+        spent *= whole**growth
+        if not candidate.settings:  # the sample may be too small to be divided among threads, unlike the whole
+            exact = ExactIndex(name=self.name)
+            exact.dim, exact._on_cpu = self.dim, exact._device().startswith("cpu")
+            spent *= exact.threads(len(sample_SD)) / exact.threads(self.count)
+        return float(spent)
+
+    def _timed(self, candidate: Candidate, sample_SD: np.ndarray, asked_QD: np.ndarray | None) -> float:
+        """Returns the milliseconds of one query over a sample, by real queries where there are any."""
         index = candidate.make(self.name, self.target_recall)
-        probe = make_probe(sample_SD, size=100, seed=self.seed)
+        probe = make_probe(sample_SD, asked_QD, size=100, seed=self.seed)
         with tempfile.TemporaryDirectory() as folder:
             index.build(sample_SD, [""] * len(sample_SD), Path(folder), probe=probe)
-            spent = one_query_ms(index, probe.query_QD) * (self.count / len(sample_SD)) ** candidate.growth
-        if isinstance(index, ExactIndex):  # the sample may be too small to be divided among threads, unlike the whole
-            spent *= index.threads(len(sample_SD)) / index.threads(self.count)
-        return spent  # type: ignore[no-any-return]
+            return one_query_ms(index, probe.query_QD)
 
     def load(self, folder: Path) -> None:
         """Opens whatever was chosen."""
@@ -233,14 +219,3 @@ class AutoIndex(Index):
             "notes": [*self.why, *below["notes"]],
             "bytes": 0,
         }
-
-
-def one_query_ms(index: Index, query_QD: np.ndarray) -> float:
-    """Returns the median milliseconds of a search for ten hits, one query at a time."""
-    seconds = []
-    index.search(query_QD[:1], 10)
-    for query_D in query_QD[:TIMED_QUERIES]:
-        started = time.perf_counter()
-        index.search(query_D, 10)
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)

@@ -91,6 +91,8 @@ class Index(ABC):
     """
 
     kind: ClassVar[str]
+    for_speed: bool = False
+    """Whether it is there to be quicker than comparing everything: then a build says where it is not."""
     dims: int | None = None
     """`index.NAME.dims`: it holds the first so many numbers of every vector (see `loss.dims`); None for all."""
 

@@ -25,6 +25,7 @@ from twotower.core.secrets import masked
 from twotower.core.validators import check_count
 from twotower.index import manifest
 from twotower.index.base import DEPTHS, BuildPausedError, Index, Probe, Texts
+from twotower.index.pace import SLOWER, exact_ms, one_query_ms
 from twotower.index.recall import make_probe, measure
 from twotower.index.resume import SAMPLE_ROWS_FILE, finish, part_folder
 from twotower.index.vectors import Progress, Vectors, leading, sample_rows, take
@@ -186,6 +187,7 @@ def _export_one(
             np.save(part / SAMPLE_ROWS_FILE, rows_S)
             recall = {k: round(measure(index, whole_ND, probe.at(k)), 6) for k in probe.depths}
             facts = _facts(index, config, recall, probe, seconds)
+            _add_pace(facts, index, held_ND, own)
             written = manifest.write(part, identity=identity, facts=facts)
             os.rename(part, final)
     except BaseException as error:
@@ -221,6 +223,20 @@ def _facts(
         "notes": [*described["notes"], *_cut_note(index)],
         "config": masked({key: _without_secret(value) for key, value in config.items()}),
     }
+
+
+def _add_pace(facts: dict[str, Any], index: Index, vectors: Vectors, probe: Probe) -> None:
+    """Adds what a query takes, and without an index, for one that is there to be quicker; says where it is not."""
+    if not index.for_speed:
+        return
+    spent, whole = one_query_ms(index, probe.query_QD), exact_ms(vectors, probe.query_QD)
+    facts |= {"query_ms": round(spent, 3), "exact_ms": round(whole, 3)}
+    if spent > SLOWER * whole:
+        note = (
+            f"slower than comparing everything: {spent:.2f} ms a query against {whole:.2f}; index=exact misses nothing"
+        )
+        facts["notes"].append(note)
+        log.warning("index.%s: %s", index.name, note)
 
 
 def _cut_note(index: Index) -> list[str]:

@@ -87,6 +87,7 @@ class LanceIndex(Index):
             refuse_password(f"index.{name}.uri", uri)
         self.uri, self.alias, self.algorithm = uri, index_name, algorithm
         self.m, self.ef_construction, self.fixed, self.target_recall = m, ef_construction, ef_search, target_recall
+        self.for_speed = algorithm == "HNSW" and uri is None
         self.ef, self.version = ef_search or 64, TABLE
         self._table: Any = None
         self._notes: list[str] = []

@@ -322,6 +322,11 @@ class FaissIndex(Index):
             return 32 * max(self.value, wanted)
         return self.count * self.value // max(1, self._lists)
 
+    @property
+    def for_speed(self) -> bool:  # type: ignore[override]
+        """A graph, or lists of which some are visited; not one that compares everything."""
+        return self._index is not None and search_parameter(self._cpu_view()) is not None
+
     def describe(self) -> dict[str, Any]:
         """Names the search parameter in use and what was changed to fit the data."""
         parameter = search_parameter(self._cpu_view()) if self._index is not None else None

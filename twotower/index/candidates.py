@@ -1,0 +1,81 @@
+"""What `index=auto` chooses from. Legend: N documents, D dimension."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twotower.index.base import Index
+from twotower.index.exact.index import ExactIndex
+from twotower.index.faiss.index import FaissIndex
+
+LARGE = 200_000
+"""Vectors above which a graph gets 32 links each: with 16, HNSW at 758,553 needs seven times the time of 100,000."""
+
+GRAPH_GROWTH = 0.8
+"""How a graph's time grows for equal recall: by the power of 1 with 16 links as measured, less with 32.
+
+It is more over vectors that a graph is bad at: then what a quarter of the sample and all of it take decides.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A kind of index: settings, bytes it keeps in memory for (N, D), and the power of N its time grows with."""
+
+    name: str
+    settings: dict[str, Any]
+    resident: Callable[[int, int], float]
+    growth: float
+
+    def make(self, name: str, target_recall: float) -> Index:
+        """Returns the index, not built."""
+        if not self.settings:
+            return ExactIndex(name=name)
+        return FaissIndex(name=name, target_recall=target_recall, **self.settings)
+
+
+def lists_for(count: int) -> int:
+    """Returns the IVF lists for so many vectors: the power of 2 next to 4 roots of their number."""
+    return int(2 ** round(math.log2(max(16.0, 4 * math.sqrt(count)))))
+
+
+def codes_for(dim: int) -> int:
+    """Returns the PQ codes (bytes) for vectors of a width: the divisor nearest to an eighth of it, at most 48."""
+    return min((m for m in range(1, 49) if dim % m == 0), key=lambda m: abs(m - dim / 8))
+
+
+def candidates(count: int, dim: int) -> list[Candidate]:
+    """Returns what may be built for N vectors of a width, simplest first.
+
+    Args:
+        count: N.
+        dim: D.
+    """
+    lists, codes = lists_for(count), codes_for(dim)
+    links = 16 if count <= LARGE else 32
+    graph: dict[str, Any] = {"ef_construction": 100}
+    compressed = f"IVF{lists},PQ{codes}"
+    return [
+        Candidate(name="exact", settings={}, resident=lambda n, d: 4.0 * n * d, growth=1.0),
+        Candidate(
+            name=f"HNSW{links}",
+            settings={"factory": f"HNSW{links}", **graph},
+            resident=lambda n, d: n * (4.0 * d + 8 * links + 16),
+            growth=GRAPH_GROWTH,
+        ),
+        Candidate(
+            name=f"HNSW{links}_SQ8",
+            settings={"factory": f"HNSW{links}_SQ8", "rerank": 50, **graph},
+            resident=lambda n, d: n * (1.0 * d + 8 * links + 16),
+            growth=GRAPH_GROWTH,
+        ),
+        Candidate(
+            name=compressed,
+            settings={"factory": compressed, "rerank": 100},
+            resident=lambda n, d: n * (codes + 8.0) + 4.0 * lists * d,
+            growth=0.5,
+        ),
+    ]
