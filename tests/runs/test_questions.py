@@ -1,10 +1,12 @@
 """Questions as a person would ask them."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from twotower.runs.questions import everyday, phrased, questions
+from twotower.runs.questions import about, everyday, phrased, questions
 from twotower.runs.run import read_run
 
 OLD = Path(__file__).resolve().parents[1] / "old_run"
@@ -40,3 +42,31 @@ def test_a_runs_questions_have_answers_that_it_found():
     drawn = questions(read_run(OLD / "mlp"), 6)
     assert len(drawn) == 6
     assert all(item.answer and phrased(item.query) == item.text for item in drawn)
+
+
+@pytest.mark.parametrize(
+    ("title", "asked"),
+    [
+        ("attribute-access", "what is attribute access"),
+        ("Exceptions", "what are exceptions"),
+        ("TCP/IP basis", "what is TCP IP basis"),
+        ("how_to_install_it", "how to install it"),
+        ("Sort a list", "how do I sort a list"),
+        ("one two three four five six", None),
+        ("x = y[3:]", None),
+        ("", None),
+    ],
+)
+def test_a_title_becomes_a_question(title, asked):
+    assert about(title) == asked
+
+
+def test_made_up_queries_are_not_shown_as_questions(tmp_path):
+    shutil.copytree(OLD / "mlp", tmp_path / "run")
+    record = tmp_path / "run" / "run.json"
+    content = json.loads(record.read_text())
+    content["evaluation"]["split"] = "pseudo_dev"
+    record.write_text(json.dumps(content))
+    drawn = questions(read_run(tmp_path / "run"), 3)
+    assert len(drawn) == 3
+    assert all(item.text == about(item.query) and item.answer == "" for item in drawn)

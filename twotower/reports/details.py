@@ -24,7 +24,8 @@ def details(run: Run) -> dict[str, Any]:
     """
     facts = {
         "status": run.status,
-        "verdict": run.verdict,
+        "verdict": run.verdict_lines[0] if run.verdict_lines else run.verdict,
+        "hybrid": "".join(run.verdict_lines[1:]),
         "data": str((run.record.get("data") or {}).get("name") or ""),
         "set by hand": " ".join(str(item) for item in run.record.get("overrides") or []),
         "epochs measured on": _sample(run.record.get("epoch_sample")),

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from twotower.core.errors import UserError
+from twotower.data.documents import DocumentStore
 from twotower.runs.per_query import read_per_query
 from twotower.runs.run import Run
 
 T = TypeVar("T")
 SHORTEST, LONGEST = 3, 9
 """Words of a question that one would type."""
+PSEUDO = "pseudo_"
+"""How the name of a split of made-up queries begins."""
+LONGEST_TITLE, TITLES_READ = 5, 400
 LONGEST_AS_IT_IS = 90
 """Characters of a query that is shown as it stands, where none can be put better."""
 _ASKING = "how what when where which who whom whose why can do does did is are was were will"
@@ -39,7 +43,7 @@ class Question:
     Attributes:
         text: as a person would ask it.
         query: as it stands in the data.
-        answer: id of a right document among the model's first ten, "" where it is not known.
+        answer: id of a right document among the model's first ten, "" where none is known.
     """
 
     text: str
@@ -71,6 +75,18 @@ def everyday(queries: Iterable[str], count: int) -> list[str]:
     return spread_out(best or sorted(known, key=len), count)
 
 
+def about(title: str) -> str | None:
+    """Returns a question about what a document's title names, None for a title that isn't a few plain words."""
+    named = " ".join(re.sub(r"[-_/.]+", " ", title).split())
+    if len(named.split()) > LONGEST_TITLE or not PLAIN.fullmatch(named):
+        return None
+    asked = phrased(named)
+    if asked is not None and asked.split()[0].lower() in ASKING:
+        return asked
+    several = named.endswith("s") and not named.endswith(("ss", "is", "us"))
+    return f"what {'are' if several else 'is'} {named if named[1:2].isupper() else named[0].lower() + named[1:]}"
+
+
 def spread_out(items: Sequence[T], count: int) -> list[T]:
     """Returns at most so many of the items, evenly drawn."""
     return list(items[:: max(1, len(items) // max(1, count))][:count])
@@ -79,10 +95,15 @@ def spread_out(items: Sequence[T], count: int) -> list[T]:
 def questions(run: Run, count: int) -> list[Question]:
     """Returns questions of a run's evaluation whose right answer it knows; none where none are kept.
 
+    Where the evaluation's queries are made up (words of a passage), nobody asks like that: the documents' titles are
+    asked about, without a known answer.
+
     Args:
         run: a finished run.
         count: how many.
     """
+    if str((run.record.get("evaluation") or {}).get("split") or "").startswith(PSEUDO):
+        return _about_titles(run, count)
     try:
         table = read_per_query(run, "full")
     except UserError:
@@ -102,3 +123,14 @@ def questions(run: Run, count: int) -> list[Question]:
             others.setdefault(query, Question(text=query, query=query, answer=answer))
     asking = {text: item for text, item in known.items() if text.split()[0].lower() in ASKING}
     return spread_out(list((asking or known or others).values()), count)
+
+
+def _about_titles(run: Run, count: int) -> list[Question]:
+    try:
+        with DocumentStore(run.path / "documents.db") as store:
+            drawn = spread_out(range(store.count), TITLES_READ)
+            titles = dict.fromkeys(item.title for item in store.fetch(drawn))
+    except UserError:
+        return []
+    asked = [Question(text=text, query=title) for title in titles if (text := about(title)) is not None]
+    return spread_out(asked, count)

@@ -82,15 +82,15 @@ def show(context: RunContext) -> None:
 
 
 def suggestions(context: RunContext, count: int = 3) -> list[str]:
-    """Returns questions worth asking the run: some that it answers, put as a person would; at least one.
+    """Returns questions worth asking the run, as a person would: some that it answers, or about titles; at least one.
 
     Args:
         context: the finished run.
         count: how many at most.
     """
-    answered = [item.text for item in questions(read_run(context.run_dir), count)]
-    if answered:
-        return answered
+    drawn = [item.text for item in questions(read_run(context.run_dir), count)]
+    if drawn:
+        return drawn
     texts = context.data.collection.query_texts
     return everyday([texts[int(row)] for row in context.data.eval_queries()], count) or [""]
 

@@ -86,6 +86,7 @@ def _search(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
             "engine": library.engine(run),
             "lexical": library.engine(run).lexical is not None,
             "examples": examples,
+            "known": any(item.answer for item in examples),
             "runs": library.runs().ended,
         }
         return pages.TemplateResponse(request, "search.html", context)

@@ -87,6 +87,8 @@ def examples(run: Run, engine: SearchEngine) -> list[Example]:
 
 
 def _rank(engine: SearchEngine, item: Question) -> int | None:
+    if not item.answer:
+        return None
     hits = engine.search(item.text, EXAMPLE_HITS).hits
     return next((hit.rank for hit in hits if hit.doc_id == item.answer), None)
 
