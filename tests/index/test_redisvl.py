@@ -10,12 +10,13 @@ from twotower.index.redis.index import RedisIndex
 redisvl = pytest.importorskip("redisvl", reason="redisvl isn't installed")
 
 TEXTS = ["roses in spring", "tulips in spring", "list files of a folder"]
+TITLES = ["Flowers, red", "Flowers, red", ""]
 
 
 @pytest.fixture
 def built(vectors, redis_url, tmp_path):
     index = RedisIndex(algorithm="HNSW", index_name="papers")
-    index.read_texts(lambda rows: [TEXTS[row % 3] for row in rows])
+    index.read_texts(lambda rows: [TEXTS[row % 3] for row in rows], lambda rows: [TITLES[row % 3] for row in rows])
     index.build(vectors[:300], [f"d{row}" for row in range(300)], tmp_path)
     index.publish()
     return tmp_path
@@ -62,3 +63,18 @@ def test_redisvl_ranks_by_both(built, queries, redis_url):
     found = [hit["text"] == "tulips in spring" for hit in hits]
     assert 0 < sum(found) < 60
     assert found == sorted(found, reverse=True)
+
+
+def test_redisvl_reads_titles_and_filters_by_them(built, queries, redis_url):
+    from redisvl.query import VectorQuery
+    from redisvl.query.filter import Tag
+
+    index = opened("schema", built, redis_url)
+    fields = {"return_fields": ["row", "title", "text"], "num_results": 300}
+    hits = index.query(VectorQuery(queries[0].tobytes(), "vector", **fields))
+    assert {(int(hit["row"]) % 3, hit.get("title", "")) for hit in hits} == set(enumerate(TITLES))
+    only = index.query(
+        VectorQuery(queries[0].tobytes(), "vector", **fields, filter_expression=Tag("title") == "Flowers, red")
+    )
+    assert len(only) == 200
+    assert {hit["title"] for hit in only} == {"Flowers, red"}

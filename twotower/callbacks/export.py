@@ -128,6 +128,7 @@ class Export(RunCallback):
                     query_QD=context.query_vectors,
                     seed=context.settings.seed,
                     texts=documents.texts,
+                    titles=documents.titles,
                     progress=progress,
                 )
         except IndexExportError as error:

@@ -151,6 +151,10 @@ class DocumentStore:
         documents = self.fetch(rows)
         return joined([item.title for item in documents], [item.text for item in documents])
 
+    def titles(self, rows: Sequence[int]) -> list[str]:
+        """Returns the titles of some rows, "" where there is none."""
+        return [item.title for item in self.fetch(rows)]
+
     def fetch_ids(self, doc_ids: Sequence[str]) -> list[Document]:
         """Returns the documents with these ids, in the order asked for, by one query.
 

@@ -116,8 +116,8 @@ class Index(ABC):
     def bind(self, identity: Mapping[str, Any]) -> None:  # noqa: B027
         """Learns whose index is to be built (see `manifest.identity_of`), before `build`."""
 
-    def read_texts(self, texts: Texts) -> None:  # noqa: B027
-        """Learns where the texts of the documents are, before `build`; most indexes have no use for them."""
+    def read_texts(self, texts: Texts, titles: Texts | None = None) -> None:  # noqa: B027
+        """Learns where texts and titles of the documents are, before `build`; most indexes have no use for them."""
 
     def build(
         self,

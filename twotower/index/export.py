@@ -93,6 +93,7 @@ def export(
     query_QD: np.ndarray | None = None,
     seed: int = 0,
     texts: Texts | None = None,
+    titles: Texts | None = None,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Builds every index of a config into `<run>/index/<name>`, replacing a former one only when complete.
@@ -106,6 +107,7 @@ def export(
         query_QD: encoded queries to tune and measure recall with; without them some documents stand in.
         seed: chooses the samples.
         texts: gives what people search of some rows, for indexes that hold texts too; None leaves texts out.
+        titles: gives the titles of some rows, beside `texts`.
         progress: told (stage, done, total), the stage starting with the index's name.
 
     Returns:
@@ -129,7 +131,7 @@ def export(
             sample = {"rows_S": rows_S, "sample_SD": take(held_ND, rows_S)}
             own = probe if index.dims is None else _cut_probe(held_ND, query_QD, index.dims, seed, progress)
             if texts is not None:
-                index.read_texts(texts)
+                index.read_texts(texts, titles)
             parts = {"identity": identity, "config": config[name], **sample, "own": own, "progress": progress}
             done[name] = _export_one(index, (vectors_ND, held_ND), document_ids, folder, probe=probe, **parts)
         except Exception as error:  # one backend's trouble must not cost the others

@@ -63,6 +63,7 @@ def rebuild(
                 run_dir=run_dir,
                 query_QD=encode_queries(checkpoint, run_dir / "per_query.parquet"),
                 texts=documents.texts,
+                titles=documents.titles,
                 progress=progress,
             )
             rebuild_lexical(run_dir, documents, vectors_ND, identity)

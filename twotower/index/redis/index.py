@@ -34,7 +34,7 @@ from twotower.index.redis.keys import new_version, prefixes, rows_key
 from twotower.index.redis.schema import FILE as SCHEMA_FILE
 from twotower.index.redis.schema import redisvl_schema
 from twotower.index.redis.session import Session
-from twotower.index.redis.text import FIELD, LANGUAGES, TextSearch, options, schema, stored
+from twotower.index.redis.text import FIELD, LANGUAGES, TITLE, TextSearch, options, schema, stored
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, normalise
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ class RedisIndex(Index):
         self.text, self.language = text, language
         self.holds_text = False
         self._texts: Texts | None = None
+        self._titles: Texts | None = None
         self._text_search: TextSearch | None = None
         self.version = ""
         self._session: Session | None = None
@@ -140,9 +141,10 @@ class RedisIndex(Index):
         """Names the alias after the model, unless the config names one."""
         self.alias = self.alias or f"twotower-{identity['model']['sha256'][:12]}"
 
-    def read_texts(self, texts: Texts) -> None:
-        """Takes the texts for the text field, if one is wanted."""
-        self._texts = texts if self.text else None
+    def read_texts(self, texts: Texts, titles: Texts | None = None) -> None:
+        """Takes texts and titles for their fields, if those are wanted."""
+        if self.text:
+            self._texts, self._titles = texts, titles
 
     def _build(self, build: Build) -> None:
         """Uploads every vector, and text, under a new name and waits until Redis has indexed them."""
@@ -220,8 +222,7 @@ class RedisIndex(Index):
                     stop = start + len(block_BD)
                     rows = range(start, stop)
                     keys = [f"{prefix[row % len(prefix)]}{document_ids[row]}" for row in rows]
-                    texts = None if self._texts is None else [stored(text) for text in self._texts(rows)]
-                    action = partial(self._send, keys, start, block_BD, texts, sure)
+                    action = partial(self._send, keys, start, block_BD, self._words(rows), sure)
                     under_way.append((stop, pool.submit(self.session.again, action)))
                     while len(under_way) >= SENDERS:
                         settle()
@@ -231,13 +232,24 @@ class RedisIndex(Index):
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _send(self, keys: list[str], start: int, block_BD: np.ndarray, texts: list[str] | None, sure: int) -> None:
+    def _words(self, rows: Sequence[int]) -> list[tuple[str, ...]]:
+        """Returns the fields beside row and vector: text and title, names and values in turn."""
+        if self._texts is None:
+            return [()] * len(rows)
+        titles = [""] * len(rows) if self._titles is None else self._titles(rows)
+        return [
+            (FIELD, stored(text), *((TITLE, title) if title else ()))
+            for text, title in zip(self._texts(rows), titles, strict=True)
+        ]
+
+    def _send(
+        self, keys: list[str], start: int, block_BD: np.ndarray, words: Sequence[tuple[str, ...]], sure: int
+    ) -> None:
         pipeline = self.session.client.pipeline(transaction=False)
         data, width = block_BD.tobytes(), 4 * self.dim
         for offset, key in enumerate(keys):
             vector = data[offset * width : (offset + 1) * width]
-            words = () if texts is None else (FIELD, texts[offset])
-            pipeline.execute_command("HSET", key, "row", start + offset, "vector", vector, *words)
+            pipeline.execute_command("HSET", key, "row", start + offset, "vector", vector, *words[offset])
         pipeline.execute_command("SET", rows_key(self.version), sure)  # all before these have been acknowledged
         self.session.keep_lock(pipeline)
         pipeline.execute()

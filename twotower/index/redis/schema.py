@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from twotower.index.redis.keys import prefixes
-from twotower.index.redis.text import FIELD
+from twotower.index.redis.text import FIELD, TITLE, TITLE_END
 
 FILE = "schema.yaml"
 
@@ -36,7 +36,9 @@ def redisvl_schema(
         **{names[key]: value for key, value in graph.items()},
     }
     fields: list[dict[str, Any]] = [{"name": "vector", "type": "vector", "attrs": vector}]
-    fields += [{"name": FIELD, "type": "text"}] if text else []
+    if text:
+        title = {"name": TITLE, "type": "tag", "attrs": {"separator": TITLE_END}}
+        fields += [{"name": FIELD, "type": "text"}, title]
     keys = [prefix.removesuffix(":") for prefix in prefixes(version, hash_tags)]
     index = {"name": alias, "prefix": keys[0] if len(keys) == 1 else keys, "key_separator": ":", "storage_type": "hash"}
     return str(yaml.safe_dump({"version": "0.1.0", "index": index, "fields": fields}, sort_keys=False))

@@ -24,7 +24,9 @@ from twotower.lexical.bm25 import STOP_WORDS
 from twotower.lexical.fusion import RRF_CONSTANT
 from twotower.lexical.words import falls_apart, words_of
 
-FIELD, SCORER = "text", "BM25STD"
+FIELD, TITLE, SCORER = "text", "title", "BM25STD"
+TITLE_END = "\x1f"
+"""What would part two titles of one document: a character that titles don't hold, unlike the comma."""
 LANGUAGES = (
     *("arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "estonian", "finnish", "french"),
     *("german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian"),
@@ -44,8 +46,11 @@ def options(language: str | None) -> list[Any]:
 
 
 def schema(language: str | None) -> list[Any]:
-    """Returns the text field of FT.CREATE; without a language words stay as they are."""
-    return [FIELD, "TEXT", *(["NOSTEM"] if language is None else [])]
+    """Returns the text field of FT.CREATE and that of titles; without a language words stay as they are.
+
+    Titles are filtered by, as a whole: the text that is ranked begins with them, and their words would count twice.
+    """
+    return [FIELD, "TEXT", *(["NOSTEM"] if language is None else []), TITLE, "TAG", "SEPARATOR", TITLE_END]
 
 
 def stored(text: str) -> str:
