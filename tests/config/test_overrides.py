@@ -102,6 +102,9 @@ def test_paths_move_with_the_folder_and_others_stay():
     value = {"a": "/there/run", "b": ["/there/run/x", "/there/run2", "other"], "c": 1}
     assert relocated(value, "/there/run", "/new") == {"a": "/new", "b": ["/new/x", "/there/run2", "other"], "c": 1}
     assert relocated(value, None, "/new") == value
+    addresses = ["sqlite:////there/run/mlflow.db", "file:///there/run", "redis://there/run", "sqlite:////there/run2"]
+    moved = ["sqlite:////new/mlflow.db", "file:///new", "redis://there/run", "sqlite:////there/run2"]
+    assert relocated(addresses, "/there/run", "/new") == moved
 
 
 def test_keys_of_earlier_versions_are_understood(fake, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 
 import twotower
@@ -21,6 +22,8 @@ from twotower.config.trust import LISTED, VARIABLE, UntrustedError, admit, trust
 from twotower.core.errors import UserError
 from twotower.runs.rerun import from_run, new_config
 from twotower.runs.run import read_run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 OLD = Path(__file__).resolve().parents[1] / "old_run"
 SECRET = b"what the user can't replace\n" * 100
@@ -172,6 +175,50 @@ def test_a_foreign_record_names_no_place_to_write_to(home, key, value):
         text = value if key != "prefix_file" else "y"
         config, _ = new_config(recorded, [f"++logger.csv.{key}={text}"], home / "new")
         assert config["logger"]["csv"][key] == text
+
+
+def with_loggers(home):
+    """A record of a run that logged to MLflow and Comet, as their choices are composed."""
+
+    def change(config):
+        here = config["paths"]["run"]
+        for name in ("mlflow", "comet"):
+            text = (ROOT / "conf" / "logger" / f"{name}.yaml").read_text().replace("${paths.run}", here)
+            config["logger"].update(yaml.safe_load(text))
+
+    return changed(home / "tests/old_run/mlp", change)
+
+
+def test_a_run_that_logged_to_mlflow_and_comet_is_run_again_into_its_own_folder(home):
+    config, _ = new_config(with_loggers(home), [], home / "new")
+    assert config["logger"]["mlflow"]["tracking_uri"] == f"sqlite:///{home}/new/mlflow.db"
+    assert config["logger"]["mlflow"]["artifact_location"] == f"{home}/new/mlflow_artifacts"
+    assert config["logger"]["comet"]["offline_directory"] == f"{home}/new/comet"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("logger.mlflow.tracking_uri", "http://elsewhere:5000"),
+        ("logger.mlflow.tracking_uri", "sqlite:////elsewhere/mlflow.db"),
+        ("logger.mlflow.artifact_location", "/elsewhere"),
+        ("logger.comet.offline_directory", "../elsewhere"),
+        ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "/elsewhere"}),
+        ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "s3://elsewhere"}),
+    ],
+)
+def test_a_foreign_record_sends_nothing_elsewhere(home, key, value, monkeypatch):
+    recorded = with_loggers(home)
+    *parents, name = key.split(".")
+    node = recorded.config
+    for parent in parents:
+        node = node[parent]
+    node[name] = value
+    with pytest.raises(UserError, match="would write outside the run folder"):
+        new_config(recorded, [], home / "new")
+    if key == "logger.mlflow.tracking_uri":  # the user's own server, as the environment names it
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
+        assert new_config(recorded, [], home / "new")[0]["logger"]["mlflow"]["tracking_uri"] == value
 
 
 @pytest.mark.parametrize("name", ["../../victim", "/victim", ".hidden", "a/b"])

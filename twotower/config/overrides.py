@@ -6,6 +6,7 @@ which keys go along with which. Imports no torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -72,12 +73,12 @@ def composed_keys(overrides: Sequence[str]) -> list[str]:
 
 
 def relocated(value: Any, old: str | None, new: str) -> Any:
-    """Returns nested plain data in which every path in the folder `old` lies in `new` instead."""
+    """Returns nested plain data in which every path in the folder `old`, or address of a file there, lies in `new`."""
+    inside = re.compile(rf"((?:sqlite:///|file:(?://)?)?){re.escape(old)}(/.*)?") if old else None
 
     def moved(leaf: Any) -> Any:
-        if isinstance(leaf, str) and old and (leaf == old or leaf.startswith(f"{old}/")):
-            return new + leaf[len(old) :]
-        return leaf
+        found = inside.fullmatch(leaf) if inside and isinstance(leaf, str) else None
+        return leaf if found is None else f"{found[1]}{new}{found[2] or ''}"
 
     return changed(value, moved)
 

@@ -11,6 +11,7 @@ config, and those below packages the user trusts: `--trust mine`, or TWOTOWER_TR
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,10 +76,13 @@ LISTED: dict[str, tuple[str, ...]] = {
         "twotower.index.redis.RedisIndex",
         "twotower.index.auto.AutoIndex",
     ),
-    "logger.*": tuple(
-        f"{package}.loggers.{name}"
-        for package in _LIGHTNING
-        for name in ("CSVLogger", "TensorBoardLogger", "WandbLogger")
+    "logger.*": (
+        "twotower.training.comet.OfflineCometLogger",
+        *(
+            f"{package}.loggers.{name}"
+            for package in _LIGHTNING
+            for name in ("CSVLogger", "TensorBoardLogger", "WandbLogger", "MLFlowLogger")
+        ),
     ),
     "evaluation.metrics.*": tuple(
         f"torchmetrics.retrieval.Retrieval{name}"
@@ -94,8 +98,13 @@ NAMED = ("model.query_tower", "model.document_tower")
 LOGGER_KEYS = (
     *("save_dir", "name", "version", "sub_dir", "prefix", "flush_logs_every_n_steps", "default_hp_metric"),
     *("project", "entity", "group", "job_type", "tags", "notes", "offline", "mode", "log_model", "log_artifacts"),
+    *("experiment_name", "run_name", "tracking_uri", "artifact_location"),
+    *("workspace", "online", "offline_directory"),
 )
 """What a config from a file may set of our loggers; the rest reaches far (`settings` of W&B, `log_dir`)."""
+PLACES = ("save_dir", "tracking_uri", "artifact_location", "offline_directory")
+"""Settings of loggers that say where they write: from a file, below the run's folder alone."""
+OUTSIDE = "would write outside the run folder; say so yourself:"
 FILE_NAMES = ("name", "version", "sub_dir")
 """Settings of loggers that become parts of a path."""
 
@@ -188,6 +197,8 @@ def admit(
             _check_part(node, key, source, packages, composed)
             if run_dir is not None and _pattern(key) == "logger.*":
                 _check_logger(node, key, source, run_dir, composed)
+            if run_dir is not None and _pattern(key) == "index.*" and not _below(f"{key}.uri", composed):
+                _check_uri(node.get("uri"), key, source, run_dir)
 
 
 def own_parts(config: Mapping[str, Any]) -> list[str]:
@@ -243,9 +254,22 @@ def _check_logger(node: Mapping[str, Any], key: str, source: Any, run_dir: Path,
             continue
         if name not in LOGGER_KEYS:
             raise UserError(f"{source}: {full} is not taken from a file; give it on the command line: {full}=...")
-        outside = name == "save_dir" and not Path(str(value)).resolve().is_relative_to(run_dir.resolve())
+        outside = name in PLACES and not _is_inside(str(value), run_dir)
+        if outside and name == "tracking_uri" and value == os.environ.get("MLFLOW_TRACKING_URI"):
+            continue
         if outside or (name in FILE_NAMES and isinstance(value, str) and Path(value).name != value):
-            raise UserError(f"{source}: {full}={value} would write outside the run folder; say so yourself: {full}=...")
+            raise UserError(f"{source}: {full}={value} {OUTSIDE} {full}=...")
+
+
+def _check_uri(uri: Any, key: str, source: Any, run_dir: Path) -> None:
+    if uri is not None and not _is_inside(str(uri), run_dir):
+        raise UserError(f"{source}: {key}.uri={uri} {OUTSIDE} {key}.uri=...")
+
+
+def _is_inside(place: str, folder: Path) -> bool:
+    """Says whether a path, or the address of a file (sqlite:///FILE), lies below a folder."""
+    path = re.sub(r"^(sqlite:///|file://(?=/)|file:(?!//))", "", place)
+    return "://" not in path and Path(path).resolve().is_relative_to(folder.resolve())
 
 
 def _trusts(target: str, packages: Sequence[str]) -> bool:
