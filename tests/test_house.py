@@ -5,6 +5,7 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
+from tools.structure import imports
 from twotower.core.extras import is_extra
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,19 +37,6 @@ def loaded_by(node):
     start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
     names += [start + item.name for item in node.names]
     return {".".join(name.split(".")[:length]) for name in names for length in range(1, name.count(".") + 2)}
-
-
-def imports(tree):
-    """Gives (statement, whether it stands in a function), without those for type checkers."""
-    waiting = [(tree, False)]
-    while waiting:
-        node, inside = waiting.pop()
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                continue
-            if isinstance(child, ast.Import | ast.ImportFrom):
-                yield child, inside
-            waiting.append((child, inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)))
 
 
 @cache
