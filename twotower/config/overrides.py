@@ -77,8 +77,8 @@ def relocated(value: Any, old: str | None, new: str) -> Any:
     inside = re.compile(rf"((?:sqlite:///|file:(?://)?)?){re.escape(old)}(/.*)?") if old else None
 
     def moved(leaf: Any) -> Any:
-        found = inside.fullmatch(leaf) if inside and isinstance(leaf, str) else None
-        return leaf if found is None else f"{found[1]}{new}{found[2] or ''}"
+        match = inside.fullmatch(leaf) if inside and isinstance(leaf, str) else None
+        return leaf if match is None else f"{match[1]}{new}{match[2] or ''}"
 
     return changed(value, moved)
 
