@@ -129,7 +129,7 @@ class Prompt:
         if not wanted.isdecimal() or not wanted.isascii() or int(wanted[:9]) < 1:
             raise UserError(f":k {wanted or '(nothing)'}: give a number of documents, e.g. :k 20.")
         self.k = int(wanted[:9])
-        self.console.print(Text(f"Showing {self.k} documents.", "dim"))
+        self.console.print(Text(f"Showing {self.k} document{'' if self.k == 1 else 's'}.", "dim"))
 
     def _set_run(self, wanted: str) -> None:
         if not wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query
 
@@ -14,7 +14,8 @@ Q = Annotated[str, Query(max_length=LONGEST_QUERY, description="What to look for
 DocumentId = Annotated[str, Query(max_length=2000, description="A document's id.")]
 K = Annotated[int, Query(ge=1, le=MOST_HITS, description="How many documents.")]
 Mode = Annotated[
-    str, Query(pattern="^(dense|lexical|hybrid|)$", description="By vectors, words or both; empty: the run's best.")
+    Literal["", "dense", "lexical", "hybrid"],
+    Query(description="By vectors (dense), words (lexical) or both (hybrid); empty: the run's best."),
 ]
 Beside = Annotated[
     Sequence[str],
