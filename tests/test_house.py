@@ -11,10 +11,11 @@ from twotower.core.extras import is_extra
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = {
     *("torch", "pytorch_lightning", "lightning_fabric", "torchmetrics"),
-    *("hydra", "scipy", "pandas", "pyarrow", "bm25s", "gensim", "faiss", "redis"),
+    *("hydra", "numpy", "scipy", "pandas", "pyarrow", "bm25s", "gensim", "faiss", "redis"),
     *("altair", "vl_convert", "textual", "fastapi", "uvicorn", "IPython"),
 }
-"""What takes a tenth of a second or more to load, up to four: `--help`, `runs` and `search` do without."""
+"""What takes a tenth of a second or more to load, up to four: `--help`, `runs` and `search` do without, but for
+numpy, which the first table of `ui` does without too."""
 LONGEST = 60
 """Lines of a function, its docstring among them."""
 SAYS_NOTHING = {"found", "told", "one", "two", "said", "odd", "thing", "stuff", "kin", "spoilt"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from twotower.core.errors import UserError
-from twotower.search.engine import SearchEngine
 from twotower.search.results import Hit, Results
+
+if TYPE_CHECKING:
+    from twotower.search.engine import SearchEngine
 
 NEAR = 100
 """Hits looked through for the score of a document without one of the query's words."""

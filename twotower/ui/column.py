@@ -14,7 +14,6 @@ from textual.widgets.option_list import Option
 from twotower.core.errors import UserError
 from twotower.core.format import visible
 from twotower.runs.run import read_run
-from twotower.search.engine import SearchEngine
 from twotower.search.results import Hit, Results
 from twotower.ui.hits import hit_text, scale_line
 
@@ -48,6 +47,8 @@ class Column(Vertical):
 
     def open(self, folder: Path) -> None:
         """Opens a run's model and index; what is wrong with it stands in the column."""
+        from twotower.search.engine import SearchEngine
+
         self.close()
         self.folder = folder
         try:

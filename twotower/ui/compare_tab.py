@@ -12,8 +12,6 @@ from textual.widgets import DataTable, Static
 
 from twotower.core import format as text
 from twotower.core.errors import UserError
-from twotower.reports.compare import differences, document_texts, extreme_queries
-from twotower.runs.per_query import pair
 from twotower.runs.run import Run
 
 if TYPE_CHECKING:
@@ -54,6 +52,8 @@ class CompareTab(Vertical):
         if len(self.runs) < 2:
             self._head(Text(f"{text.visible(run.name)} is marked: mark another run with c.", "dim"))
             return False
+        from twotower.reports.compare import differences, extreme_queries
+        from twotower.runs.per_query import pair
 
         try:
             paired = pair(self.runs, metric)
@@ -93,6 +93,8 @@ class CompareTab(Vertical):
 
     def _answers(self, query: QueryDifference) -> Table:
         """Returns both answers side by side, the right document in green."""
+        from twotower.reports.compare import document_texts
+
         rows, tables = self._tables
         row = rows[query.query_id]
         hits = [(table["top_ids"][row].as_py() or [])[:HITS] for table in tables]

@@ -12,7 +12,6 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from twotower.core import format as text
-from twotower.reports.compare import config_differences
 from twotower.runs.ledger import Ledger
 from twotower.runs.run import Run
 from twotower.ui import cells
@@ -71,6 +70,8 @@ def _parent(run: Run, others: Ledger) -> Run | None:
 
 
 def _settings(run: Run, family: list[Run], title: str) -> RenderableType:
+    from twotower.reports.compare import config_differences
+
     table = Table(box=None)
     table.add_column("setting")
     table.add_column("here", style="bold")
