@@ -137,6 +137,23 @@ def test_mistakes_that_were_met_are_told_in_one_line(mistake):
     assert group in line
 
 
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("index.redis.url=redis://[::1]:1", "quote a value with signs of its own: 'index.redis.url=\"...\"'"),
+        ("run_name=a=b", "quote a value with signs of its own"),
+        ("optimizer.lr = 0.1", "without blanks"),
+        ("model", "settings are written key=value"),
+        ("=3", "=3 names no setting"),
+    ],
+)
+def test_what_hydra_cannot_read_is_named_with_the_way_to_write_it(typed, line):
+    message = told([typed])
+    assert message is not None
+    assert line in message
+    assert typed in message
+
+
 def test_a_config_that_is_fine_passes():
     for overrides in (BASES["mlp"], BASES["gru"]):
         assert told(overrides) is None

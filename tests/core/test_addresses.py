@@ -65,3 +65,7 @@ def test_database_0_is_fine(url):
 def test_an_address_without_a_scheme_is_shown_whole():
     with pytest.raises(UserError, match=r"REDIS_URL=127\.0\.0\.1:6379 is not a Redis address"):
         check_address("REDIS_URL", "127.0.0.1:6379")
+    with pytest.raises(UserError, match=r"REDIS_URL=\*\*\*@host is not a Redis address"):
+        check_address("REDIS_URL", "redis//user:hun/ter2@host")
+    with pytest.raises(UserError, match=r"index\.redis\.url=5 is not a Redis address"):
+        check_address("index.redis.url", 5)

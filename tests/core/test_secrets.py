@@ -37,6 +37,12 @@ from twotower.core.secrets import (
         "auth",
         "db_pwd",
         "AWS_SECRET_ACCESS_KEY",
+        "PGPASSWORD",
+        "dbPasswords",
+        "Authorization",
+        "X-Api-Key",
+        "storage_account_key",
+        "api_keys",
     ],
 )
 def test_secret_keys(key):
@@ -66,6 +72,7 @@ def test_harmless_keys(key):
     ("text", "expected"),
     [
         ("redis://user:pw@host:6379/0", "redis://user:***@host:6379/0"),
+        ("{Authorization: Bearer abc.def}", "{Authorization: ***}"),
         ("redis://:p@ss@host/0", "redis://:***@host/0"),
         ("redis://:pa/ss@host:6379/0", "redis://:***@host:6379/0"),
         ("redis://:pa/s?s#x@host:6379/0 is away", "redis://:***@host:6379/0 is away"),

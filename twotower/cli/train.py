@@ -19,7 +19,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString, RangeSweep
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -39,7 +39,7 @@ from twotower.core.format import train_command, visible
 from twotower.core.logging import LogFile
 from twotower.core.nested import dotted_keys
 from twotower.core.places import conf_dir
-from twotower.core.secrets import mask_text, refuse_literal_secrets
+from twotower.core.secrets import mask_override, mask_text, refuse_literal_secrets
 from twotower.kernels.threads import let_threads_wait, set_aside
 from twotower.runs.resume import find_resume
 from twotower.sweep.callback import CURRENT
@@ -160,6 +160,8 @@ def refuse_odd_choices(typed: list[str]) -> None:
                 f"{override}: a run's folder is set by hydra.run.dir=DIR, a sweep's by hydra.sweep.dir=DIR."
             )
         group, equals, value = override.partition("=")
+        if equals and not group.strip("+~ "):
+            raise UserError(f"{override} names no setting; settings are written key=value.")
         folder = conf_dir() / group
         if not equals or not re.fullmatch(r"[a-z_]+", group) or not folder.is_dir():
             continue
@@ -194,6 +196,13 @@ def _is_choice(value: Any, several: bool) -> bool:
 
 def explain(error: Exception) -> str:
     """Turns an error of Hydra or OmegaConf into one line that names the key and the nearest valid one."""
+    if isinstance(error, OverrideParseException):
+        key, equals, _ = error.override.partition("=")
+        typed = error.override if len(error.override) <= 80 else f"{error.override[:77]}..."
+        remedy = f"quote a value with signs of its own: '{key}=\"...\"'"
+        if not equals or not re.fullmatch(r"[+~]*[\w./@-]*\w", key):
+            remedy = "settings are written key=value, without blanks"
+        return f"{mask_override(typed)} can't be read; {remedy}."
     text = " ".join(str(error.__cause__ or error).split())
     lines = " ".join(str(error).split())
     if match := re.search(r"Could not override '([^']+)'\. No match", lines):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from twotower.core.errors import UserError
@@ -15,8 +16,8 @@ SECRET = ("username", "password", "ssl_keyfile", "ssl_password")
 def without_credentials(url: str) -> str:
     """Returns a Redis URL without user name, password or secret query parameters, also where it can't be read."""
     scheme, separator, rest = url.partition("://")
-    if not separator:
-        return mask_text(url)
+    if not separator:  # "redis//user:password@host"
+        return mask_text(url if "@" not in url else f"***@{url.rpartition('@')[2]}")
     login = url_login(scheme, rest)
     address, mark, query = (rest[len(login) + 1 :] if login else rest).partition("?")
     kept = urlencode([(key, value) for key, value in parse_qsl(query) if key not in SECRET])
@@ -31,12 +32,14 @@ def holds_password(url: str) -> bool:
     return bool(login.partition(":")[2]) or any(key in SECRET for key, _ in parse_qsl(query))
 
 
-def check_address(key: str, url: str) -> None:
+def check_address(key: str, url: Any) -> None:
     """Refuses a Redis address that can't be read as one; no password in it is repeated.
 
     Raises:
         UserError: naming what is wrong and how to write it.
     """
+    if not isinstance(url, str):
+        raise UserError(f"{key}={url} is not a Redis address; write redis://host:6379.")
     safe = without_credentials(url)
     scheme, _, rest = url.partition("://")
     if scheme in ("redis", "rediss") and any(mark in url_login(scheme, rest) for mark in "/?#"):
@@ -62,9 +65,9 @@ def check_address(key: str, url: str) -> None:
         raise UserError(f"{key}={safe}: there is no port 0.")
 
 
-def refuse_password(key: str, url: str) -> None:
+def refuse_password(key: str, url: Any) -> None:
     """Raises UserError when an address in a config carries a password, which is not repeated."""
-    if holds_password(url):
+    if isinstance(url, str) and holds_password(url):
         raise UserError(
             f"{key} holds a password, and the config is written down with the run: leave it out and set the "
             "environment variable REDIS_URL to the whole address."

@@ -25,8 +25,8 @@ MASK = "***"
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 _SECRET_KEY = re.compile(
-    r"(^|[._-])(password|passwd|pwd|passphrase|secret|credentials?|api_?key|access_?key|private_?key|auth|bearer)$"
-    r"|(^|[._-])secret([._-]|$)",
+    r"(password|passwd|passphrase)s?$|(^|[._-])secrets?([._-]|$)|(^|[._-])(pwd|credentials?|auth|authorization|bearer|"
+    r"(api|access|private|account|signing|encryption)[_-]?keys?)$",
     re.IGNORECASE,
 )
 _TOKEN_KEY = re.compile(r"(^|[._-])token$", re.IGNORECASE)
@@ -38,7 +38,7 @@ _URL = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<rest>\S*)")
 _URL_QUERY = re.compile(r"(?P<name>[?&](?:password|token|api_?key|secret|access_token)=)[^&\s#]+", re.IGNORECASE)
 _PAIR = re.compile(
     r"(?<![\w.-])(?P<key>[\w.-]*(?:pass|pwd|secret|credential|key|auth|bearer|token)[\w.-]*)(?P<sep>[\"']?\s*[:=]\s*)"
-    r"(?P<value>\"[^\"]*\"|'[^']*'|\$\{[^}]*\}|[^\s,{}\[\])&;\"']+)",
+    r"(?P<value>\"[^\"]*\"|'[^']*'|(?:Bearer|Basic)\s+[^\s,;\"'}\]]+|\$\{[^}]*\}|[^\s,{}\[\])&;\"']+)",
     re.IGNORECASE,
 )
 _HARMLESS = re.compile(r"[\"']?(null|none|true|false|\*\*\*|\$\{[\w.]+\}|\$\{oc\.env:\w+\}|)[\"']?", re.IGNORECASE)

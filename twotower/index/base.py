@@ -170,8 +170,8 @@ class Index(ABC):
         Raises:
             UserError: for a k below 1, or vectors of another width or that are not finite.
         """
-        if k < 1:
-            raise UserError(f"k={k}: ask for at least 1 document.")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise UserError(f"k={k!r}: ask for at least 1 document, a whole number.")
         query_QD = np.asarray(query_QD)
         if query_QD.ndim == 1:
             query_QD = query_QD[None]

@@ -161,10 +161,10 @@ class SearchEngine:
         mode = self.check_mode(mode)
         if not text.isascii():  # a terminal hands over any bytes, as lone surrogates
             text = text.encode("utf-8", "replace").decode()
-        if not text.strip():
+        if not isinstance(text, str) or not text.strip():
             raise UserError("The query is empty: write what you are looking for.")
-        if k < 1:
-            raise UserError(f"k={k}: ask for at least 1 document.")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise UserError(f"k={k!r}: ask for at least 1 document, a whole number.")
         with self._lock:
             if mode == "dense":
                 return self._search(text, k)

@@ -15,7 +15,7 @@ from twotower.config.instantiate import instantiate
 from twotower.core.errors import UserError, in_one_line
 from twotower.core.extras import is_there, missing
 from twotower.core.files import atomic_path
-from twotower.core.secrets import masked
+from twotower.core.secrets import mask_text, masked
 
 LONGEST_TAG, LONGEST_NAME = 64, 128
 """Characters that W&B takes in a tag, and in a run's, a group's or a project's name."""
@@ -114,7 +114,12 @@ def _wandb_settings(
     group = settings.get("group") or (config.get("sweep") or {}).get("name")
     check_limits(run_name, group, config.get("tags") or [], settings.get("project"))
     known = {} if run_id is None or "WANDB_RUN_ID" in os.environ else {"id": run_id}
-    return {"name": run_name, "group": group, "tags": [str(tag) for tag in config.get("tags") or []], **known}
+    return {
+        "name": run_name,
+        "group": group,
+        "tags": [mask_text(str(tag)) for tag in config.get("tags") or []],
+        **known,
+    }
 
 
 def check_limits(run_name: str, group: str | None, tags: Sequence[Any], project: str | None) -> None:

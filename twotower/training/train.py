@@ -26,7 +26,7 @@ from twotower.config.instantiate import config_hash, instantiate, locate
 from twotower.config.shape import check_shape, checking
 from twotower.core.errors import UserError, in_one_line
 from twotower.core.memo import remember, stamp
-from twotower.core.secrets import private_if_secret
+from twotower.core.secrets import mask_text, private_if_secret
 from twotower.data.collection import Collection
 from twotower.data.datamodule import RetrievalData, vocabulary_texts
 from twotower.data.source import read_collection
@@ -172,7 +172,7 @@ def open_record(config: dict[str, Any], *, run_dir: Path, overrides: list[str], 
     parts = "-".join((*(str(choices.get(group)) for group in ("model", "loss")), data_label(config["data"], choices)))
     record = (RunRecord.open if rank() == 0 else SilentRecord)(
         run_dir,
-        run_name=config.get("run_name") or f"{parts}-seed{config['seed']}",
+        run_name=mask_text(config.get("run_name") or f"{parts}-seed{config['seed']}"),
         config=config,
         config_hash=config_hash(config),
         overrides=overrides,
