@@ -325,3 +325,15 @@ def test_enter_twice_opens_the_first_hit(both_ways):
         assert app.screen.hit.rank == 1
 
     drive(both_ways, steps)
+
+
+def test_a_tab_without_a_run_takes_the_one_under_the_cursor(both_ways):
+    async def steps(app, pilot):
+        await pilot.press("f2")
+        await pilot.pause()
+        assert "config hash" in app.export_screenshot().replace("&#160;", " ")
+        await pilot.press("f3", *"invert a matrix")
+        await pilot.pause()
+        assert app.query(OptionList).first().option_count == 10
+
+    drive(both_ways, steps)

@@ -81,6 +81,14 @@ class TwoTowerApp(App[None]):
         else:
             self.notify(f"{event.run.name} is marked; mark another with c.")
 
+    def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        """A tab that shows no run yet takes the one under the cursor of the table."""
+        runs, page, search = self.query_one(RunsTab), self.query_one(RunTab), self.query_one(SearchTab)
+        if event.pane.id == "run-tab" and page.run is None and runs.chosen is not None:
+            page.show(runs.chosen, runs.runs)
+        elif event.pane.id == "search-tab" and search.columns[0].folder is None and runs.chosen is not None:
+            search.open(runs.chosen.path)
+
     def action_help(self) -> None:
         """Shows or hides what every key does here."""
         if self.screen.query("HelpPanel"):

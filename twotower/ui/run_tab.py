@@ -20,6 +20,8 @@ from twotower.ui import cells
 class RunTab(VerticalScroll):
     """The page of one run."""
 
+    run: Run | None = None
+
     def compose(self) -> ComposeResult:
         """Lays out an empty page."""
         yield Static(Text("Choose a run in the first tab and press Enter.", "dim"), id="run-page")
@@ -31,6 +33,7 @@ class RunTab(VerticalScroll):
             run: the run.
             others: the runs around it; those of its sweep are held against it.
         """
+        self.run = run
         self.query_one("#run-page", Static).update(page(run, others, self.app.size.width))
         self.scroll_home(animate=False)
 

@@ -108,7 +108,7 @@ class RunsTab(Vertical):
 
     def _fill(self, hidden: int) -> None:
         table = self.query_one(DataTable)
-        at = self.chosen
+        at = self.chosen.path if self.chosen else None
         metric = self.runs.metric()
         keys = differing(self.shown.readable)[:6]
         table.clear(columns=True)
@@ -138,13 +138,13 @@ class RunsTab(Vertical):
         table.add_row(line, *[""] * (len(table.columns) - 1))
 
     @property
-    def chosen(self) -> Any:
-        """The folder of the run under the cursor, None in an empty table."""
+    def chosen(self) -> Run | None:
+        """The run under the cursor, None in an empty table and on a heading."""
         table = self.query_one(DataTable)
         if not table.row_count or table.cursor_row is None or table.cursor_row >= table.row_count:
             return None
         key = table.coordinate_to_cell_key(Coordinate(table.cursor_row, 0)).row_key.value
-        return next((run.path for run in self.shown if str(run.path) == key), None)
+        return next((run for run in self.shown if str(run.path) == key), None)
 
     def _note(self, note: str, style: str) -> None:
         self.query_one("#runs-note", Static).update(Text(text.visible(note), style))
@@ -195,8 +195,7 @@ class RunsTab(Vertical):
 
     def action_choose(self, action: str) -> None:
         """Hands the run under the cursor to another tab."""
-        run = next((run for run in self.shown if run.path == self.chosen), None)
-        if run is not None:
+        if (run := self.chosen) is not None:
             self.post_message(RunChosen(run, action))
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
