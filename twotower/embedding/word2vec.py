@@ -8,20 +8,25 @@ Shapes: V vocabulary, K words with a vector, D dimension.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import count, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from twotower.core.cache import cached_folder, content_key
+from twotower.core.progress import bar
 from twotower.core.reading import read_array
 
 if TYPE_CHECKING:
     from twotower.text.tokens import Tokens
 
 log = logging.getLogger(__name__)
+
+TOLD_EVERY = 1000
+"""Texts read between two calls that move the bar."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +56,23 @@ class Sentences:
     """The corpus as gensim reads it: a list of tokens a text, here the decimal string of each token's id.
 
     Ids instead of words, so that nothing depends on what the words look like; padding does not occur in rows.
+
+    Args:
+        tokens: the corpus.
+        size: number of words V.
+        told: called after every so many texts, see `TOLD_EVERY`.
     """
 
-    def __init__(self, tokens: Tokens, *, size: int) -> None:
-        names = np.array([str(number) for number in range(size)], dtype=object)
-        self.tokens_T = names[np.asarray(tokens.ids_T)]
-        self.offsets = tokens.offsets
+    def __init__(self, tokens: Tokens, *, size: int, told: Callable[[], None] | None = None) -> None:
+        self.names = np.array([str(number) for number in range(size)], dtype=object)
+        self.tokens, self.told = tokens, told or (lambda: None)
 
     def __iter__(self) -> Iterator[list[str]]:
-        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            yield self.tokens_T[start:stop].tolist()
+        ids_T, offsets = np.asarray(self.tokens.ids_T), self.tokens.offsets
+        for number, (start, stop) in enumerate(pairwise(offsets.tolist()), start=1):
+            yield self.names[ids_T[start:stop]].tolist()
+            if number % TOLD_EVERY == 0:
+                self.told()
 
 
 def trained_vectors(
@@ -93,18 +105,13 @@ def _train(folder: Path, settings: Word2VecSettings, tokens: Tokens, *, size: in
     indices_K, vectors_KD = np.zeros(0, dtype=np.int64), np.zeros((0, settings.dim), dtype=np.float32)
     counts_V = np.bincount(np.asarray(tokens.ids_T), minlength=size)
     if (counts_V[1:] >= settings.min_count).any():
-        model = Word2Vec(
-            Sentences(tokens, size=size),
-            sg=int(settings.kind == "skipgram"),
-            vector_size=settings.dim,
-            window=settings.window,
-            negative=settings.negative,
-            min_count=settings.min_count,
-            epochs=settings.epochs,
-            alpha=settings.alpha,
-            seed=seed + 1,
-            workers=1,
-        )
+        chosen: dict[str, Any] = {"vector_size": settings.dim, "window": settings.window, "epochs": settings.epochs}
+        chosen |= {"negative": settings.negative, "min_count": settings.min_count, "alpha": settings.alpha}
+        with bar(f"Word vectors ({settings.kind})") as progress:
+            parts = (1 + settings.epochs) * max(1, len(tokens) // TOLD_EVERY)  # gensim counts words before its epochs
+            done = count(1)
+            sentences = Sentences(tokens, size=size, told=lambda: progress(min(1.0, next(done) / parts)))
+            model = Word2Vec(sentences, sg=int(settings.kind == "skipgram"), seed=seed + 1, workers=1, **chosen)
         indices_K = np.array([int(name) for name in model.wv.index_to_key], dtype=np.int64)
         vectors_KD = model.wv.vectors.astype(np.float32)
     np.save(folder / "indices.npy", indices_K)

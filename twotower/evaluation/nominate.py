@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from twotower.core.errors import UserError
+from twotower.core.progress import bar
 from twotower.kernels.linear import pack, product
 
 LEAST_BLOCK = 4096
@@ -20,6 +21,9 @@ LEAST_BLOCK = 4096
 
 SCORES_OF_BLOCK = {"cpu": 1 << 20, "gpu": 1 << 25}
 """Scores of one block: 4 MB of float32, which stay in a CPU's cache, and 128 MB on a GPU."""
+
+SHOWN = 500_000_000
+"""Products of a query and a document above which there is a bar: some seconds."""
 
 
 class VectorRows:
@@ -96,21 +100,31 @@ def nominate(
     across, along = _block_shape(queries, width, chunk, max_memory)
     scores_QW = torch.full((len(queries), width), -torch.inf)
     rows_QW = torch.full((len(queries), width), -1)
-    for start in range(0, len(documents), along):
-        block_CD = documents.block(start, start + along)
-        packed = pack(block_CD, across) if len(queries) > across else block_CD  # once for all, if it is used again
-        for first in range(0, len(queries), across):
-            part = slice(first, first + across)
-            scores_BC = product(queries.block(first, first + across), packed)
-            values, columns = _beating(scores_BC, scores_QW[part, -1].to(scores_BC.device), width)
-            if start == 0 and values.shape[1] == width:  # nothing to merge with yet
-                scores_QW[part], rows_QW[part] = values.cpu(), columns.cpu()
-                continue
-            values = torch.cat([scores_QW[part], values.cpu()], dim=1)
-            rows = torch.cat([rows_QW[part], columns.cpu() + start], dim=1)
-            scores_QW[part], best = values.topk(width, dim=1)
-            rows_QW[part] = rows.gather(1, best)
+    with bar("Ranking", shown=len(documents) * len(queries) > SHOWN) as progress:
+        for start in range(0, len(documents), along):
+            _merge_block(queries, documents, start, (across, along), scores_QW, rows_QW)
+            progress(min(1.0, (start + along) / len(documents)))
     return scores_QW, rows_QW
+
+
+def _merge_block(
+    queries: VectorRows, documents: VectorRows, start: int, shape: tuple[int, int], scores_QW: Tensor, rows_QW: Tensor
+) -> None:
+    """Merges a block of documents into the best so far, in place."""
+    (across, along), width = shape, scores_QW.shape[1]
+    block_CD = documents.block(start, start + along)
+    packed = pack(block_CD, across) if len(queries) > across else block_CD  # once for all, if it is used again
+    for first in range(0, len(queries), across):
+        part = slice(first, first + across)
+        scores_BC = product(queries.block(first, first + across), packed)
+        values, columns = _beating(scores_BC, scores_QW[part, -1].to(scores_BC.device), width)
+        if start == 0 and values.shape[1] == width:  # nothing to merge with yet
+            scores_QW[part], rows_QW[part] = values.cpu(), columns.cpu()
+            continue
+        values = torch.cat([scores_QW[part], values.cpu()], dim=1)
+        rows = torch.cat([rows_QW[part], columns.cpu() + start], dim=1)
+        scores_QW[part], best = values.topk(width, dim=1)
+        rows_QW[part] = rows.gather(1, best)
 
 
 def _block_shape(queries: VectorRows, width: int, chunk: int | None, max_memory: int) -> tuple[int, int]:

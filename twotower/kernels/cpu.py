@@ -45,6 +45,14 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
+def release_freed_memory() -> None:
+    """Gives back what was freed but kept: after a stage that needed much once, such as making a vocabulary."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        return  # another C library than glibc
+
+
 def precision_for(*, recurrent: bool) -> str:
     """Returns the precision that suits this processor and kind of tower: the same in every run of one machine.
 

@@ -213,21 +213,22 @@ def prepare(
     source = [settings.data.source, stamp(settings.data.path)]
     with console.status("Reading the data"):
         collection: Collection = remember("collection", source, lambda: read_collection(settings.data.source or {}))
-    with console.status("Tokenising"):
-        tokenizer = remember(
-            "tokenizer",
-            [source, split, text],
-            lambda: train_tokenizer(vocabulary_texts(collection, split), settings.text),
-        )
-        data = RetrievalData(
-            collection=collection,
-            tokenizer=tokenizer,
-            settings=settings.data,
-            seed=settings.seed,
-            pads_batches=checked.pads_batches,
-            exclude_self=settings.evaluation.exclude_self,
-        )
-    report = remember("report", [source, text, settings.data.to_dict()], lambda: make_report(data))
+    tokenizer = remember(
+        "tokenizer",
+        [source, split, text],
+        lambda: train_tokenizer(vocabulary_texts(collection, split), settings.text),
+    )
+    data = RetrievalData(
+        collection=collection,
+        tokenizer=tokenizer,
+        settings=settings.data,
+        seed=settings.seed,
+        pads_batches=checked.pads_batches,
+        exclude_self=settings.evaluation.exclude_self,
+    )
+    _ = data.query_tokens, data.document_tokens  # with bars of their own
+    with console.status("Looking at the data"):
+        report = remember("report", [source, text, settings.data.to_dict()], lambda: make_report(data))
     console.print(report_table(report))
     record.update(
         data={"name": collection.name, "fingerprint": collection.fingerprint, "report": report},
