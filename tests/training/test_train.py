@@ -209,9 +209,13 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_weights(tiny_beir, tmp_pat
     wait_for_epoch(parts, 2, process)
     process.kill()
     process.wait()
+    first, second = only_run(whole), only_run(parts)
+    stopped = json.loads((second / "run.json").read_text())
+    assert stopped["untrained"] == json.loads((first / "run.json").read_text())["untrained"]
+    stopped["untrained"]["full"]["mrr_10"] = 0.0123  # that it is read, and not measured once more
+    (second / "run.json").write_text(json.dumps(stopped))
     resumed = launch(parts, tiny_beir, *settings, "ckpt_path=last")
     assert resumed.returncode == 0, resumed.stderr[-3000:]
-    first, second = only_run(whole), only_run(parts)
     weights = [
         torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (first, second)
     ]
@@ -219,6 +223,9 @@ def test_a_run_stopped_and_resumed_ends_with_the_same_weights(tiny_beir, tmp_pat
         assert torch.equal(tensor, weights[1][name]), name
     records = [json.loads((run / "run.json").read_text()) for run in (first, second)]
     assert [entry["epoch"] for entry in records[1]["history"]] == [1, 2, 3, 4]
+    figures = [record["evaluation"]["full"]["metrics"]["mrr_10"] for record in records]
+    assert figures[1]["untrained"] == 0.0123
+    figures[1]["untrained"] = figures[0]["untrained"]
     assert [entry["train_loss"] for entry in records[0]["history"]] == [
         entry["train_loss"] for entry in records[1]["history"]
     ]

@@ -22,12 +22,14 @@ from twotower.core.files import atomic_path
 from twotower.core.progress import bar
 from twotower.core.timer import Stopwatch
 from twotower.core.validators import check_count
+from twotower.evaluation.bm25 import bm25_of
 from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
-from twotower.evaluation.hybrid import Hybrid, make_hybrid
+from twotower.evaluation.hybrid import Hybrid, lexical_side, make_hybrid
 from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.sample import Sample, draw_sample
 from twotower.evaluation.settings import Bm25Settings, EvaluationSettings
+from twotower.kernels.cpu import release_freed_memory
 from twotower.lexical.bm25 import K1, B
 from twotower.model.encoder import diverged, encoder_of
 from twotower.model.encoding import encode
@@ -64,13 +66,17 @@ class Evaluate(RunCallback):
         self.documents_per_second: float | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Measures the model before its first step, the third figure beside chance and BM25."""
-        self.context.untrained = self.measure(pl_module)
+        """Measures the model before its first step, the third figure beside chance and BM25; once for a run."""
+        kept = self.context.untrained if trainer.world_size == 1 else None  # of a run that goes on
+        self.context.untrained = kept or self.measure(pl_module)
+        self.context.record.update(untrained=self.context.untrained)
         self._check_objective()
 
     def measure(self, pl_module: pl.LightningModule) -> dict[str, dict[str, float]]:
         """Returns protocol -> metric -> value of the model as it is, on all evaluation queries."""
-        return self._means(pl_module, self.context.data.eval_queries(None))
+        means = self._means(pl_module, self.context.data.eval_queries(None))
+        release_freed_memory()
+        return means
 
     @cached_property
     def sample(self) -> Sample:
@@ -171,6 +177,8 @@ class Evaluate(RunCallback):
 
     def _evaluate_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.context.best_epoch = load_best(trainer, pl_module)
+        if trainer.is_global_zero:
+            self._index_words()
         data = self.context.data
         rows = data.eval_queries(None)
         query_QD, document_ND = self._vectors(pl_module, rows)
@@ -190,6 +198,16 @@ class Evaluate(RunCallback):
         )
         with atomic_path(self.context.run_dir / "per_query.parquet") as path:
             parquet.write_table(self.context.evaluation.per_query_table(), path)
+
+    def _index_words(self) -> None:
+        """Indexes the words, which then lie in the cache, before there are document vectors in memory."""
+        data, settings, stem = self.context.data, self.settings, self.context.settings.text.lexical_stem
+        own = settings.bm25 or Bm25Settings(k1=K1, b=B)
+        for item in dict.fromkeys((None, stem)) if settings.bm25 else ():
+            bm25_of(data.collection, stem=item, **own.to_dict())
+        if settings.hybrid is not None:
+            lexical_side(settings.hybrid, data.collection, data.settings.train_split, bm25=own, stem=stem)
+        release_freed_memory()
 
     def _hybrid(self, pl_module: pl.LightningModule, document_ND: np.ndarray) -> Hybrid | None:
         """Prepares the hybrid; its weight is fitted on the training queries that were held out."""

@@ -61,9 +61,7 @@ def make_hybrid(
         document_ND: unit vectors of all documents.
         max_memory: bytes for a block of scores.
     """
-    chosen = _stronger_stem(collection, train_split, stem, bm25)
-    fusion = Fusion(kind=settings.fusion, pairs=settings.pairs, stem=chosen, k1=bm25.k1, b=bm25.b)
-    side = bm25_of(collection, **fusion.lexical)
+    side, fusion = lexical_side(settings, collection, train_split, bm25=bm25, stem=stem)
     if settings.weight != "auto":
         fusion = replace(fusion, weight=float(settings.weight), note="weight given by the config")
     else:
@@ -71,6 +69,23 @@ def make_hybrid(
         relevance = Relevance.of(collection.split(train_split), held_out)
         fusion = fit_weight(query_QD, document_ND, side, texts, relevance, fusion, max_memory=max_memory)
     return Hybrid(bm25=side, fusion=fusion)
+
+
+def lexical_side(
+    settings: HybridSettings, collection: Collection, train_split: str, *, bm25: Bm25Settings, stem: str | None
+) -> tuple[Bm25, Fusion]:
+    """Returns the stronger BM25 on training queries, its weight not fitted yet; what it builds stays in the cache.
+
+    Args:
+        settings: as for `make_hybrid`, as are all others.
+        collection: see there.
+        train_split: see there.
+        bm25: see there.
+        stem: see there.
+    """
+    chosen = _stronger_stem(collection, train_split, stem, bm25)
+    fusion = Fusion(kind=settings.fusion, pairs=settings.pairs, stem=chosen, k1=bm25.k1, b=bm25.b)
+    return bm25_of(collection, **fusion.lexical), fusion
 
 
 def _stronger_stem(collection: Collection, train_split: str, stem: str | None, bm25: Bm25Settings) -> str | None:

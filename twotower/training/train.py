@@ -33,7 +33,7 @@ from twotower.data.source import read_collection
 from twotower.data.summary import make_report, report_table
 from twotower.embedding.build import build as build_embedding
 from twotower.index.export import check as check_indexes
-from twotower.kernels.cpu import precision_for, prepare_process
+from twotower.kernels.cpu import precision_for, prepare_process, release_freed_memory
 from twotower.kernels.distributed import rank
 from twotower.model.build import build_module
 from twotower.model.checkpoint import check_resume
@@ -229,6 +229,7 @@ def prepare(
     _ = data.query_tokens, data.document_tokens  # with bars of their own
     with console.status("Looking at the data"):
         report = remember("report", [source, text, settings.data.to_dict()], lambda: make_report(data))
+    release_freed_memory()
     console.print(report_table(report))
     record.update(
         data={"name": collection.name, "fingerprint": collection.fingerprint, "report": report},
@@ -276,6 +277,7 @@ def start_module(context: RunContext) -> pl.LightningModule:
         weights_of,
         lambda: WordStatistics(tokens=tokens, documents=documents, size=tokenizer.size),
     )
+    release_freed_memory()
     if hasattr(encoder, "start_weights"):
         encoder.start_weights(statistics)
     elif hasattr(encoder, "set_word_weights"):
@@ -313,6 +315,8 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     wanted = context.settings.trainer
     module = start_module(context)
     restoring = None if resume is None else Restoring(resume)
+    if resume is not None:
+        context.untrained = context.record.data.get("untrained") or {}
     callbacks = [*([restoring] if restoring else []), *callbacks, Monitors()]
     for callback in callbacks:
         if isinstance(callback, RunCallback):
