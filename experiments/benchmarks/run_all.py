@@ -28,6 +28,7 @@ RESULTS, TABLE = HERE / "results" / "speed.json", HERE / "README.md"
 SCRIPTS: dict[str, list[str]] = {
     "startup": [],
     "training": [],
+    "quality": [],
     "gru": [],
     "gradcache": [],
     "encode": [],

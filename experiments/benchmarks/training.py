@@ -41,7 +41,14 @@ def vocabulary() -> Path:
 
 
 def load(name: str) -> Any:
-    """Reads one of the collections beside the checkout."""
+    """Reads a folder in BEIR layout, by its name beside the checkout or its path, or the docstrings of this place."""
+    if name == "docstrings":
+        from omegaconf import OmegaConf
+
+        from twotower.data.docstrings import load as load_docstrings
+
+        source = OmegaConf.to_container(OmegaConf.load(common.ROOT / "conf" / "data" / "docstrings.yaml").source)
+        return load_docstrings(**{key: value for key, value in source.items() if key != "_target_"})
     from twotower.data.beir import load as load_beir
 
     return load_beir(path=common.DATA / name)
@@ -50,8 +57,9 @@ def load(name: str) -> Any:
 def mrr(query_QD: np.ndarray, document_ND: np.ndarray, collection: Any, rows: np.ndarray) -> float:
     """Returns MRR@10 over the dev split."""
     from twotower.evaluation.evaluate import evaluate_means
+    from twotower.evaluation.settings import EvaluationSettings
 
-    means, _ = evaluate_means(query_QD, document_ND, collection, rows, "dev", protocols="full")
+    means, _ = evaluate_means(query_QD, document_ND, collection, rows, "dev", EvaluationSettings(protocols="full"))
     return round(means["full"]["mrr_10"], 4)
 
 

@@ -1,0 +1,79 @@
+"""What the default run finds, beside sentence-transformers' StaticEmbedding trained from scratch on the same pairs.
+
+    python experiments/benchmarks/quality.py [--data tldr,squad-mini] [--repeats 1]
+
+Ours is the README's command, nothing set but the data: stems, LSA vectors, pre-training on the corpus, ten epochs of
+pairs. Theirs is `training.py`'s other side: MiniLM's word pieces, 256 dimensions, batches of 1,024, ten epochs. MRR@10
+over the whole dev split in the full corpus, the same code for both; seconds are those of the whole training, ours with
+evaluation and BM25. Needs what `training.py` needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import common
+import training
+
+COLLECTIONS = "tldr,squad-mini,msmarco-passage-mini,wikiqa,docstrings"
+
+
+def ours(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs `train.py` and reads its record."""
+    data = [] if options.data == "docstrings" else ["data=beir", f"data.path={common.DATA / options.data}"]
+    before = os.times()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [
+            *(sys.executable, str(common.ROOT / "train.py"), *data, "index=none", f"seed={options.seed}"),
+            *(f"hydra.run.dir={run}", f"trainer.threads={os.environ['OMP_NUM_THREADS']}", *options.overrides),
+        ]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
+        full = json.loads((run / "run.json").read_text())["evaluation"]["full"]["metrics"]["mrr_10"]
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return {
+        **{"mrr_10": round(full["value"], 4), "hybrid": round(full["hybrid"], 4), "bm25": round(full["bm25"], 4)},
+        **{"seconds": round(after.elapsed - before.elapsed, 1), "cpu_seconds": round(cpu, 1)},
+    }
+
+
+def main() -> None:
+    """Runs the sides in turn, collection by collection."""
+    parser = common.parser(__doc__, repeats=1)
+    parser.add_argument("--data", default=COLLECTIONS)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=0.0)
+    parser.add_argument("overrides", nargs="*", help="config overrides of our side")
+    options = parser.parse_args()
+    if options.side:
+        options.seed += options.round
+        print(json.dumps({"twotower": ours, "sentence-transformers": training.theirs}[options.side](options)))
+        return
+    for name in options.data.split(","):
+        arguments = ["--data", name, "--seed", str(options.seed), *options.overrides]
+        found = common.alternate(
+            __file__, ["twotower", "sentence-transformers"], arguments, repeats=options.repeats, threads=options.threads
+        )
+        mrr = {side: common.median(rounds, "mrr_10") for side, rounds in found.items()}
+        cpu = {side: common.median(rounds, "cpu_seconds") for side, rounds in found.items()}
+        hybrid, bm25 = (common.median(found["twotower"], key) for key in ("hybrid", "bm25"))
+        common.report(
+            options.json, f"quality, {name}", goal="MRR@10 of the default run no worse than StaticEmbedding's",
+            measured=f"{mrr['twotower']:.3f} against {mrr['sentence-transformers']:.3f} (hybrid {hybrid:.3f}, BM25 "
+            f"{bm25:.3f}); {cpu['twotower']:.0f} against {cpu['sentence-transformers']:.0f} CPU s",
+            met=mrr["twotower"] >= mrr["sentence-transformers"], mrr_10=mrr, hybrid=hybrid, bm25=bm25, cpu_seconds=cpu,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
