@@ -29,8 +29,8 @@ from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.sample import Sample, draw_sample
 from twotower.evaluation.settings import Bm25Settings, EvaluationSettings
+from twotower.evaluation.strongest import strongest_bm25, usual_bm25
 from twotower.kernels.cpu import release_freed_memory
-from twotower.lexical.bm25 import K1, B
 from twotower.model.encoder import diverged, encoder_of
 from twotower.model.encoding import encode
 
@@ -183,33 +183,51 @@ class Evaluate(RunCallback):
         rows = data.eval_queries(None)
         query_QD, document_ND = self._vectors(pl_module, rows)
         self.context.document_vectors = document_ND
-        given = (query_QD, document_ND, data.collection, rows, data.settings.eval_split, self.settings)
+        split = data.settings.eval_split
         if not trainer.is_global_zero:
-            evaluate_means(*given, shared=True)  # ranks its share; the first process does the rest
+            # ranks its share; the first process does the rest
+            evaluate_means(query_QD, document_ND, data.collection, rows, split, self.settings, shared=True)
             return
+        stem, bm25 = self.bm25
         self.context.query_vectors = query_QD
         self.context.evaluation = evaluate_vectors(
-            *given,
+            query_QD,
+            document_ND,
+            data.collection,
+            rows,
+            split,
+            replace(self.settings, bm25=bm25 if self.settings.bm25 else None),
             shared=True,
             untrained=self.context.untrained,
             stem=self.context.settings.text.lexical_stem,
-            hybrid=self._hybrid(pl_module, document_ND),
+            hybrid=self._hybrid(pl_module, document_ND, stem, bm25),
             seed=self.context.settings.seed,
         )
         with atomic_path(self.context.run_dir / "per_query.parquet") as path:
             parquet.write_table(self.context.evaluation.per_query_table(), path)
 
+    @cached_property
+    def bm25(self) -> tuple[str | None, Bm25Settings]:
+        """BM25's stem, k1 and b as training queries chose them."""
+        if self.settings.bm25 is None and self.settings.hybrid is None:
+            return None, usual_bm25(None)
+        data, stem = self.context.data, self.context.settings.text.lexical_stem
+        wanted = self.settings.bm25 or Bm25Settings(k1="auto", b="auto")
+        return strongest_bm25(data.collection, data.settings.train_split, wanted, stem)
+
     def _index_words(self) -> None:
         """Indexes the words, which then lie in the cache, before there are document vectors in memory."""
-        data, settings, stem = self.context.data, self.settings, self.context.settings.text.lexical_stem
-        own = settings.bm25 or Bm25Settings(k1=K1, b=B)
+        data, settings, (chosen, own) = self.context.data, self.settings, self.bm25
+        stem = self.context.settings.text.lexical_stem
         for item in dict.fromkeys((None, stem)) if settings.bm25 else ():
             bm25_of(data.collection, stem=item, **own.to_dict())
         if settings.hybrid is not None:
-            lexical_side(settings.hybrid, data.collection, data.settings.train_split, bm25=own, stem=stem)
+            lexical_side(settings.hybrid, data.collection, stem=chosen, bm25=own)
         release_freed_memory()
 
-    def _hybrid(self, pl_module: pl.LightningModule, document_ND: np.ndarray) -> Hybrid | None:
+    def _hybrid(
+        self, pl_module: pl.LightningModule, document_ND: np.ndarray, stem: str | None, bm25: Bm25Settings
+    ) -> Hybrid | None:
         """Prepares the hybrid; its weight is fitted on the training queries that were held out."""
         data, hybrid = self.context.data, self.settings.hybrid
         if hybrid is None:
@@ -218,8 +236,8 @@ class Evaluate(RunCallback):
             hybrid,
             data.collection,
             data.settings.train_split,
-            bm25=self.settings.bm25 or Bm25Settings(k1=K1, b=B),
-            stem=self.context.settings.text.lexical_stem,
+            stem=stem,
+            bm25=bm25,
             held_out=data.held_out,
             query_QD=encode(encoder_of(pl_module), data.query_tokens, side="query", rows=data.held_out),
             document_ND=document_ND,

@@ -7,7 +7,7 @@ Shapes: Q queries, N documents, K ranks, P queries of a pool.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,13 @@ class Lexical:
         stem: language of its stems, None for plain words.
         measures: what the metrics say about it.
         others: the deciding metric of each variant that was tried, by "plain" and "stemmed".
+        parameters: its k1 and b.
     """
 
     stem: str | None
     measures: Measures
     others: dict[str, float]
+    parameters: dict[str, float]
 
     @property
     def name(self) -> str:
@@ -51,7 +53,7 @@ class Lexical:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for run.json."""
-        return {"variant": variant(self.stem), "stem": self.stem, **self.others}
+        return {"variant": variant(self.stem), "stem": self.stem, **self.others, **self.parameters}
 
 
 def stronger(
@@ -60,8 +62,10 @@ def stronger(
     metric_set: MetricSet,
     relevance: Relevance,
     metric: str,
-) -> Lexical | None:
-    """Measures rankings of one protocol and returns the best, the first of equals; None where there are none.
+    *,
+    parameters: Mapping[str, float],
+) -> Lexical:
+    """Measures rankings of one protocol and returns the best, the first of equals.
 
     Args:
         rankings: one for each of `stems`.
@@ -69,13 +73,12 @@ def stronger(
         metric_set: measures a ranking.
         relevance: what is relevant to the queries.
         metric: the metric that decides.
+        parameters: k1 and b of all of them, for the record.
     """
     measured = [metric_set.measure(ranking, relevance, each_query=True) for ranking in rankings]
-    if not measured:
-        return None
     others = {variant(stem): item.means[metric] for stem, item in zip(stems, measured, strict=True)}
     best = max(range(len(measured)), key=lambda at: (measured[at].means[metric], -at))
-    return Lexical(stem=stems[best], measures=measured[best], others=others)
+    return Lexical(stem=stems[best], measures=measured[best], others=others, parameters=dict(parameters))
 
 
 def bm25_rankings(

@@ -31,6 +31,7 @@ from twotower.evaluation.relevance import Relevance
 from twotower.evaluation.results import Evaluation, ProtocolResult
 from twotower.evaluation.settings import EvaluationSettings
 from twotower.evaluation.statistics import bootstrap_interval
+from twotower.evaluation.strongest import usual_bm25
 from twotower.evaluation.verdict import Verdict, judge, pool_words
 
 DEFAULTS = EvaluationSettings()
@@ -192,13 +193,13 @@ def _baselines(
 ) -> list[Lexical | None]:
     """Returns for each protocol the stronger of BM25 with stems and without; None where none is asked for."""
     stems, pools = (None, stem) if stem else (None,), [item.pool for item in ranked]
-    own = settings.bm25
-    lexical = [
-        bm25_rankings(collection, rows, pools, k=settings.k, stem=item, **own.to_dict()) for item in stems if own
-    ]
+    if settings.bm25 is None:
+        return [None] * len(ranked)
+    own = usual_bm25(settings.bm25).to_dict()
+    lexical = [bm25_rankings(collection, rows, pools, k=settings.k, stem=item, **own) for item in stems]
     judged_by = metric if metric in METRICS else "mrr_10"
     return [
-        stronger([part[at] for part in lexical], stems, metric_set, item.relevance, judged_by)
+        stronger([part[at] for part in lexical], stems, metric_set, item.relevance, judged_by, parameters=own)
         for at, item in enumerate(ranked)
     ]
 

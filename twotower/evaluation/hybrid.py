@@ -12,10 +12,9 @@ import numpy as np
 import torch
 
 from twotower.data.collection import Collection
-from twotower.evaluation.bm25 import bm25_of, bm25_rankings, stronger
-from twotower.evaluation.measures import MetricSet
+from twotower.evaluation.bm25 import bm25_of
 from twotower.evaluation.own_document import without_own
-from twotower.evaluation.pools import Pool, build_pools
+from twotower.evaluation.pools import Pool
 from twotower.evaluation.ranking import Ranking
 from twotower.evaluation.relevance import Relevance
 from twotower.evaluation.settings import Bm25Settings, HybridSettings
@@ -23,9 +22,6 @@ from twotower.evaluation.weight import fit_weight, score_blocks
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import Fusion
 from twotower.lexical.scores import first_of
-
-DECIDING_QUERIES = 1000
-"""Training queries that decide between plain words and stems."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,27 +37,27 @@ def make_hybrid(
     collection: Collection,
     train_split: str,
     *,
-    bm25: Bm25Settings,
     stem: str | None,
+    bm25: Bm25Settings,
     held_out: np.ndarray,
     query_QD: np.ndarray,
     document_ND: np.ndarray,
     max_memory: int,
 ) -> Hybrid:
-    """Prepares the hybrid of a trained model: the stronger BM25 on training queries, its weight on those held out.
+    """Prepares the hybrid of a trained model: BM25's weight is fitted on training queries that were held out.
 
     Args:
         settings: fusion, weight and pairs.
         collection: the collection.
         train_split: the split trained on.
-        bm25: BM25's k1 and b.
-        stem: language of the stems that are tried beside plain words; None tries none.
+        stem: language of BM25's stems, None for plain words: as `strongest.strongest_bm25` chose.
+        bm25: BM25's k1 and b in numbers.
         held_out: rows of the training queries that were kept from training [Q].
         query_QD: their vectors.
         document_ND: unit vectors of all documents.
         max_memory: bytes for a block of scores.
     """
-    side, fusion = lexical_side(settings, collection, train_split, bm25=bm25, stem=stem)
+    side, fusion = lexical_side(settings, collection, stem=stem, bm25=bm25)
     if settings.weight != "auto":
         fusion = replace(fusion, weight=float(settings.weight), note="weight given by the config")
     else:
@@ -72,34 +68,18 @@ def make_hybrid(
 
 
 def lexical_side(
-    settings: HybridSettings, collection: Collection, train_split: str, *, bm25: Bm25Settings, stem: str | None
+    settings: HybridSettings, collection: Collection, *, stem: str | None, bm25: Bm25Settings
 ) -> tuple[Bm25, Fusion]:
-    """Returns the stronger BM25 on training queries, its weight not fitted yet; what it builds stays in the cache.
+    """Returns BM25 and the fusion, its weight not fitted yet; what is built stays in the cache.
 
     Args:
         settings: as for `make_hybrid`, as are all others.
         collection: see there.
-        train_split: see there.
-        bm25: see there.
         stem: see there.
+        bm25: see there.
     """
-    chosen = _stronger_stem(collection, train_split, stem, bm25)
-    fusion = Fusion(kind=settings.fusion, pairs=settings.pairs, stem=chosen, k1=bm25.k1, b=bm25.b)
+    fusion = Fusion(kind=settings.fusion, pairs=settings.pairs, stem=stem, **bm25.to_dict())
     return bm25_of(collection, **fusion.lexical), fusion
-
-
-def _stronger_stem(collection: Collection, train_split: str, stem: str | None, bm25: Bm25Settings) -> str | None:
-    """Returns the stem of the BM25 that ranks training queries better; BM25 is not trained, so any of them will do."""
-    rows = collection.split(train_split).queries
-    if len(rows) > DECIDING_QUERIES:
-        rows = np.sort(np.random.default_rng(0).choice(rows, DECIDING_QUERIES, replace=False))
-    if not len(rows) or stem is None:
-        return stem
-    pools, relevance = build_pools(collection, rows, "full"), Relevance.of(collection.split(train_split), rows)
-    own = bm25.to_dict()
-    rankings = [bm25_rankings(collection, rows, pools, k=100, stem=item, **own)[0] for item in (stem, None)]
-    best = stronger(rankings, (stem, None), MetricSet({}, k=100), relevance, "mrr_10")
-    return stem if best is None else best.stem
 
 
 def hybrid_rankings(

@@ -19,18 +19,25 @@ class Bm25Settings(Settings):
     """Which BM25 a model is held against, and fused with.
 
     Attributes:
-        k1: how soon a word's repetition in a document saturates; 0 counts each word once.
-        b: how much the length of documents counts, from 0 to 1.
+        k1: how soon a word's repetition in a document saturates; 0 counts each word once. auto: what suits the
+            training queries, see `evaluation.strongest`.
+        b: how much the length of documents counts, from 0 to 1; or auto.
     """
 
     GROUP: ClassVar[str] = "evaluation.bm25"
 
-    k1: float = 1.5
-    b: float = 0.75
+    k1: float | str = 1.5
+    b: float | str = 0.75
 
     def __post_init__(self) -> None:
-        check_number("evaluation.bm25.k1", self.k1, at_least=0)
-        check_number("evaluation.bm25.b", self.b, at_least=0, at_most=1)
+        if self.k1 != "auto":
+            check_number("evaluation.bm25.k1", self.k1, at_least=0)
+        if self.b != "auto":
+            check_number("evaluation.bm25.b", self.b, at_least=0, at_most=1)
+
+    def filled(self, k1: float, b: float) -> Bm25Settings:
+        """Returns them with numbers in place of auto."""
+        return Bm25Settings(k1=k1 if self.k1 == "auto" else self.k1, b=b if self.b == "auto" else self.b)
 
 
 @dataclass(frozen=True, kw_only=True)

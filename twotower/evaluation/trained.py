@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from twotower.evaluation.evaluate import evaluate_vectors
 from twotower.evaluation.hybrid import Hybrid
 from twotower.evaluation.results import Evaluation
 from twotower.evaluation.settings import EvaluationSettings
+from twotower.evaluation.strongest import usual_bm25
 from twotower.lexical.fusion import Fusion
 from twotower.model.encoding import encode
 from twotower.text.settings import parse_text
@@ -57,6 +59,9 @@ def evaluate_checkpoint(
     query_QD = encode(checkpoint.model, query_tokens, side="query")
     document_ND = encode(checkpoint.model, document_tokens, side="document", progress=progress)
     fusion = recorded_fusion(checkpoint)
+    if settings.bm25 is not None:
+        known = settings.bm25 if fusion is None else settings.bm25.filled(fusion.k1, fusion.b)
+        settings = replace(settings, bm25=usual_bm25(known))
     hybrid = None if fusion is None else Hybrid(bm25=bm25_of(collection, **fusion.lexical), fusion=fusion)
     return evaluate_vectors(
         query_QD,
