@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 
+from twotower.core.places import conf_dir
+from twotower.data import beir
 from twotower.data.collection import Collection, Judgements
-from twotower.evaluation.settings import Bm25Settings
+from twotower.evaluation.settings import Bm25Settings, EvaluationSettings
 from twotower.evaluation.strongest import strongest_bm25, usual_bm25
 
 AUTO = Bm25Settings(k1="auto", b="auto")
@@ -62,3 +65,12 @@ def test_numbers_stay_as_they_are():
 def test_a_large_collection_is_judged_by_a_part_of_it(monkeypatch, documents):
     monkeypatch.setattr("twotower.evaluation.strongest.DOCUMENTS", documents)
     assert strongest_bm25(long_and_short("long"), "train", AUTO, None)[1].b in (0.4, 0.75)
+
+
+def test_runs_choose_k1_and_b(shared_data):
+    """What the default config asks for, on real text: short sentences, for which the two differ most."""
+    config = yaml.safe_load((conf_dir() / "evaluation" / "default.yaml").read_text())
+    settings = EvaluationSettings.parse(config)
+    assert settings.bm25 == AUTO
+    chosen = strongest_bm25(beir.load(path=shared_data("wikiqa")), "train", AUTO, "english")
+    assert chosen == ("english", Bm25Settings(k1=0.9, b=0.4))
