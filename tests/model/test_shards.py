@@ -96,6 +96,13 @@ def test_a_folder_of_something_else_is_refused(checkpoint, source, tmp_path):
         encode_shards(checkpoint, Plan(source=source, folder=tmp_path / "out", shard_rows=10, dtype="float32"))
 
 
+@pytest.mark.parametrize(("text", "message"), [("", "no text"), ('{"id":1,"text":"a"}\n' * 2, "'1' is given twice")])
+def test_no_text_and_two_of_one_id_are_refused(checkpoint, tmp_path, text, message):
+    (tmp_path / "a.jsonl").write_text(text)
+    with pytest.raises(UserError, match=message):
+        encode_shards(checkpoint, Plan(source=tmp_path / "a.jsonl", folder=tmp_path / "out"))
+
+
 def test_every_form_of_text_is_read(tmp_path):
     plain = tmp_path / "a.txt"
     plain.write_text("one\ntwo words\n")
@@ -144,6 +151,8 @@ def test_columns_are_taken_by_name_and_side(tmp_path):
         ("t.csv", "id,body\n1,x\n", ("document", "txt"), r"no column holds .* there are: id, body"),
         ("p.jsonl", '{"query": "q", "positive": ["p"]}\n', (), "'positive' must be a text"),
         ("t.txt", "one\n", ("document", "text"), "has no columns"),
+        ("texts", '{"_id": 1, "text": "one"}\n', (), "looks like JSON"),
+        ("t.pdf", "%PDF-1.4\n", (), "what is in it"),
     ],
 )
 def test_a_column_that_is_not_there_is_named(tmp_path, name, text, arguments, message):

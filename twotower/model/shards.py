@@ -9,6 +9,8 @@ Shapes: C texts of a shard, D dimension.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -19,10 +21,11 @@ import numpy as np
 
 from twotower.core.errors import UserError
 from twotower.core.files import atomic_path, read_json, write_json, write_text
+from twotower.core.packed import bare_name
 from twotower.core.reading import Each, conform, read_array
 from twotower.core.validators import check_choice, check_count
 from twotower.data.lines import Place, complain, read_lines, shown
-from twotower.data.rows import find_table, is_saved, is_table, read_rows
+from twotower.data.rows import ENDINGS, find_table, is_saved, is_table, read_rows
 from twotower.model.checkpoint import Checkpoint
 from twotower.model.encoding import SIDES, encode
 
@@ -102,6 +105,10 @@ def read_texts(file: Path, side: str = "document", column: str | None = None) ->
         if column is not None:
             raise UserError(f"--column {column}: {file} has no columns; it is read as a text a line.")
         for (_, number), line in read_lines(file):
+            if number == 1 and re.match(r"\s*[{\[]\s*\"", line):
+                raise complain(
+                    (file, 1), "looks like JSON, and is read as a text a line; a name for that ends in .jsonl."
+                )
             yield str(number - 1), line
         return
     columns: dict[str, str | int] | None = None
@@ -119,7 +126,12 @@ COLUMNS = {"document": ("text", "positive", "passage", "document"), "query": ("q
 
 
 def _has_columns(file: Path) -> bool:
-    return file.is_dir() or is_table(file.name)
+    if file.is_dir() or is_table(file.name):
+        return True
+    if Path(bare_name(file.name)).suffix not in ("", ".txt", ".text"):
+        known = ", ".join((".txt", *ENDINGS))
+        raise UserError(f"{file}: what is in it? Files that end in {known} are encoded, packed or not.")
+    return False
 
 
 def _text(item: Mapping[str, Any], side: str, column: str | None, place: Place) -> str:
@@ -160,7 +172,8 @@ def encode_shards(
         Number of texts of the whole file.
 
     Raises:
-        UserError: as `read_texts`, or if the folder holds shards of something else.
+        UserError: as `read_texts`; where there is no text, an id is twice in a shard, or the folder holds shards of
+            something else.
     """
     claim(checkpoint, plan)
     texts, rows, shard = read_texts(plan.file, plan.side, plan.column), 0, 0
@@ -170,6 +183,8 @@ def encode_shards(
         elif progress is not None:
             progress(len(part))
         rows, shard = rows + len(part), shard + 1
+    if not rows:
+        raise UserError(f"{plan.file} holds no text to encode.")
     return rows
 
 
@@ -177,6 +192,9 @@ def write_shard(
     checkpoint: Checkpoint, plan: Plan, shard: int, part: list[Text], progress: Callable[[int], None] | None = None
 ) -> None:
     """Encodes one shard and writes it, the vectors before the ids."""
+    twice = [item for item, count in Counter(item for item, _ in part).items() if count > 1]
+    if twice:
+        raise UserError(f"{plan.file}: id '{twice[0]}' is given twice, and no search could tell the two apart.")
     longest = checkpoint.max_query_length if plan.side == "query" else checkpoint.max_document_length
     tokens = checkpoint.tokenizer.encode([text for _, text in part], longest)
     vectors_CD = encode(checkpoint.model, tokens, side=plan.side, progress=progress)
