@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOLD_EVERY = 1000
+REPORT_EVERY = 1000
 """Texts read between two calls that move the bar."""
 
 
@@ -60,19 +60,19 @@ class Sentences:
     Args:
         tokens: the corpus.
         size: number of words V.
-        told: called after every so many texts, see `TOLD_EVERY`.
+        report: called after every so many texts, see `REPORT_EVERY`.
     """
 
-    def __init__(self, tokens: Tokens, *, size: int, told: Callable[[], None] | None = None) -> None:
+    def __init__(self, tokens: Tokens, *, size: int, report: Callable[[], None] | None = None) -> None:
         self.names = np.array([str(number) for number in range(size)], dtype=object)
-        self.tokens, self.told = tokens, told or (lambda: None)
+        self.tokens, self.report = tokens, report or (lambda: None)
 
     def __iter__(self) -> Iterator[list[str]]:
         ids_T, offsets = np.asarray(self.tokens.ids_T), self.tokens.offsets
         for number, (start, stop) in enumerate(pairwise(offsets.tolist()), start=1):
             yield self.names[ids_T[start:stop]].tolist()
-            if number % TOLD_EVERY == 0:
-                self.told()
+            if number % REPORT_EVERY == 0:
+                self.report()
 
 
 def trained_vectors(
@@ -108,9 +108,9 @@ def _train(folder: Path, settings: Word2VecSettings, tokens: Tokens, *, size: in
         chosen: dict[str, Any] = {"vector_size": settings.dim, "window": settings.window, "epochs": settings.epochs}
         chosen |= {"negative": settings.negative, "min_count": settings.min_count, "alpha": settings.alpha}
         with bar(f"Word vectors ({settings.kind})") as progress:
-            parts = (1 + settings.epochs) * max(1, len(tokens) // TOLD_EVERY)  # gensim counts words before its epochs
+            parts = (1 + settings.epochs) * max(1, len(tokens) // REPORT_EVERY)  # gensim counts words before its epochs
             done = count(1)
-            sentences = Sentences(tokens, size=size, told=lambda: progress(min(1.0, next(done) / parts)))
+            sentences = Sentences(tokens, size=size, report=lambda: progress(min(1.0, next(done) / parts)))
             model = Word2Vec(sentences, sg=int(settings.kind == "skipgram"), seed=seed + 1, workers=1, **chosen)
         indices_K = np.array([int(name) for name in model.wv.index_to_key], dtype=np.int64)
         vectors_KD = model.wv.vectors.astype(np.float32)
