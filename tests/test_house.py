@@ -13,9 +13,10 @@ SLOW = {
     *("torch", "pytorch_lightning", "lightning_fabric", "torchmetrics"),
     *("hydra", "numpy", "scipy", "pandas", "pyarrow", "bm25s", "gensim", "faiss", "redis"),
     *("altair", "vl_convert", "textual", "fastapi", "uvicorn", "IPython"),
+    *("twotower.cli.sweep_job", "twotower.sweep.session"),
 }
 """What takes a tenth of a second or more to load, up to four: `--help`, `runs` and `search` do without, but for
-numpy, which the first table of `ui` does without too."""
+numpy, which the first table of `ui` does without too. Of our own, what a sweep alone needs: a fifteenth of a start."""
 LONGEST = 60
 """Lines of a function, its docstring among them."""
 SAYS_NOTHING = {"found", "told", "one", "two", "said", "odd", "thing", "stuff", "kin", "spoilt"}

@@ -26,7 +26,6 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.text import Text
 
-from twotower.cli.sweep_job import launched_job
 from twotower.config.agents import in_hydras_words, nested_hint
 from twotower.config.canonical import current_override
 from twotower.config.compose import SEVERAL
@@ -44,7 +43,6 @@ from twotower.kernels.threads import let_threads_wait, set_aside
 from twotower.runs.resume import find_resume
 from twotower.sweep.callback import CURRENT
 from twotower.sweep.names import job_folder, with_added
-from twotower.sweep.session import end
 
 SHARED = "base"
 """The file of a group that holds what its choices share; it is no choice itself."""
@@ -142,6 +140,7 @@ def _end_sweep(typed: list[str], stopped: bool) -> int:
     """Ends the sweep this process leads, if it leads one, and returns its exit code."""
     if not CURRENT:
         return 0
+    from twotower.sweep.session import end
 
     return end(CURRENT.pop(), typed, stopped=stopped)
 
@@ -255,6 +254,8 @@ def job(config: DictConfig) -> float | None:
         config: what Hydra composed; its run folder comes from Hydra's own runtime.
     """
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from twotower.cli.sweep_job import launched_job
+
         return launched_job(config)
     try:
         return _single(config)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from twotower.core.errors import RefusedError, UserError
 from twotower.core.secrets import refuse_literal_secrets
-from twotower.sweep import session as sessions
-from twotower.sweep.session import Session
+
+if TYPE_CHECKING:
+    from twotower.sweep.session import Session
 
 CURRENT: list[Session] = []
 """The sweep this process leads; none in single runs and in workers (the callback itself is sent to them)."""
@@ -31,8 +32,10 @@ class SweepStart(Callback):
 
         Hydra turns a callback's exceptions into warnings, so a user's mistake leaves as one that ends the program.
         """
+        from twotower.sweep.session import start
+
         try:
             refuse_literal_secrets(OmegaConf.to_container(config, resolve=False))
-            CURRENT.append(sessions.start(config))
+            CURRENT.append(start(config))
         except UserError as error:
             raise RefusedError(str(error)) from error
