@@ -97,7 +97,7 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
 def _refused_settings(error: Any) -> str:
     """Returns what pydantic has against W&B's settings, without the values."""
     problems = [
-        f"settings.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)
+        f"settings.{'.'.join(map(str, item['loc']))} ({item['msg']})" for item in error.errors(include_input=False)
     ]
     return "; ".join(problems[:3])
 
