@@ -90,3 +90,12 @@ def test_a_script_in_a_config_stays_text(fake, tmp_path):
 def test_nothing_to_report():
     with pytest.raises(UserError, match="no readable run"):
         report_html(Ledger())
+
+
+def test_what_one_run_gives_no_picture_for_is_said_below_the_others(sweep):
+    html = report_html(Ledger(load(sweep).ended[:1]), title="one", folder=sweep)
+    headings = re.findall(r"<h2>(.*?)</h2>", html)
+    assert headings.index("Not drawn") > headings.index("Learning curves")
+    assert "Hyper-parameters in pairs" not in headings
+    assert "Hyper-parameters in pairs: No two hyper-parameters were varied together." in html
+    assert html.count("<figure ") == len(page_data(html)["charts"]) >= 3

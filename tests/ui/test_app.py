@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("textual")
+from rich.console import Console
 from textual.widgets import DataTable, Input, OptionList, Static, TabbedContent
 
+from twotower.runs.ledger import load
+from twotower.runs.run import read_run
 from twotower.ui import cells
 from twotower.ui.app import TwoTowerApp
 from twotower.ui.column import Column
 from twotower.ui.hits import HitScreen
+from twotower.ui.run_tab import page
 from twotower.ui.runs_tab import RunsTab
 
 OLD = Path(__file__).resolve().parents[1] / "old_run"
@@ -259,11 +263,6 @@ def test_it_starts_without_what_only_searching_needs():
 
 
 def test_a_run_made_from_another_names_in_what_it_differs(runs):
-    from rich.console import Console
-
-    from twotower.runs.ledger import load
-    from twotower.ui.run_tab import page
-
     record = json.loads((runs / "gru" / "run.json").read_text())
     record["rerun_of"] = {"path": str(runs / "mlp"), "config_hash": "x"}
     (runs / "gru" / "run.json").write_text(json.dumps(record))
@@ -337,3 +336,16 @@ def test_a_tab_without_a_run_takes_the_one_under_the_cursor(both_ways):
         assert app.query(OptionList).first().option_count == 10
 
     drive(both_ways, steps)
+
+
+def test_curves_say_that_epochs_are_measured_on_a_sample(runs):
+    run = read_run(runs / "mlp")
+    assert run.epoch_sample is None
+    record = json.loads((runs / "mlp" / "run.json").read_text())
+    record["config"].setdefault("callbacks", {}).setdefault("evaluate", {})["max_queries"] = 7
+    (runs / "mlp" / "run.json").write_text(json.dumps(record))
+    run = read_run(runs / "mlp")
+    assert run.epoch_sample == 7
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(page(run, load(runs), 120))
+    assert "a sample of 7 queries" in console.export_text()

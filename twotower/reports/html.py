@@ -205,15 +205,14 @@ def _tests(runs: Ledger, metric: str) -> Iterator[str]:
 
 
 def _figures(drawn: Sequence[tuple[str, dict[str, Any] | str]]) -> Iterator[str]:
-    number = 0
-    for title, chart in drawn:
-        yield f"<h2>{escape(title)}</h2>"
-        if isinstance(chart, str):
-            yield f'<p class="soft">{escape(chart)}</p>'
-            continue
+    pictures = [(title, chart) for title, chart in drawn if isinstance(chart, dict)]
+    for number, (title, chart) in enumerate(pictures):
         description = escape(f"{title}. {chart.get('description', '')}")
+        yield f"<h2>{escape(title)}</h2>"
         yield f'<figure role="img" aria-label="{description}"><div id="chart-{number}"></div></figure>'
-        number += 1
+    if missing := [(title, why) for title, why in drawn if isinstance(why, str)]:
+        yield "<h2>Not drawn</h2>"
+        yield from (f'<p class="soft">{escape(title)}: {escape(why)}</p>' for title, why in missing)
 
 
 def _problems(runs: Ledger) -> Iterator[str]:

@@ -179,6 +179,14 @@ class Run:
         verdicts = (part.get("verdict"), (part.get("hybrid") or {}).get("verdict"))
         return [str(item["line"]) for item in verdicts if isinstance(item, dict) and item.get("line")]
 
+    @property
+    def epoch_sample(self) -> int | None:
+        """On how many queries each epoch was measured, None where it was on all that the final evaluation took."""
+        most = self.flat.get("callbacks.evaluate.max_queries")
+        parts = [part for part in (self.record.get("evaluation") or {}).values() if isinstance(part, dict)]
+        final = [part["num_queries_evaluated"] for part in parts if isinstance(part.get("num_queries_evaluated"), int)]
+        return most if isinstance(most, int) and most < max(final, default=0) else None
+
     @cached_property
     def group(self) -> str:
         """What runs that differ in nothing but their seed have in common."""

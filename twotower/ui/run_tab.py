@@ -48,7 +48,10 @@ def page(run: Run, others: Ledger, width: int) -> RenderableType:
         parts += [] if run.verdict_lines else [cells.verdict(run)]
     parts += [Text(), cells.facts(run), Text(), cells.metrics_table(run), Text()]
     if run.history:
-        parts += [Text("Learning curves", "bold"), cells.curves(run, max(12, min(60, width - 60))), Text()]
+        heading = Text("Learning curves", "bold")
+        if run.epoch_sample is not None:
+            heading.append(f"  each epoch on a sample of {run.epoch_sample:,} queries, the table above on all", "dim")
+        parts += [heading, cells.curves(run, max(12, min(60, width - 60))), Text()]
     parts += [_differences(run, others), Text(), _artefacts(run)]
     return Group(*parts)
 

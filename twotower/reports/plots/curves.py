@@ -38,7 +38,10 @@ def learning_curves(runs: Ledger, metric: str) -> Picture:
     left = _panel(losses, colour, (low, high)).properties(title=style.title("Training loss"))
     lines = alt.layer(*style.draw_levels(levels), _panel(values, colour, ends))
     more = f"grey: {grey} more configs" if grey else ""
-    right = lines.properties(width=style.WIDTH, height=style.HEIGHT, title=style.title(label, [*notes, more]))
+    sizes = {run.epoch_sample for run in shown if run.epoch_sample is not None}
+    sample = f"epochs: a sample of {max(sizes):,} queries; the final figure is of all" if sizes else ""
+    title = style.title(label, [*notes, sample, more])
+    right = lines.properties(width=style.WIDTH, height=style.HEIGHT, title=title)
     last = ", ".join(f"{row['config']} {row['value']:.3f}" for row in _last(values)[:5])
     return alt.concat(left, right, columns=2).properties(
         description=f"Learning curves: training loss and {label} by epoch. At the end: {last or 'nothing measured'}."
