@@ -97,13 +97,27 @@ def test_damaged_files_are_one_line(tmp_path, damage):
 
 
 def test_one_query_at_a_time_is_scored_as_many_are():
-    bm25 = Bm25.build(TEXTS, stem="english", pairs=True)
+    bm25 = Bm25.build(TEXTS, stem="english", pairs=True, exact=True)
     words = WordScores(bm25)
     for query in ("how do I invert a matrix", "sign of the group"):
-        words.read(bm25.words(query), bm25.pair_places(query), 0.2)
-        np.testing.assert_allclose(words.scores_N, bm25.scores([query], pairs=0.2)[0], rtol=1e-5)
+        words.read(bm25.words(query), bm25.further(query, pairs=0.2, exact=0.3))
+        np.testing.assert_allclose(words.scores_N, bm25.scores([query], pairs=0.2, exact=0.3)[0], rtol=1e-5)
         words.read(bm25.words(query))
         np.testing.assert_allclose(words.scores_N, bm25.scores([query])[0], rtol=1e-5)
+
+
+def test_words_as_they_are_written_count_beside_stems(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "cache"))
+    made = Bm25.build(TEXTS, stem="english", exact=True)
+    plain, query = Bm25.build(TEXTS), "inverting of the matrix"
+    added = made.scores([query], exact=0.5)[0] - made.scores([query])[0]
+    np.testing.assert_allclose(added, 0.5 * plain.scores([query])[0], atol=1e-6)
+    assert Bm25.build(TEXTS, exact=True).exact is None, "without stems they are the words"
+    made.save(tmp_path / "index")
+    opened = Bm25.load(tmp_path / "index", count=len(TEXTS), stem="english")
+    cached = Bm25.cached(lambda: TEXTS, "key", stem="english", exact=True)
+    for item in (opened, cached):
+        np.testing.assert_array_equal(item.scores([query], exact=0.5), made.scores([query], exact=0.5))
 
 
 def test_no_documents_have_no_pairs():

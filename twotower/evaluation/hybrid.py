@@ -78,7 +78,8 @@ def lexical_side(
         stem: see there.
         bm25: see there.
     """
-    fusion = Fusion(kind=settings.fusion, pairs=settings.pairs, stem=stem, **bm25.to_dict())
+    numbers = {"pairs": settings.pairs, "exact": settings.exact if stem else 0.0, **bm25.to_dict()}
+    fusion = replace(Fusion(kind=settings.fusion, stem=stem), **numbers)
     return bm25_of(collection, **fusion.lexical), fusion
 
 
@@ -109,7 +110,7 @@ def hybrid_rankings(
     depth = min(k + max(0 if pool.own is None else pool.own.shape[1] for pool in pools), len(document_ND))
     rows, best = np.full((count, depth), -1, dtype=np.int64), np.full((count, depth), -np.inf, dtype=np.float32)
     candidates = [_Candidates(pool, count) for pool in pools if pool.offsets is not None]
-    blocks = score_blocks(query_QD, document_ND, bm25, texts, fusion.pairs, max_memory, title="Ranking by both")
+    blocks = score_blocks(query_QD, document_ND, bm25, texts, fusion, max_memory, title="Ranking by both")
     for start, dense_BN, lexical_BN in blocks:
         fused_BN = fusion(dense_BN, lexical_BN)
         for item in candidates:

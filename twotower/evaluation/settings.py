@@ -48,6 +48,7 @@ class HybridSettings(Settings):
         fusion: zscore or rrf.
         weight: of BM25 beside the model's 1; auto: fitted on training queries held out.
         pairs: within BM25, of pairs of neighbouring words; 0 in runs from before there was the key.
+        exact: within BM25, of words as they are written beside stems; 0 in runs from before there was the key.
     """
 
     GROUP: ClassVar[str] = "evaluation.hybrid"
@@ -55,12 +56,14 @@ class HybridSettings(Settings):
     fusion: str
     weight: float | str
     pairs: float = 0.0
+    exact: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("evaluation.hybrid.fusion", self.fusion, KINDS)
         if self.weight != "auto":
             check_number("evaluation.hybrid.weight", self.weight, at_least=0)
         check_number("evaluation.hybrid.pairs", self.pairs, at_least=0)
+        check_number("evaluation.hybrid.exact", self.exact, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,7 @@ def fit_weight(
         reason = "no training query was kept from training" if not len(texts) else f"only {len(texts)} training queries"
         return replace(fusion, weight=DEFAULT_WEIGHT, note=f"the default weight: {reason} to fit it on")
     reciprocal_WQ = np.zeros((len(WEIGHTS), len(texts)))
-    blocks = score_blocks(query_QD, document_ND, bm25, texts, fusion.pairs, max_memory, title="Weighing BM25")
+    blocks = score_blocks(query_QD, document_ND, bm25, texts, fusion, max_memory, title="Weighing BM25")
     for start, dense_BN, lexical_BN in blocks:
         part = relevance.take(np.arange(start, start + len(dense_BN)))
         reciprocal_WQ[:, start : start + len(dense_BN)] = _reciprocal(*fusion.sides(dense_BN, lexical_BN), part)
@@ -96,7 +96,7 @@ def score_blocks(
     document_ND: np.ndarray,
     bm25: Bm25,
     texts: Sequence[str],
-    pairs: float,
+    fusion: Fusion,
     max_memory: int,
     *,
     title: str,
@@ -108,7 +108,7 @@ def score_blocks(
         document_ND: unit vectors of all documents.
         bm25: over the same documents.
         texts: of the queries.
-        pairs: weight of pairs of neighbouring words beside single words.
+        fusion: gives the weights within BM25.
         max_memory: bytes for a block of scores.
         title: stands before the bar.
     """
@@ -121,7 +121,7 @@ def score_blocks(
             block = torch.from_numpy(np.ascontiguousarray(query_QD[start : start + step], dtype=np.float32))
             lexical_BN = np.empty((len(block), len(documents)), dtype=np.float32)
             for at, text in enumerate(texts[start : start + step]):
-                scores.read(bm25.words(text), bm25.pair_places(text) if pairs else None, pairs)
+                scores.read(bm25.words(text), bm25.further(text, **fusion.within))
                 lexical_BN[at] = scores.scores_N
             yield start, product(block, documents).numpy(), lexical_BN
             progress((start + len(block)) / len(texts))

@@ -37,6 +37,7 @@ FACTS = {
         "kind": str,
         "weight": (int, float),
         "pairs": (int, float),
+        "exact?": (int, float),
         "stem?": str,
         "k1?": (int, float),
         "b?": (int, float),

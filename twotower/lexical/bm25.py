@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +44,15 @@ SCORES = {
     "indptr.csc.index.npy": ("int64", "int32"),
 }
 """The files that bm25s writes, with the kinds of their numbers."""
+PLACES = {
+    **dict(zip(("data_name", "indices_name", "indptr_name"), SCORES, strict=True)),
+    **{"vocab_name": VOCABULARY, "params_name": PARAMETERS},
+}
+"""What bm25s calls them."""
+EXACT = "exact_"
+"""Stands before the names of the files that hold words as they are written, beside those of stems."""
+Entries = tuple[np.ndarray, np.ndarray, float]
+"""Rows of documents, what is added to each, and its weight."""
 K1, B = 0.9, 0.4
 """How soon a word's repetition in a document saturates, and how much a document's length counts, from 0 to 1."""
 BLOCK = 1 << 26
@@ -83,7 +93,12 @@ class Bm25:
         count: N.
         stem: language of the stemmer its words went through; None for none.
         pairs: scores of neighbouring words; None where they are not wanted.
+
+    Attributes:
+        exact: beside stems, the BM25 of words as they are written; None where it is not wanted.
     """
+
+    exact: Bm25 | None = None
 
     def __init__(
         self, stored: Stored | None, *, count: int, stem: str | None = None, pairs: Pairs | None = None
@@ -101,7 +116,14 @@ class Bm25:
 
     @classmethod
     def build(
-        cls, texts: Sequence[str], *, stem: str | None = None, pairs: bool = False, k1: float = K1, b: float = B
+        cls,
+        texts: Sequence[str],
+        *,
+        stem: str | None = None,
+        pairs: bool = False,
+        exact: bool = False,
+        k1: float = K1,
+        b: float = B,
     ) -> Bm25:
         """Indexes N texts.
 
@@ -109,6 +131,7 @@ class Bm25:
             texts: what BM25 reads of each document.
             stem: language of a Snowball stemmer; None leaves words as they are.
             pairs: index pairs of neighbouring words too.
+            exact: with stems, index words as they are written too.
             k1: how soon repeated words saturate; 0 counts each once.
             b: how much the length of documents counts, from 0 to 1.
         """
@@ -124,6 +147,8 @@ class Bm25:
         made = cls(stored, count=len(texts), stem=stem)
         if pairs:
             made._add_pairs(texts)
+        if exact and stem:
+            made.exact = cls.build(texts, k1=k1, b=b)
         return made
 
     def _add_pairs(self, texts: Sequence[str]) -> None:
@@ -143,6 +168,7 @@ class Bm25:
         *,
         stem: str | None = None,
         pairs: bool = False,
+        exact: bool = False,
         k1: float = K1,
         b: float = B,
     ) -> Bm25:
@@ -153,6 +179,7 @@ class Bm25:
             key: another one for other texts.
             stem: as for `build`.
             pairs: as for `build`.
+            exact: as for `build`.
             k1: as for `build`.
             b: as for `build`.
         """
@@ -169,17 +196,26 @@ class Bm25:
         more = ["pairs 1"] if pairs else []
         own = content_key("bm25 index 5", bm25s.__version__, key, stem, k1, b, *more)
         folder = cached_folder("bm25_index", own, fill)
-        return cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
+        made = cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
+        if exact and stem:
+            made.exact = cls.cached(texts, key, k1=k1, b=b)
+        return made
 
     def save(self, folder: Path) -> None:
         """Writes bm25s's own files into a folder; `bm25s.BM25.load` reads them too. Nothing where there is no word."""
+        self._save(folder, "")
+        if self.exact is not None:
+            self.exact._save(folder, EXACT)
+        if self.pairs is not None:
+            self.pairs.save(folder)
+
+    def _save(self, folder: Path, prefix: str) -> None:
         if self.stored is not None:
             model = bm25s.BM25(k1=self.stored.k1, b=self.stored.b)
             model.scores = {"data": self.data, "indices": self.rows, "indptr": self.starts, "num_docs": self.count}
             model.vocab_dict, model.nonoccurrence_array = dict(self.stored.words), None
-            model.save(folder, show_progress=False)
-        if self.pairs is not None:
-            self.pairs.save(folder)
+            places = {key: f"{prefix}{name}" for key, name in PLACES.items()}
+            model.save(folder, show_progress=False, **places)
 
     @classmethod
     def load(cls, folder: Path, *, count: int, stem: str | None) -> Bm25:
@@ -188,16 +224,24 @@ class Bm25:
         Raises:
             UserError: when files are missing or damaged.
         """
-        if not (folder / PARAMETERS).is_file():
+        made = cls._load(folder, "", count=count, stem=stem)
+        made.pairs = Pairs.load(folder, count=count, size=made._stop_from + len(STOP_WORDS))
+        if (folder / f"{EXACT}{PARAMETERS}").is_file():
+            made.exact = cls._load(folder, EXACT, count=count, stem=None)
+        return made
+
+    @classmethod
+    def _load(cls, folder: Path, prefix: str, *, count: int, stem: str | None) -> Bm25:
+        if not (folder / f"{prefix}{PARAMETERS}").is_file():
             return cls(None, count=count, stem=stem)
-        own = read_typed_json(folder / PARAMETERS, {"num_docs": int, "k1": (int, float), "b": (int, float)})
-        words = read_typed_json(folder / VOCABULARY, Each(int))
-        data, rows, starts = (read_numbers(folder / name, kinds) for name, kinds in SCORES.items())
+        kinds = {"num_docs": int, "k1": (int, float), "b": (int, float)}
+        own = read_typed_json(folder / f"{prefix}{PARAMETERS}", kinds)
+        words = read_typed_json(folder / f"{prefix}{VOCABULARY}", Each(int))
+        data, rows, starts = (read_numbers(folder / f"{prefix}{name}", kinds) for name, kinds in SCORES.items())
         starts = np.asarray(starts, dtype=np.int64)
         stored = Stored(data=data, rows=rows, starts=starts, words=words, k1=own["k1"], b=own["b"])
         made = cls(stored, count=count, stem=stem)
         check_starts(made.starts, (data, rows), folder)
-        made.pairs = Pairs.load(folder, count=count, size=made._stop_from + len(STOP_WORDS))
         return made
 
     @property
@@ -229,17 +273,20 @@ class Bm25:
         shape = (len(texts), len(self.starts) - 1)
         return sparse.csr_matrix((np.ones(len(words), np.float32), (owner, words)), shape=shape)
 
-    def scores(self, texts: Sequence[str], *, pairs: float = 0.0) -> np.ndarray:
+    def scores(self, texts: Sequence[str], *, pairs: float = 0.0, exact: float = 0.0) -> np.ndarray:
         """Returns the scores of every document for every query, float32 [Q, N].
 
         Args:
             texts: of the queries.
             pairs: weight of pairs of neighbouring words beside single words.
+            exact: weight of words as they are written beside stems.
         """
         sums_BN = self.count_words(texts) @ self.matrix
         if pairs and self.pairs is not None:
             ids = list(self._read(texts))
             sums_BN = sums_BN + self.pairs.scores(ids, stop_from=self._stop_from) * np.float32(pairs)
+        if exact and self.exact is not None:
+            sums_BN = sums_BN + self.exact.count_words(texts) @ self.exact.matrix * np.float32(exact)
         scores_QN: np.ndarray = sums_BN.toarray()
         return scores_QN
 
@@ -262,11 +309,25 @@ class Bm25:
         for text in texts:
             yield np.fromiter(map(number, words_of(text)), np.int64)
 
-    def pair_places(self, text: str) -> np.ndarray:
-        """Returns the places of a text's pairs in `pairs.keys`, int64; none where there are no pairs."""
-        if self.pairs is None:
-            return np.zeros(0, np.int64)
-        return self.pairs.places(next(self._read([text])), stop_from=self._stop_from)
+    def further(self, text: str, *, pairs: float = 0.0, exact: float = 0.0) -> list[Entries]:
+        """Returns what a query's pairs, and its words as they are written, add beside its words.
+
+        Args:
+            text: the query.
+            pairs: weight of pairs of neighbouring words.
+            exact: weight of words as they are written.
+        """
+        more: list[Entries] = []
+        if pairs and self.pairs is not None:
+            for place in self.pairs.places(next(self._read([text])), stop_from=self._stop_from).tolist():
+                part = slice(int(self.pairs.starts[place]), int(self.pairs.starts[place + 1]))
+                more.append((self.pairs.rows[part], self.pairs.data[part], pairs))
+        if exact and (own := self.exact) is not None:
+            for word, count in Counter(own.words(text)).items():
+                if (number := own.vocabulary.get(word)) is not None:
+                    part = slice(int(own.starts[number]), int(own.starts[number + 1]))
+                    more.append((own.rows[part], own.data[part], exact * count))
+        return more
 
 
 class _Ids(dict[str, int]):

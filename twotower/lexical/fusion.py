@@ -31,6 +31,7 @@ class Fusion:
         kind: "zscore" or "rrf".
         weight: of BM25 beside the model's 1.
         pairs: within BM25, of pairs of neighbouring words beside single words.
+        exact: within BM25, of words as they are written beside stems.
         stem: language of the stems BM25 reads; None for plain words.
         k1: BM25's; records from before it was a setting lack it and have bm25s's own, as of `b`.
         b: BM25's.
@@ -41,6 +42,7 @@ class Fusion:
     kind: str = "zscore"
     weight: float = DEFAULT_WEIGHT
     pairs: float = 0.0
+    exact: float = 0.0
     stem: str | None = None
     k1: float = 1.5
     b: float = 0.75
@@ -51,6 +53,7 @@ class Fusion:
         check_choice("evaluation.hybrid.fusion", self.kind, KINDS)
         check_number("evaluation.hybrid.weight", self.weight, at_least=0)
         check_number("evaluation.hybrid.pairs", self.pairs, at_least=0)
+        check_number("evaluation.hybrid.exact", self.exact, at_least=0)
 
     def __call__(self, dense_BN: np.ndarray, lexical_BN: np.ndarray) -> np.ndarray:
         """Returns the fused scores of every document, float32 [B, N]; what is given may be overwritten."""
@@ -68,7 +71,12 @@ class Fusion:
     @property
     def lexical(self) -> dict[str, Any]:
         """The BM25 it fuses, as `Bm25.build` takes it."""
-        return {"stem": self.stem, "pairs": self.pairs > 0, "k1": self.k1, "b": self.b}
+        return {"stem": self.stem, "pairs": self.pairs > 0, "exact": self.exact > 0, "k1": self.k1, "b": self.b}
+
+    @property
+    def within(self) -> dict[str, float]:
+        """The weights within BM25, as `Bm25.further` and `Bm25.scores` take them."""
+        return {"pairs": self.pairs, "exact": self.exact}
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for run.json and manifests."""

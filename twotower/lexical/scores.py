@@ -16,7 +16,9 @@ import numpy as np
 from twotower.core.errors import UserError
 
 if TYPE_CHECKING:
-    from twotower.lexical.bm25 import Bm25
+    from collections.abc import Sequence
+
+    from twotower.lexical.bm25 import Bm25, Entries
 
 
 class WordScores:
@@ -34,13 +36,12 @@ class WordScores:
         self._lists: list[tuple[int, int]] = []
         self._spread: tuple[float, float] | None = None
 
-    def read(self, words: list[str], pairs: np.ndarray | None = None, weight: float = 0.0) -> None:
+    def read(self, words: list[str], further: Sequence[Entries] = ()) -> None:
         """Scores all documents for a query's words.
 
         Args:
             words: of the query, as they are looked up.
-            pairs: places of its pairs of neighbouring words, from `Bm25.pair_places`; None for words alone.
-            weight: of those pairs.
+            further: what is added beside them, from `Bm25.further`.
         """
         vocabulary, starts = self.bm25.vocabulary, self.bm25.starts
         known = Counter(vocabulary[word] for word in words if word in vocabulary)
@@ -52,21 +53,14 @@ class WordScores:
                 data = self._data[begin:end]
                 self.scores_N[self._rows[begin:end]] += data if count == 1 else count * data
                 self._lists.append((begin, end))
-            self._add_pairs(pairs, weight)
+            for rows, data, weight in further:
+                self.scores_N[rows] += np.float32(weight) * data
         except IndexError as error:
             raise UserError(
                 "The lexical index is damaged: it names a document that is not there; use --mode dense, or build it "
                 "again with `twotower index`."
             ) from error
         self._lists.sort(key=lambda part: part[1] - part[0])
-
-    def _add_pairs(self, pairs: np.ndarray | None, weight: float) -> None:
-        known = self.bm25.pairs
-        if pairs is None or known is None:
-            return
-        for place in pairs.tolist():
-            begin, end = int(known.starts[place]), int(known.starts[place + 1])
-            self.scores_N[known.rows[begin:end]] += np.float32(weight) * known.data[begin:end]
 
     def best(self, k: int, place_N: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Returns scores and rows of the best documents with any of the words, at most k, best first.

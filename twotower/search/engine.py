@@ -238,7 +238,7 @@ class SearchEngine:
         encoded = now()
         wanted = min(k, self.documents.count)
         if dense:  # words alone are the BM25 that was measured
-            self._words.read(looked_up, self.lexical.bm25.pair_places(text), self.lexical.fusion.pairs)
+            self._words.read(looked_up, self.lexical.bm25.further(text, **self.lexical.fusion.within))
         else:
             self._words.read(looked_up)
         if query_1D is None:
@@ -272,6 +272,7 @@ class SearchEngine:
         words = "BM25 of stems" if fusion.stem else "BM25"
         if not dense:
             return f"scores are {words}"
+        words += " and words" if fusion.stem and fusion.exact else ""
         words += " with pairs of words" if fusion.pairs else ""
         if fusion.kind == "rrf":
             return f"scores are reciprocal ranks: model + {fusion.weight:.3g} x {words}"
