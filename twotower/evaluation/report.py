@@ -9,6 +9,7 @@ from rich.text import Text
 from twotower.evaluation.names import label
 from twotower.evaluation.results import Evaluation, ProtocolResult
 from twotower.evaluation.verdict import ABOVE_CHANCE, AT_CHANCE, BELOW_BM25, BETTER, NOT_JUDGED, UNDECIDED
+from twotower.lexical.fusion import Fusion
 
 STYLES = {
     BETTER: "bold green",
@@ -64,10 +65,9 @@ def verdict_line(part: ProtocolResult) -> Text:
     line = Text(part.verdict.line, style=STYLES[part.verdict.label])
     if part.hybrid is not None and part.hybrid_verdict is not None:
         line.append(f"\n{part.hybrid_verdict.line}", style=STYLES[part.hybrid_verdict.label])
-        kind = "z-scores" if part.hybrid["kind"] == "zscore" else "reciprocal ranks"
-        words = ("stems" if part.hybrid["stem"] else "plain words") + (" and pairs" if part.hybrid["pairs"] else "")
-        weighting = f"model + {part.hybrid['weight']:.3g} x BM25 of {words} by {kind}; {part.hybrid['note']}"
-        line.append(f"\nhybrid = {weighting}", style="dim")
+        fusion = Fusion(**part.hybrid)
+        kind = "z-scores" if fusion.kind == "zscore" else "reciprocal ranks"
+        line.append(f"\nhybrid = {fusion.sum} by {kind}; {fusion.note}", style="dim")
     return line
 
 

@@ -69,6 +69,13 @@ class Fusion:
         return standardised(dense_BN), standardised(lexical_BN)
 
     @property
+    def sum(self) -> str:
+        """What is added, in words: "model + 2 x BM25 of stems, words and pairs of words"."""
+        single = ["stems", *(["words"] if self.exact else [])] if self.stem else ["words"]
+        *first, last = [*single, *(["pairs of words"] if self.pairs else [])]
+        return f"model + {self.weight:.3g} x BM25 of {', '.join(first)}{' and ' if first else ''}{last}"
+
+    @property
     def lexical(self) -> dict[str, Any]:
         """The BM25 it fuses, as `Bm25.build` takes it."""
         return {"stem": self.stem, "pairs": self.pairs > 0, "exact": self.exact > 0, "k1": self.k1, "b": self.b}

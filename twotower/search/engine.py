@@ -269,14 +269,10 @@ class SearchEngine:
     def _scale(self, dense: bool) -> str:
         assert self.lexical is not None
         fusion = self.lexical.fusion
-        words = "BM25 of stems" if fusion.stem else "BM25"
         if not dense:
-            return f"scores are {words}"
-        words += " and words" if fusion.stem and fusion.exact else ""
-        words += " with pairs of words" if fusion.pairs else ""
-        if fusion.kind == "rrf":
-            return f"scores are reciprocal ranks: model + {fusion.weight:.3g} x {words}"
-        return f"scores are deviations above the mean document: model + {fusion.weight:.3g} x {words}"
+            return "scores are BM25 of stems" if fusion.stem else "scores are BM25"
+        kind = "reciprocal ranks" if fusion.kind == "rrf" else "deviations above the mean document"
+        return f"scores are {kind}: {fusion.sum}"
 
     def _dense(self, query_1D: np.ndarray) -> Dense:
         def find(count: int) -> tuple[np.ndarray, np.ndarray]:
