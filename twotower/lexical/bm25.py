@@ -15,8 +15,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -30,25 +29,13 @@ from scipy import sparse
 from twotower.core.cache import cached_folder, content_key
 from twotower.core.files import read_json, write_json
 from twotower.core.progress import bar
-from twotower.core.reading import Each, read_typed_json
-from twotower.lexical.pairs import Pairs, check_starts, read_numbers
+from twotower.lexical.pairs import Pairs
 from twotower.lexical.ranks import best_of
+from twotower.lexical.stored import Stored
 from twotower.lexical.words import WORD, falls_apart, joined, words_of
 from twotower.text.stem import Stems, check_language
 
 STOP_WORDS = frozenset(STOPWORDS_EN)
-PARAMETERS, VOCABULARY = "params.index.json", "vocab.index.json"
-SCORES = {
-    "data.csc.index.npy": "float32",
-    "indices.csc.index.npy": "int32",
-    "indptr.csc.index.npy": ("int64", "int32"),
-}
-"""The files that bm25s writes, with the kinds of their numbers."""
-PLACES = {
-    **dict(zip(("data_name", "indices_name", "indptr_name"), SCORES, strict=True)),
-    **{"vocab_name": VOCABULARY, "params_name": PARAMETERS},
-}
-"""What bm25s calls them."""
 EXACT = "exact_"
 """Stands before the names of the files that hold words as they are written, beside those of stems."""
 Entries = tuple[np.ndarray, np.ndarray, float]
@@ -62,27 +49,6 @@ BLOCK = 1 << 26
 def variant(stem: str | None) -> str:
     """Returns how a BM25 is called: "plain", or "stemmed" where words are reduced to their stems."""
     return "stemmed" if stem else "plain"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """What bm25s keeps of documents.
-
-    Attributes:
-        data: float32, what each (word, document) entry adds to the document's score.
-        rows: int32, the document of each entry.
-        starts: int64 [V + 1], where each word's entries begin.
-        words: each word's number.
-        k1: what the entries were computed with.
-        b: what the entries were computed with.
-    """
-
-    data: np.ndarray
-    rows: np.ndarray
-    starts: np.ndarray
-    words: Mapping[str, int]
-    k1: float
-    b: float
 
 
 class Bm25:
@@ -141,10 +107,7 @@ class Bm25:
             return cls(None, count=len(texts), stem=stem)
         model = bm25s.BM25(k1=k1, b=b)
         model.index(tokenized, show_progress=shown, leave_progress=False)
-        scores = model.scores
-        starts = np.asarray(scores["indptr"], dtype=np.int64)
-        stored = Stored(data=scores["data"], rows=scores["indices"], starts=starts, words=model.vocab_dict, k1=k1, b=b)
-        made = cls(stored, count=len(texts), stem=stem)
+        made = cls(Stored.of(model), count=len(texts), stem=stem)
         if pairs:
             made._add_pairs(texts)
         if exact and stem:
@@ -203,19 +166,12 @@ class Bm25:
 
     def save(self, folder: Path) -> None:
         """Writes bm25s's own files into a folder; `bm25s.BM25.load` reads them too. Nothing where there is no word."""
-        self._save(folder, "")
-        if self.exact is not None:
-            self.exact._save(folder, EXACT)
+        if self.stored is not None:
+            self.stored.save(folder, count=self.count)
+        if self.exact is not None and self.exact.stored is not None:
+            self.exact.stored.save(folder, count=self.count, prefix=EXACT)
         if self.pairs is not None:
             self.pairs.save(folder)
-
-    def _save(self, folder: Path, prefix: str) -> None:
-        if self.stored is not None:
-            model = bm25s.BM25(k1=self.stored.k1, b=self.stored.b)
-            model.scores = {"data": self.data, "indices": self.rows, "indptr": self.starts, "num_docs": self.count}
-            model.vocab_dict, model.nonoccurrence_array = dict(self.stored.words), None
-            places = {key: f"{prefix}{name}" for key, name in PLACES.items()}
-            model.save(folder, show_progress=False, **places)
 
     @classmethod
     def load(cls, folder: Path, *, count: int, stem: str | None) -> Bm25:
@@ -224,24 +180,10 @@ class Bm25:
         Raises:
             UserError: when files are missing or damaged.
         """
-        made = cls._load(folder, "", count=count, stem=stem)
+        made = cls(Stored.load(folder), count=count, stem=stem)
         made.pairs = Pairs.load(folder, count=count, size=made._stop_from + len(STOP_WORDS))
-        if (folder / f"{EXACT}{PARAMETERS}").is_file():
-            made.exact = cls._load(folder, EXACT, count=count, stem=None)
-        return made
-
-    @classmethod
-    def _load(cls, folder: Path, prefix: str, *, count: int, stem: str | None) -> Bm25:
-        if not (folder / f"{prefix}{PARAMETERS}").is_file():
-            return cls(None, count=count, stem=stem)
-        kinds = {"num_docs": int, "k1": (int, float), "b": (int, float)}
-        own = read_typed_json(folder / f"{prefix}{PARAMETERS}", kinds)
-        words = read_typed_json(folder / f"{prefix}{VOCABULARY}", Each(int))
-        data, rows, starts = (read_numbers(folder / f"{prefix}{name}", kinds) for name, kinds in SCORES.items())
-        starts = np.asarray(starts, dtype=np.int64)
-        stored = Stored(data=data, rows=rows, starts=starts, words=words, k1=own["k1"], b=own["b"])
-        made = cls(stored, count=count, stem=stem)
-        check_starts(made.starts, (data, rows), folder)
+        if (words := Stored.load(folder, prefix=EXACT)) is not None:
+            made.exact = cls(words, count=count)
         return made
 
     @property
