@@ -78,8 +78,14 @@ def lexical_side(
         stem: see there.
         bm25: see there.
     """
-    numbers = {"pairs": settings.pairs, "exact": settings.exact if stem else 0.0, **bm25.to_dict()}
-    fusion = replace(Fusion(kind=settings.fusion, stem=stem), **numbers)
+    fusion = Fusion(
+        kind=settings.fusion,
+        pairs=settings.pairs,
+        exact=settings.exact if stem else 0.0,
+        stem=stem,
+        k1=float(bm25.k1),
+        b=float(bm25.b),
+    )
     return bm25_of(collection, **fusion.lexical), fusion
 
 
