@@ -81,6 +81,16 @@ def test_errors_are_cut(fake, tmp_path):
     assert len(max(table.splitlines(), key=len)) < 600
 
 
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_very_long_name_takes_no_verdict_away(fake, tmp_path, width):
+    fake.make_run(tmp_path / "a", model="n" * 230, files=False)
+    fake.make_run(tmp_path / "b")
+    table = show(runs_table(load(tmp_path), metric="full/mrr_10", width=width), width)
+    assert "nnn…" in table
+    assert "BETTER THAN BM25" in table
+    assert max(map(len, table.splitlines())) <= width
+
+
 def test_what_nobody_chose_makes_no_column(fake, tmp_path):
     from twotower.runs.columns import differing
 

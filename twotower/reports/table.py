@@ -30,6 +30,8 @@ STYLES = {
 
 LONGEST_VERDICT = 60
 """Characters of a verdict, or of the error of a failed run, in the table."""
+LONGEST_NAME = 60
+"""Longer names of runs are cut: their folder stands in the row, and --json has them whole."""
 
 
 class _Column(NamedTuple):
@@ -64,7 +66,7 @@ def runs_table(
     scores = [run.score(metric) for run in shown]
     columns = [
         _Column("#", [str(rank) for rank in range(1, len(shown) + 1)], True),
-        _Column("run", [run.name for run in shown]),
+        _Column("run", [text.shortened(run.name, LONGEST_NAME) for run in shown]),
         _Column("status", [Text(run.status, STYLES[run.status]) for run in shown], drop=0.2),
         *_config_columns(shown, keys),
         _Column("seed", [_cell(run.seed) for run in shown], True, 0.3),
@@ -154,8 +156,8 @@ def _needed(columns: list[_Column]) -> int:
 
 
 def _narrowed(columns: list[_Column], width: int) -> list[_Column]:
-    """Cuts verdicts, then names, so that a row fits; figures are never cut."""
-    for name, least in (("verdict", 12), ("run", 12)):
+    """Cuts long names, then verdicts, then names, so that a row fits; figures are never cut."""
+    for name, least in (("run", 30), ("verdict", 12), ("run", 12)):
         over = _needed(columns) - width
         if over <= 0:
             break
