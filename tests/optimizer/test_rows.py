@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from twotower.optimizer.build import build_optimizer, parameter_groups
-from twotower.optimizer.rows import Adam, AdamW, by_rows
+from twotower.optimizer.rows import Adam, AdamW, ask
 
 KINDS = [("torch.optim.Adam", Adam, 0.0), ("torch.optim.Adam", Adam, 0.1), ("torch.optim.AdamW", AdamW, 0.1)]
 
@@ -62,11 +62,10 @@ def test_rows_train_as_a_dense_gradient_does(target: str, kind: type, decay: flo
 
 def test_only_what_takes_rows_is_given_rows() -> None:
     module = Bag(sparse=False)
-    with by_rows(module, torch.optim.Adam(module.parameters())):
-        assert not module.embedding.sparse
-    with by_rows(module, Adam(module.parameters())):
-        assert module.embedding.sparse
+    ask(module, torch.optim.Adam(module.parameters()))
     assert not module.embedding.sparse
+    ask(module, Adam(module.parameters()))
+    assert module.embedding.sparse
 
 
 def test_a_checkpoint_of_torchs_own_adam_goes_on() -> None:

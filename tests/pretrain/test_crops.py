@@ -63,6 +63,13 @@ def test_documents_are_found_by_their_words_afterwards(sparse):
     assert after < before - 0.3
 
 
+def test_how_the_pairs_will_be_trained_changes_nothing_before_them():
+    rows, whole = model(sparse=True), model(sparse=False)
+    run(rows), run(whole)
+    assert torch.equal(rows.embedding.weight, whole.embedding.weight)
+    assert (rows.embedding.sparse, whole.embedding.sparse) == (True, False)
+
+
 def test_hidden_and_recurrent_layers_are_left_alone_and_the_same_seed_repeats():
     first, second, third = (model(tower="gru", residual=True, hidden_dim=4) for _ in range(3))
     start = {name: tensor.clone() for name, tensor in first.state_dict().items()}
@@ -89,6 +96,18 @@ def test_the_second_loss_depends_on_epoch_and_step_alone():
     assert not torch.equal(beside(encoder, 1, 2), beside(encoder, 2, 1))
 
 
+def test_the_second_loss_may_take_a_smaller_batch():
+    whole, half = (Crops(**QUICK, mix=0.5, mix_batch_size=size) for size in (None, 16))
+    taken = []
+    for crops in (whole, half):
+        encoder = model()
+        pool = encoder.pool_documents
+        encoder.pool_documents = lambda batch, pool=pool: taken.append(len(batch.offsets_B1) - 1) or pool(batch)
+        crops.beside(corpus(), size=SIZE, seed=0)(encoder, 1, 2)
+    assert taken == [32, 16]
+    assert whole.decided_by() == half.decided_by()  # what it was taught before the pairs is the same
+
+
 def test_a_limit_of_steps_and_a_corpus_of_one():
     assert run(model(), max_steps=3)["steps"] == 3
     one = Tokens(ids_T=np.array([2, 3], dtype=np.int32), offsets=np.array([0, 2]))
@@ -110,6 +129,7 @@ def test_the_rate_rises_then_falls_to_nothing():
         ("lr", 0),
         ("temperature", -1),
         ("mix", -0.1),
+        ("mix_batch_size", 1),
         ("min_words", 9),
         ("max_steps", 0),
     ],

@@ -10,8 +10,7 @@ Shapes: V rows of a table, U rows that a step reads, E columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -63,19 +62,6 @@ class AdamW(RowGradients, torch.optim.AdamW):
 
 FOR_ROWS: dict[type[Optimizer], type[Optimizer]] = {torch.optim.Adam: Adam, torch.optim.AdamW: AdamW}
 """What is built instead of torch's own; on dense gradients both do the same."""
-
-
-@contextmanager
-def by_rows(encoder: nn.Module, optimizer: Optimizer) -> Iterator[None]:
-    """Lets the word vectors of an encoder give gradients of rows inside, where the optimizer takes them (see `ask`)."""
-    table = getattr(encoder, "embedding", None)
-    before = getattr(table, "sparse", False)
-    ask(encoder, optimizer)
-    try:
-        yield
-    finally:
-        if isinstance(table, nn.Embedding):
-            table.sparse = before
 
 
 def ask(encoder: nn.Module, optimizer: Optimizer) -> None:

@@ -13,6 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from twotower.core.validators import check_count, check_number
 from twotower.kernels.linear import dense
 from twotower.loss.contrastive import contrastive_loss
 from twotower.optimizer.build import parameter_groups
-from twotower.optimizer.rows import Adam, by_rows
 from twotower.optimizer.sparse_adam import SparseAdam
 from twotower.pretrain.pseudo import draw_queries
 from twotower.text.tokens import Tokens, bm25_idf, document_frequency
@@ -44,11 +44,13 @@ class Crops:
         batch_size: documents in a batch.
         min_words: the fewest words of a pseudo-query.
         max_words: the most.
-        lr: Adam's learning rate; rises for a moment, then falls along half a cosine.
+        lr: learning rate of Adam, whose steps reach the words of their batch alone; rises for a moment, then falls
+            along half a cosine.
         word_weights: the word weights' rate is so many times `lr`.
         temperature: similarities are divided by it.
         mix: while pairs are trained on, each of their steps gets so many times the loss of one more batch of
             pseudo-queries: what the corpus taught is not forgotten over few pairs. 0 for none.
+        mix_batch_size: documents of that one more batch; None for `batch_size`.
 
     Raises:
         UserError: for a value out of range.
@@ -66,6 +68,7 @@ class Crops:
         word_weights: float = 5.0,
         temperature: float = 0.05,
         mix: float = 0.0,
+        mix_batch_size: int | None = None,
     ) -> None:
         self.epochs = check_count("pretrain.epochs", epochs)
         self.max_steps = None if max_steps is None else check_count("pretrain.max_steps", max_steps)
@@ -76,12 +79,14 @@ class Crops:
         self.word_weights = check_number("pretrain.word_weights", word_weights, above=0)
         self.temperature = check_number("pretrain.temperature", temperature, above=0)
         self.mix = check_number("pretrain.mix", mix, at_least=0)
+        wanted = batch_size if mix_batch_size is None else mix_batch_size
+        self.mix_batch_size = check_count("pretrain.mix_batch_size", wanted, at_least=2)
         if max_words < min_words:
             raise UserError(f"pretrain.max_words={max_words} is below pretrain.min_words={min_words}.")
 
     def decided_by(self) -> dict[str, Any]:
         """Returns the settings that decide the weights `run` ends with."""
-        return {name: value for name, value in vars(self).items() if name != "mix"}
+        return {name: value for name, value in vars(self).items() if not name.startswith("mix")}
 
     def steps(self, documents: int) -> int:
         """Returns how many batches a corpus of so many documents is trained on."""
@@ -120,7 +125,7 @@ class Crops:
         optimizer, rates = self._optimizer(encoder)
         losses, hits, pairs, training = [], [], 0, encoder.training
         encoder.train()
-        with torch.random.fork_rng(devices=[]), by_rows(encoder, optimizer):
+        with torch.random.fork_rng(devices=[]), row_gradients(encoder):
             torch.manual_seed(seed)
             for step, (rows_B, generator) in enumerate(self._batches(len(documents), total, seed)):
                 loss, hit = drawing.loss(encoder, rows_B, generator)
@@ -152,7 +157,7 @@ class Crops:
 
         The batch depends on seed, epoch and step alone, so that a resumed run draws the same.
         """
-        drawing, count = Drawing(self, documents, size=size, groups=groups), min(self.batch_size, len(documents))
+        drawing, count = Drawing(self, documents, size=size, groups=groups), min(self.mix_batch_size, len(documents))
 
         def loss(encoder: Any, epoch: int, step: int) -> Tensor:
             generator = np.random.default_rng([seed, 1, epoch, step])
@@ -160,12 +165,10 @@ class Crops:
 
         return loss
 
-    def _optimizer(self, encoder: nn.Module) -> tuple[torch.optim.Optimizer, list[float]]:
+    def _optimizer(self, encoder: nn.Module) -> tuple[SparseAdam, list[float]]:
         groups = parameter_groups(encoder, lr=self.lr, word_weights=self.word_weights)
         rates = [group["lr"] for group in groups]
-        if any(getattr(module, "sparse", False) for module in encoder.modules()):
-            return SparseAdam(groups, lr=self.lr), rates
-        return Adam(groups, lr=self.lr, fused=True), rates
+        return SparseAdam(groups, lr=self.lr), rates
 
     def _starts(self, documents: int) -> range:
         return range(0, documents - 1, self.batch_size)  # a last document alone has nothing to be told from
@@ -215,6 +218,20 @@ class Drawing:
             return torch.zeros((len(rows_B), len(rows_B)), dtype=torch.bool)
         group_B = torch.from_numpy(np.asarray(self.groups)[rows_B])
         return (group_B[:, None] == group_B).fill_diagonal_(False)
+
+
+@contextmanager
+def row_gradients(encoder: Any) -> Iterator[None]:
+    """Lets the word vectors of an encoder give gradients of the batch's words alone inside."""
+    table = getattr(encoder, "embedding", None)
+    if not isinstance(table, nn.Embedding):
+        yield
+        return
+    before, table.sparse = table.sparse, True
+    try:
+        yield
+    finally:
+        table.sparse = before
 
 
 def schedule(step: int, total: int) -> float:

@@ -58,8 +58,7 @@ def key_of(
     machine: list[Any] = [__version__, torch.__version__, processor_name(), torch.get_num_threads()]
     machine.append(torch.are_deterministic_algorithms_enabled())
     place = next((parameter.device.type for parameter in encoder.parameters()), "cpu")
-    state: list[Any] = [[bool(getattr(module, "sparse", False)) for module in encoder.modules()]]
-    state.append([parameter.requires_grad for parameter in encoder.parameters()])
+    state: list[Any] = [[parameter.requires_grad for parameter in encoder.parameters()]]
     for name, tensor in encoder.state_dict().items():
         plain = tensor.detach().cpu().contiguous()
         state += [name, str(plain.dtype), list(plain.shape), plain.view(-1).view(torch.uint8).numpy()]
@@ -67,7 +66,7 @@ def key_of(
     same = "none" if groups is None else np.asarray(groups)
     kind = f"{type(method).__module__}.{type(method).__qualname__}"
     settings = [kind, method.decided_by(), model, size, seed]
-    return content_key("pretrained 1", *machine, place, *settings, *corpus, same, *state)
+    return content_key("pretrained 2", *machine, place, *settings, *corpus, same, *state)
 
 
 def train_or_reuse(encoder: nn.Module, key: str | None, train: Callable[[], dict[str, Any]]) -> dict[str, Any]:
