@@ -126,6 +126,13 @@ def test_what_the_environment_holds_is_masked_everywhere(monkeypatch):
     assert masked({"error": ["AUTH pa/s5word failed"]}) == {"error": ["AUTH *** failed"]}
 
 
+def test_the_folder_one_is_in_is_no_secret(monkeypatch):
+    monkeypatch.setenv("PWD", "/home/me/project")  # a shell's PWD is a folder, a config's `pwd` a password
+    assert masked({"run": "/home/me/project/outputs/1"}) == {"run": "/home/me/project/outputs/1"}
+    monkeypatch.setenv("MYSQL_PWD", "/home/me/project")
+    assert masked({"run": "/home/me/project/outputs/1"}) == {"run": "***/outputs/1"}
+
+
 def test_what_a_config_held_is_masked_in_messages():
     remember_secrets({"logger": {"wandb": {"settings": {"api_key": "fedcba9876543210"}}}})
     assert mask_text("refused fedcba9876543210!") == "refused ***!"

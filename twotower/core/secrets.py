@@ -117,7 +117,7 @@ def known_secrets() -> list[str]:
     """Returns the secrets this process knows, longest first: remembered ones and those in its environment."""
     secrets = set(_known)
     for name, value in os.environ.items():
-        if is_secret_key(name):
+        if is_secret_key(name) and name != "PWD":  # the shell's: the folder one is in
             secrets.add(value)
         elif "://" in value:
             secrets.add(_url_password(value))
