@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twotower.core.ragged import ranges, runs_of, to_offsets
+from twotower.core.ragged import distinct, ranges, runs_of, to_offsets
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=12))
@@ -19,3 +19,9 @@ def test_runs_of_finds_every_place(ascending, wanted):
     for at, value in enumerate(wanted):
         places = index[offsets[at] : offsets[at + 1]].tolist()
         assert places == [place for place, item in enumerate(ascending) if item == value]
+
+
+@given(st.lists(st.integers(-5, 60), max_size=40))
+def test_distinct_values_are_those_of_numpy(values):
+    array = np.array(values, dtype=np.int64)
+    assert distinct(array).tolist() == np.unique(array).tolist()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twotower.core.errors import UserError
+from twotower.core.ragged import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,7 @@ class WordScores:
             bound = float(np.partition(self.scores_N[self._rows[begin:end]], end - begin - k)[end - begin - k])
             rows_C = np.flatnonzero(self.scores_N >= bound)
         else:
-            rows_C = np.unique(np.concatenate([self._rows[b:e] for b, e in self._lists] or [np.zeros(0, np.int32)]))
+            rows_C = distinct(np.concatenate([self._rows[b:e] for b, e in self._lists] or [np.zeros(0, np.int32)]))
         return first_of(self.scores_N[rows_C], rows_C, k, place_N)
 
     def others(self, rows_K: np.ndarray, known_C: np.ndarray) -> np.ndarray:

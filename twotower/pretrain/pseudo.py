@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from twotower.core.ragged import to_offsets
+from twotower.core.ragged import distinct, to_offsets
 from twotower.text.tokens import TokenBatch
 
 SPECIAL = 2
@@ -35,10 +35,11 @@ def draw_queries(
     ids_T, offsets_B1 = documents.ids_T.numpy(), documents.offsets_B1.numpy()
     size, rows = len(log_weight_V), documents.size
     row_T = np.repeat(np.arange(rows), np.diff(offsets_B1))
-    key_U = np.unique(row_T[ids_T >= SPECIAL] * size + ids_T[ids_T >= SPECIAL])
+    key_U = distinct(row_T[ids_T >= SPECIAL] * size + ids_T[ids_T >= SPECIAL])
     row_U, word_U = key_U // size, key_U % size
-    noise_U = generator.gumbel(size=len(key_U))
-    order_U = np.lexsort((-(log_weight_V[word_U] + noise_U), row_U))
+    score_U = log_weight_V[word_U] + generator.gumbel(size=len(key_U))
+    span = 1.0 + score_U.max(initial=0.0) - score_U.min(initial=0.0)  # no score takes a word into another document
+    order_U = np.argsort(row_U * span - score_U)
     count_B = np.bincount(row_U, minlength=rows)
     wanted_B = np.minimum(generator.integers(min_words, max_words + 1, rows), count_B)
     rank_U = np.arange(len(key_U)) - np.repeat(to_offsets(count_B)[:-1], count_B)
