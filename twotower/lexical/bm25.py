@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import bm25s
 import numpy as np
@@ -32,7 +31,8 @@ from twotower.core.progress import bar
 from twotower.lexical.pairs import Pairs
 from twotower.lexical.ranks import best_of
 from twotower.lexical.stored import Stored
-from twotower.lexical.words import WORD, falls_apart, joined, words_of
+from twotower.lexical.word_ids import WordIds
+from twotower.lexical.words import words_of
 from twotower.text.stem import Stems, check_language
 
 STOP_WORDS = frozenset(STOPWORDS_EN)
@@ -101,27 +101,40 @@ class Bm25:
             k1: how soon repeated words saturate; 0 counts each once.
             b: how much the length of documents counts, from 0 to 1.
         """
+        return cls._of(WordIds.read(texts), stem=stem, pairs=pairs, exact=exact, k1=k1, b=b)
+
+    @classmethod
+    def _of(
+        cls, read: WordIds, *, stem: str | None, k1: float, b: float, pairs: bool = False, exact: bool = False
+    ) -> Bm25:
+        names = [word for word in read.words if word not in STOP_WORDS]
+        if not names:
+            return cls(None, count=len(read), stem=stem)
+        terms = names if stem is None else Stems(stem).all(names)
+        vocabulary = {term: number for number, term in enumerate(dict.fromkeys(terms))}
+        number = dict(zip(names, map(vocabulary.__getitem__, terms), strict=True))
+        rows = read.replaced(np.fromiter((number.get(word, -1) for word in read.words), np.int64, len(read.words)))
         shown = sys.stderr.isatty()
-        tokenized = _tokenize(texts, stem, shown)
-        if not tokenized.vocab:
-            return cls(None, count=len(texts), stem=stem)
+        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG on import
         model = bm25s.BM25(k1=k1, b=b)
-        model.index(tokenized, show_progress=shown, leave_progress=False)
-        made = cls(Stored.of(model), count=len(texts), stem=stem)
+        model.index(bm25s.tokenization.Tokenized(ids=rows, vocab=vocabulary), show_progress=shown, leave_progress=False)
+        made = cls(Stored.of(model), count=len(read), stem=stem)
         if pairs:
-            made._add_pairs(texts)
+            made._add_pairs(read)
         if exact and stem:
-            made.exact = cls.build(texts, k1=k1, b=b)
+            made.exact = cls._of(read, stem=None, k1=k1, b=b)
         return made
 
-    def _add_pairs(self, texts: Sequence[str]) -> None:
+    def _add_pairs(self, read: WordIds) -> None:
         """Indexes pairs of neighbouring words of the same texts."""
         if self.stored is None:
             return
         size, stop_from = self._stop_from + len(STOP_WORDS), self._stop_from
-        with bar("BM25 reads pairs of words", shown=len(texts) > 0) as progress:
-            read = _watched(self._read(texts), len(texts), progress)
-            self.pairs = Pairs.build(read, size=size, stop_from=stop_from, k1=self.stored.k1, b=self.stored.b)
+        number = _Ids(self.vocabulary, self._stems, self._stop_ids).__getitem__
+        ids_V = np.fromiter(map(number, read.words), np.int64, len(read.words))
+        with bar("BM25 reads pairs of words", shown=len(read) > 0) as progress:
+            watched = _watched(read.each(ids_V), len(read), progress)
+            self.pairs = Pairs.build(watched, size=size, stop_from=stop_from, k1=self.stored.k1, b=self.stored.b)
 
     @classmethod
     def cached(
@@ -150,14 +163,14 @@ class Bm25:
         def fill(folder: Path) -> None:
             if pairs:
                 made = cls.cached(texts, key, stem=stem, k1=k1, b=b)
-                made._add_pairs(texts())
+                made._add_pairs(WordIds.cached(texts, key))
             else:
-                made = cls.build(texts(), stem=stem, k1=k1, b=b)
+                made = cls._of(WordIds.cached(texts, key), stem=stem, k1=k1, b=b)
             made.save(folder)
             write_json(folder / "count.json", made.count)
 
         more = ["pairs 1"] if pairs else []
-        own = content_key("bm25 index 5", bm25s.__version__, key, stem, k1, b, *more)
+        own = content_key("bm25 index 6", bm25s.__version__, key, stem, k1, b, *more)
         folder = cached_folder("bm25_index", own, fill)
         made = cls.load(folder, count=int(read_json(folder / "count.json")), stem=stem)
         if exact and stem:
@@ -290,12 +303,3 @@ def _watched(parts: Iterable[np.ndarray], count: int, progress: Callable[[float]
         if at % 4096 == 0:
             progress(at / count)
         yield part
-
-
-def _tokenize(texts: Sequence[str], stem: str | None, shown: bool) -> Any:
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG on import
-    stemmer = None if stem is None else Stems(stem).all
-    given, pattern = (joined(texts), r"\S+") if falls_apart(texts) else (list(texts), WORD.pattern)
-    return bm25s.tokenize(
-        given, stopwords="en", stemmer=stemmer, token_pattern=pattern, show_progress=shown, leave=False
-    )

@@ -9,7 +9,7 @@ parts words, every letter and every two neighbours count (as Lucene's CJK analys
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from unicodedata import normalize
 
@@ -64,8 +64,3 @@ def _cutter() -> Tokenizer:
     return Tokenizer.from_vocabulary(
         {PAD: 0, UNKNOWN: UNKNOWN_ID}, {"segmentation": "unicode", "split_identifiers": False}
     )
-
-
-def joined(texts: Sequence[str]) -> list[str]:
-    """Returns texts whose words are parted by single blanks, for a reader that cuts at blanks only."""
-    return [" ".join(words_of(text)) for text in texts]
