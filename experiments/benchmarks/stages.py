@@ -33,7 +33,7 @@ STAGES: tuple[tuple[str, str, str], ...] = (
     ("hybrid ranking", "twotower.evaluation.evaluate", "hybrid_rankings"),
     ("documents.db", "twotower.callbacks.export", "write_documents"),
     ("lexical side", "twotower.callbacks.export", "Export._export_lexical"),
-    ("index", "twotower.index.export", "export"),
+    ("index", "twotower.callbacks.export", "export"),
     ("train", "pytorch_lightning.trainer.trainer", "Trainer.fit"),
 )
 """Name, module and function of each stage. What remains of `Trainer.fit` is the training itself."""

@@ -12,7 +12,7 @@ import pytest
 from twotower.core.errors import UserError
 from twotower.index.export import export
 from twotower.index.faiss.effort import Level, read_levels, value_for
-from twotower.index.faiss.factory import fit, make, search_parameter
+from twotower.index.faiss.factory import fit, make, reserve, search_parameter
 from twotower.index.faiss.index import FaissIndex
 from twotower.index.faiss.search import rescore
 from twotower.index.recall import make_probe, measure
@@ -288,3 +288,16 @@ def test_a_full_disk_is_told_in_our_words(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"Cannot write .*index\.faiss: No space left on device\. Free space"):
         FaissIndex(factory="Flat").build(vectors_ND, [str(row) for row in range(20)], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW8"])
+def test_vectors_added_block_by_block_stay_where_they_are(factory):
+    index = make(factory, 16, "name")
+    held = faiss.downcast_index(getattr(index, "storage", index))
+    reserve(index, 1000)
+    place = int(held.codes.data())
+    vectors = np.random.default_rng(0).standard_normal((1000, 16), dtype=np.float32)
+    for start in range(0, 1000, 100):
+        index.add(vectors[start : start + 100])
+    assert index.ntotal == 1000
+    assert int(held.codes.data()) == place

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from twotower.optimizer.build import build_optimizer, parameter_groups
-from twotower.optimizer.rows import Adam, AdamW, ask
+from twotower.optimizer.rows import Adam, AdamW, ask, forget
 
 KINDS = [("torch.optim.Adam", Adam, 0.0), ("torch.optim.Adam", Adam, 0.1), ("torch.optim.AdamW", AdamW, 0.1)]
 
@@ -78,3 +78,14 @@ def test_a_checkpoint_of_torchs_own_adam_goes_on() -> None:
     train(theirs, before, steps=3)
     train(ours, after, steps=3)
     torch.testing.assert_close(ours.embedding.weight, theirs.embedding.weight, rtol=1e-6, atol=1e-6)
+
+
+def test_a_forgotten_optimizer_keeps_nothing_and_may_begin_again() -> None:
+    module = Bag(sparse=True)
+    optimizer = Adam(module.parameters(), lr=0.05)
+    train(module, optimizer)
+    forget(optimizer)
+    assert not optimizer.state
+    assert not hasattr(optimizer, "_zeros")
+    assert all(parameter.grad is None for parameter in module.parameters())
+    train(module, optimizer)

@@ -33,6 +33,7 @@ from twotower.evaluation.strongest import strongest_bm25, usual_bm25
 from twotower.kernels.cpu import release_freed_memory
 from twotower.model.encoder import diverged, encoder_of
 from twotower.model.encoding import encode
+from twotower.optimizer.rows import forget
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +178,9 @@ class Evaluate(RunCallback):
 
     def _evaluate_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.context.best_epoch = load_best(trainer, pl_module)
+        for optimizer in trainer.optimizers:
+            forget(optimizer)
+        release_freed_memory()
         if trainer.is_global_zero:
             self._index_words()
         data = self.context.data

@@ -74,3 +74,10 @@ def ask(encoder: nn.Module, optimizer: Optimizer) -> None:
     table = getattr(encoder, "embedding", None)
     if isinstance(optimizer, RowGradients) and isinstance(table, nn.Embedding) and table.weight.device.type == "cpu":
         table.sparse = True
+
+
+def forget(optimizer: Optimizer) -> None:
+    """Frees what an optimizer keeps of every weight: two or three times the model, useless after training."""
+    optimizer.state.clear()
+    optimizer.zero_grad(set_to_none=True)
+    vars(optimizer).pop("_zeros", None)

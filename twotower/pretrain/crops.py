@@ -60,7 +60,7 @@ class Crops:
         self,
         *,
         epochs: int = 20,
-        max_steps: int | None = 3000,
+        max_steps: int | None = 2000,
         batch_size: int = 1024,
         min_words: int = 3,
         max_words: int = 8,

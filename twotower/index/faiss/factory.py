@@ -89,6 +89,23 @@ def fit(factory: str, count: int) -> tuple[str, list[str]]:
     return re.sub(r"Flat(?:fsr?|np)", "Flat", fitted), notes
 
 
+def reserve(index: faiss.Index, count: int) -> None:
+    """Asks at once for the memory of all vectors to come, where an index holds them one after the other.
+
+    Added block by block they would be moved into twice as much memory again and again; what the C library then keeps of
+    the old places came to as much as the index.
+
+    Args:
+        index: on the CPU.
+        count: how many vectors it will hold.
+    """
+    held = faiss.downcast_index(getattr(index, "storage", index))
+    if isinstance(held, faiss.IndexFlatCodes) and held.codes.is_owned:
+        size = held.codes.size()
+        held.codes.resize(max(size, count * held.code_size))
+        held.codes.resize(size)  # what was asked for stays
+
+
 def prepare(index: faiss.Index) -> list[faiss.ProductQuantizer]:
     """Makes training quick and quiet.
 

@@ -24,7 +24,16 @@ from twotower.core.files import atomic_path, write_json
 from twotower.core.reading import read_array, read_typed_json
 from twotower.index.base import Build, Index, Probe, need
 from twotower.index.faiss.effort import CANDIDATES, FIRST, Level, read_levels, value_for
-from twotower.index.faiss.factory import fit, largest, list_count, make, most_efforts, prepare, search_parameter
+from twotower.index.faiss.factory import (
+    fit,
+    largest,
+    list_count,
+    make,
+    most_efforts,
+    prepare,
+    reserve,
+    search_parameter,
+)
 from twotower.index.faiss.search import ThreadsFor, read_ahead, rescore, smallest_enough
 from twotower.index.recall import recall_of_scores
 from twotower.index.vectors import Progress, Vectors, best_first, blocks, normalise, sample_rows, take, write_npy
@@ -172,6 +181,8 @@ class FaissIndex(Index):
     def _add(self, index: faiss.Index, vectors: Vectors, partial: Path, progress: Progress | None) -> None:
         # Small blocks keep the bar moving where adding is slow (a graph); FAISS spreads each over all threads.
         rows, saved, cost = min(16384, max(1024, self.count // 50)), time.monotonic(), 0.0
+        if not self.gpu:
+            reserve(index, self.count)
         for start, block_BD in blocks(vectors, rows=rows, start=int(index.ntotal)):
             index.add(block_BD)
             stop = start + len(block_BD)
