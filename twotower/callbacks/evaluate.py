@@ -135,6 +135,8 @@ class Evaluate(RunCallback):
         self, pl_module: pl.LightningModule, rows: np.ndarray, documents: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         data, encoder = self.context.data, encoder_of(pl_module)
+        if documents is None:
+            release_freed_memory()  # before the vectors of all documents ask for theirs
         query_QD = encode(encoder, data.query_tokens, side="query", rows=rows, shared=True)
         started = time.perf_counter()
         count = len(data.document_tokens) if documents is None else len(documents)

@@ -22,6 +22,7 @@ from twotower.index.bars import bars
 from twotower.index.export import IndexExportError, export
 from twotower.index.lexical import MODES, write_side
 from twotower.index.manifest import identity_of
+from twotower.kernels.cpu import release_freed_memory
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import Fusion
 from twotower.model import checkpoint
@@ -83,6 +84,7 @@ class Export(RunCallback):
         history = folder / f"training_history_{name}.json"
         write_json(history, stats)
         record.add_artefact(history, "history")
+        release_freed_memory()  # what the evaluation needed, before an index asks for as much as the vectors
         self._export_index(self._searched_vectors(pl_module))
         if not self.keep_lightning:
             for lightning in folder.glob("*.ckpt"):
