@@ -47,7 +47,7 @@ SCRIPTS: dict[str, list[str]] = {
     ],
     "redis_export": [],
     "indexes": ["--compare"],
-    "pipeline": ["--epochs", "2"],
+    "pipeline": [],
 }
 """Every script and what it is told besides --threads and --json."""
 
