@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from twotower.config.instantiate import locate
 from twotower.config.names import EMBEDDINGS, MODULE, SCHEDULERS, TOKENIZER, TOWERS
@@ -105,6 +106,8 @@ LOGGER_KEYS = (
 PLACES = ("save_dir", "tracking_uri", "artifact_location", "offline_directory")
 """Settings of loggers that say where they write: from a file, below the run's folder alone."""
 OUTSIDE = "would write outside the run folder; say so yourself:"
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+"""What the address of something else than a file begins with."""
 FILE_NAMES = ("name", "version", "sub_dir")
 """Settings of loggers that become parts of a path."""
 
@@ -269,7 +272,12 @@ def _check_uri(uri: Any, key: str, source: Any, run_dir: Path) -> None:
 def _is_inside(place: str, folder: Path) -> bool:
     """Says whether a path, or the address of a file (sqlite:///FILE), lies below a folder."""
     path = re.sub(r"^(sqlite:///|file://(?=/)|file:(?!//))", "", place)
-    return "://" not in path and Path(path).resolve().is_relative_to(folder.resolve())
+    read = unquote(path)
+    if SCHEME.match(path) or (path != place and re.search(r"[?#]", path)):
+        return False  # an address that can't be read as one of a file, or whose path ends before its text does
+    if read != path and (".." in Path(read).parts or unquote(read) != read):
+        return False  # MLflow and others read "%2e%2e" as ".."
+    return Path(path).resolve().is_relative_to(folder.resolve())
 
 
 def _trusts(target: str, packages: Sequence[str]) -> bool:
