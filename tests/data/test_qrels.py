@@ -176,6 +176,9 @@ def test_each_table_may_call_its_columns_otherwise(tmp_path):
     }
     found = beir.load(tmp_path, columns=columns)
     assert (found.texts, found.query_texts, judged(found)) == (["one"], ["what"], [("7", "1", 2.0)])
+    columns["corpus"]["title"] = "body"  # one column for two of ours
+    found = beir.load(tmp_path, columns=columns)
+    assert (found.titles, found.texts) == (["one"], ["one"])
     with pytest.raises(UserError, match=r"columns\.documents is no table of ours"):
         beir.load(tmp_path, columns={"documents": {"_id": "pid"}})
     with pytest.raises(UserError, match=r"corpus\.csv:2: needs '_id'.*It has: text, pid, body"):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ OURS = {"corpus": ("_id", "title", "text"), "queries": ("_id", "text"), "qrels":
 TableColumns = Mapping[str, "str | int | Mapping[str, str | int]"]
 Columns = Mapping[str, str | int]
 """Which column (a name, or a place from 0 on where a table has no header line) holds what we call by a name of ours."""
+
+QUOTED = re.compile(r'"[^"]*"')
+"""A quoted field."""
 
 
 def find_table(folder: Path, name: str) -> Path | None:
@@ -112,14 +117,14 @@ def renamed(rows: Iterable[Row], columns: Columns) -> Iterator[Row]:
     Raises:
         UserError: for a column that is not there, naming the nearest.
     """
-    theirs = {str(name): ours for ours, name in columns.items()}
+    theirs = {ours: str(name) for ours, name in columns.items()}
     for place, row in rows:
-        for name in theirs:
+        for name in theirs.values():
             if name not in row:
                 known = [str(key) for key in row]
                 raise complain(place, f"has no column {name!r}; there are: {', '.join(known)}.{nearest(name, known)}")
-        kept = {key: value for key, value in row.items() if key not in columns and key not in theirs}
-        yield place, {**kept, **{ours: row[name] for name, ours in theirs.items()}}
+        kept = {key: value for key, value in row.items() if key not in columns and key not in theirs.values()}
+        yield place, {**kept, **{ours: row[name] for ours, name in theirs.items()}}
 
 
 def columns_of(columns: TableColumns | None, table: str) -> Columns | None:
@@ -152,8 +157,8 @@ def columns_of(columns: TableColumns | None, table: str) -> Columns | None:
 def _json(path: Path) -> Iterator[Row]:
     """A .json file is a list of objects, or has an object a line after all."""
     text = "\n".join(line for _, line in read_lines(path, blank="keep"))
-    if text.lstrip().startswith("{") and not _is_object(text.lstrip().split("\n")[0]):
-        names = ", ".join(json.loads(text)) if _is_object(text) else ""
+    if text.lstrip().startswith("{") and not _is_object(text.lstrip().split("\n")[0]) and _is_object(text):
+        names = ", ".join(json.loads(text))
         raise complain((path, 1), f"expected a list of JSON objects, or one on each line, found one object: {names}.")
     if not text.lstrip().startswith("["):
         yield from read_objects(path)
@@ -203,21 +208,22 @@ def tab_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
 
 
 def comma_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
-    """Yields the fields of each record of a CSV file, parted by what its first line has most of: `,`, `;`, tab or `|`.
+    """Yields the fields of each record of a CSV file, parted by `,`, `;`, tab or `|`.
+
+    It is the one that the first record has most of, quoted fields aside.
 
     Raises:
         UserError: where quotation marks are not as CSV has them, besides what `read_lines` raises.
     """
     numbered = read_lines(path, blank="keep")
-    first = next(numbered, None)
-    if first is None:
+    opening = _first_record(numbered)
+    if not opening:
         return
-    mark = max(",;\t|", key=first[1].count)
-    place = [first[0]]
+    mark = max(",;\t|", key=QUOTED.sub("", "\n".join(line for _, line in opening)).count)
+    place = [opening[0][0]]
 
     def lines() -> Iterator[str]:
-        yield first[1] + "\n"
-        for where, line in numbered:
+        for where, line in chain(opening, numbered):
             place[0] = where
             yield line + "\n"
 
@@ -231,6 +237,17 @@ def comma_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
             return
         if fields:
             yield place[0], fields
+
+
+def _first_record(numbered: Iterator[tuple[Place, str]]) -> list[tuple[Place, str]]:
+    """Returns the first line, and those after it that a quoted field of it goes on in."""
+    opening, marks = [], 0
+    for place, line in numbered:
+        opening.append((place, line))
+        marks += line.count('"')
+        if marks % 2 == 0:
+            break
+    return opening
 
 
 def _parquet(path: Path) -> Iterator[Row]:
