@@ -59,7 +59,7 @@ def load(
         missing: `error` refuses judgements of documents and queries that are not there, `skip` leaves them out.
 
     Raises:
-        UserError: when the data set can't be had, its columns don't say what is meant, or a setting has no effect on it.
+        UserError: when the data set can't be had, its columns say too little, or a setting has no effect on it.
     """
     if path is None:
         raise UserError("data=hf needs data.path=NAME, a data set's name on the hub or a folder.")
