@@ -10,7 +10,6 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +199,7 @@ def _export_one(
             written = manifest.write(part, identity=identity, facts=facts)
             os.rename(part, final)
     except BaseException as error:
-        with suppress(Exception):
-            resumable = getattr(error, "resumable", not isinstance(error, Exception))
-            index.pause() if resumable else index.discard()
+        _let_go(index, resumable=getattr(error, "resumable", not isinstance(error, Exception)))
         raise
     try:
         index.publish()
@@ -211,6 +208,14 @@ def _export_one(
         raise
     log.info("index.%s: %d documents, recall@10 %.3f, %.1f s", index.name, index.count, facts["recall_at_10"], seconds)
     return written
+
+
+def _let_go(index: Index, *, resumable: bool) -> None:
+    """Pauses a build that can go on, clears one away that failed; trouble with that doesn't hide what went before."""
+    try:
+        index.pause() if resumable else index.discard()
+    except Exception as error:
+        log.warning("index.%s: what it left outside its folder stays there (%s).", index.name, _said(error))
 
 
 def _facts(
