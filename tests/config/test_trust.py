@@ -160,6 +160,8 @@ def changed(run: Path, change) -> object:
         ("name", "../../../elsewhere"),
         ("name", "/elsewhere"),
         ("version", "../x"),
+        ("version", ".."),
+        ("name", ".."),
         ("prefix_file", "x"),
         ("_args_", ["/somewhere"]),
         ("_partial_", True),

@@ -314,8 +314,9 @@ def test_precision_auto_follows_the_processor_and_the_towers(monkeypatch, flags,
 
 def test_a_foreign_or_unfitting_checkpoint_is_one_line(finished, tiny_beir, tmp_path):
     from twotower.core.errors import UserError
-    from twotower.model.checkpoint import check_resume, read
+    from twotower.model.checkpoint import read
     from twotower.training.train import train
+    from twotower.training.training_state import check_resume
 
     _, run = finished
     last = run / "checkpoints" / "last.ckpt"

@@ -17,12 +17,13 @@ from twotower.core.extras import missing as missing_package
 from twotower.core.validators import check_count
 from twotower.data import jsonl
 from twotower.data.collection import Collection, Judgements
-from twotower.data.lines import Place, complain, take_id, take_text
+from twotower.data.columns import Columns, TableColumns, columns_of, renamed
+from twotower.data.lines import Row, complain, take_id, take_text
 from twotower.data.qrels import Ids, judge, named_score
-from twotower.data.rows import Columns, TableColumns, columns_of, is_saved, renamed
+from twotower.data.rows import is_saved
 
 Source = Mapping[str, Any]
-Table = Iterator[tuple[Place, dict[str, Any]]]
+Table = Iterator[Row]
 
 
 def load(

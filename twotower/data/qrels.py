@@ -15,8 +15,10 @@ from typing import Any
 from twotower.core.errors import UserError, nearest
 from twotower.core.packed import bare_name
 from twotower.data.collection import Candidates, Judgements
+from twotower.data.columns import Columns
 from twotower.data.lines import BLANKS, Place, complain, read_lines, shown, take_id, take_number, to_number
-from twotower.data.rows import Columns, comma_lines, read_rows
+from twotower.data.rows import read_rows
+from twotower.data.separated import comma_lines
 
 Rows = Mapping[str, int]
 Score = tuple[Place, str, str, float]

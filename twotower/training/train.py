@@ -36,7 +36,6 @@ from twotower.index.export import check as check_indexes
 from twotower.kernels.cpu import precision_for, prepare_process, release_freed_memory
 from twotower.kernels.distributed import rank
 from twotower.model.build import build_module
-from twotower.model.checkpoint import check_resume
 from twotower.model.encoder import encoder_of, pads_batches
 from twotower.model.words import WordStatistics
 from twotower.runs.record import RunRecord, SilentRecord
@@ -47,6 +46,7 @@ from twotower.training.finish import finish
 from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
 from twotower.training.restoring import Restoring
 from twotower.training.teachers import ask_teachers
+from twotower.training.training_state import check_resume
 from twotower.training.validate import Checked, check_launch, check_settings
 
 logger = logging.getLogger(__name__)
