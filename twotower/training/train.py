@@ -348,7 +348,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     precision = choose_precision(wanted, module, before=earlier_precision(context.record.data))
     context.record.update(precision=precision)
     ask_teachers(context, module)
-    given = {**wanted.lightning, "precision": precision}
+    given = {"enable_model_summary": False, **wanted.lightning, "precision": precision}
     if not context.settings.data.train_pairs:
         logger.info("The corpus alone is learnt from: data.train_pairs=false.")
         given["max_epochs"] = 0
@@ -358,7 +358,6 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
         logger=loggers,
         default_root_dir=str(context.run_dir),
         plugins=[AtomicCheckpoints()],
-        enable_model_summary=False,
         num_sanity_val_steps=0,
     )
     try:
