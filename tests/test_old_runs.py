@@ -21,8 +21,8 @@ from click.testing import CliRunner
 from twotower.cli.main import cli
 from twotower.config.instantiate import config_hash
 from twotower.core.errors import UserError
-from twotower.model.checkpoint import check_resume
 from twotower.sweep.decide import Action, decide
+from twotower.training.training_state import check_resume
 
 OLD = Path(__file__).with_name("old_run")
 RECORDED = OLD / "recorded"

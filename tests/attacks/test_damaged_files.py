@@ -27,6 +27,7 @@ from twotower.runs.per_query import pair, read_per_query
 from twotower.runs.run import read_run
 from twotower.search.engine import SearchEngine
 from twotower.search.query import open_query_model
+from twotower.training.training_state import check_resume, read_training_state
 
 OLD = Path(__file__).resolve().parents[1] / "old_run"
 FEW, MANY = 40, 600
@@ -131,7 +132,7 @@ def training_state_cases(run: Path, count: int):
     config = structure["hyper_parameters"]["config"]
     extra = [torch.zeros(3), torch.tensor(float("nan"))]
     return attack_file(
-        path, lambda: checkpoint.check_resume(path, config), count, structure=structure, write=torch.save, extra=extra
+        path, lambda: check_resume(path, config), count, structure=structure, write=torch.save, extra=extra
     )
 
 
@@ -302,7 +303,7 @@ def test_a_damaged_training_state_passes_only_where_it_says_the_same(run, count)
         for _ in range(count):
             path.write_bytes(mutations.mutated_bytes(whole, chance))
             try:
-                content = checkpoint.read_training_state(path)
+                content = read_training_state(path)
             except ValueError:
                 continue
             passed += 1

@@ -149,7 +149,7 @@ def test_without_an_epoch_worth_keeping_nothing_is_exported(tiny_beir, tmp_path,
 
 
 def test_a_training_state_with_nan_is_not_gone_on_from(tiny_beir, tmp_path):
-    from twotower.model.checkpoint import read_training_state
+    from twotower.training.training_state import read_training_state
 
     run(tiny_beir, tmp_path / "run", "trainer.max_epochs=1")
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"

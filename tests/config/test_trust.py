@@ -160,6 +160,8 @@ def changed(run: Path, change) -> object:
         ("name", "../../../elsewhere"),
         ("name", "/elsewhere"),
         ("version", "../x"),
+        ("version", ".."),
+        ("name", ".."),
         ("prefix_file", "x"),
         ("_args_", ["/somewhere"]),
         ("_partial_", True),
@@ -202,13 +204,20 @@ def test_a_run_that_logged_to_mlflow_and_comet_is_run_again_into_its_own_folder(
         ("logger.mlflow.tracking_uri", "http://elsewhere:5000"),
         ("logger.mlflow.tracking_uri", "sqlite:////elsewhere/mlflow.db"),
         ("logger.mlflow.artifact_location", "/elsewhere"),
+        ("logger.mlflow.tracking_uri", "file://{run}/%2e%2e/%2e%2e/elsewhere"),
+        ("logger.mlflow.tracking_uri", "file://{run}/%252e%252e/%252e%252e/elsewhere"),
+        ("logger.mlflow.tracking_uri", "file:///elsewhere?/..{run}/mlruns"),
+        ("logger.mlflow.tracking_uri", "sqlite:////elsewhere.db?/..{run}/mlflow.db"),
+        ("logger.mlflow.artifact_location", "{run}/%2e%2e/%2e%2e/elsewhere"),
         ("logger.comet.offline_directory", "../elsewhere"),
         ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "/elsewhere"}),
         ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "s3://elsewhere"}),
+        ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "s3:elsewhere"}),
     ],
 )
 def test_a_foreign_record_sends_nothing_elsewhere(home, key, value, monkeypatch):
     recorded = with_loggers(home)
+    value = value.replace("{run}", f"{home}/new") if isinstance(value, str) else value
     *parents, name = key.split(".")
     node = recorded.config
     for parent in parents:

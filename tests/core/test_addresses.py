@@ -67,5 +67,9 @@ def test_an_address_without_a_scheme_is_shown_whole():
         check_address("REDIS_URL", "127.0.0.1:6379")
     with pytest.raises(UserError, match=r"REDIS_URL=\*\*\*@host is not a Redis address"):
         check_address("REDIS_URL", "redis//user:hun/ter2@host")
+    for url in ("redis:/user:hun/ter2@host", "redis:user:hunter2@host"):
+        with pytest.raises(UserError, match=r"REDIS_URL=\*\*\*@host is not a Redis address") as caught:
+            check_address("REDIS_URL", url)
+        assert "ter2" not in str(caught.value)
     with pytest.raises(UserError, match=r"index\.redis\.url=5 is not a Redis address"):
         check_address("index.redis.url", 5)

@@ -43,6 +43,7 @@ from twotower.core.secrets import (
         "X-Api-Key",
         "storage_account_key",
         "api_keys",
+        "SMTP_PASS",
     ],
 )
 def test_secret_keys(key):
@@ -62,6 +63,8 @@ def test_secret_keys(key):
         "key",
         "keyword",
         "token_cache",
+        "passes",
+        "compass",
     ],
 )
 def test_harmless_keys(key):
@@ -73,6 +76,9 @@ def test_harmless_keys(key):
     [
         ("redis://user:pw@host:6379/0", "redis://user:***@host:6379/0"),
         ("{Authorization: Bearer abc.def}", "{Authorization: ***}"),
+        ("Authorization: token ghp_abc", "Authorization: ***"),
+        ("Proxy-Authorization: Digest abc", "Proxy-Authorization: ***"),
+        ("https://host/x?sv=2020&sig=ab%2F&k=1", "https://host/x?sv=2020&sig=***&k=1"),
         ("redis://:p@ss@host/0", "redis://:***@host/0"),
         ("redis://:pa/ss@host:6379/0", "redis://:***@host:6379/0"),
         ("redis://:pa/s?s#x@host:6379/0 is away", "redis://:***@host:6379/0 is away"),

@@ -14,7 +14,9 @@ def test_good_values_come_back() -> None:
     check_keys("a", ["x"], ["x", "y"])
 
 
-@pytest.mark.parametrize("value", [True, "1", None, float("inf"), float("nan"), 0, 1.0])
+@pytest.mark.parametrize(
+    "value", [True, "1", None, float("inf"), float("nan"), 0, 1.0, pytest.param(10**400, id="beyond floats")]
+)
 def test_numbers_out_of_range_name_key_value_and_range(value: object) -> None:
     with pytest.raises(UserError, match=rf"a\.b={value} .*above 0 and below 1\."):
         check_number("a.b", value, above=0, below=1)

@@ -50,6 +50,17 @@ def test_a_saved_folder_of_one_split_is_divided_by_shares(tmp_path):
     assert found.name == "saved"
 
 
+def test_a_folder_is_one_of_this_machine(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    files(tmp_path / "home", train=ROWS)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert len(hf.load("~", columns=NAMES).query_ids) == 40
+    datasets.Dataset.from_list(ROWS).save_to_disk(str(tmp_path / "saved"))
+    for folder, settings in (("home", {"revision": "v1"}), ("saved", {"revision": "v1"}), ("saved", {"config": "x"})):
+        with pytest.raises(UserError, match=rf"data\.source\.{next(iter(settings))}=.* has no effect"):
+            hf.load(tmp_path / folder, columns=NAMES, **settings)
+
+
 def test_a_stream_is_not_read_past_its_limit(tmp_path):
     broken = files(tmp_path, **{"train-00000": ROWS[:20]})
     (broken / "train-00001.jsonl").write_text("no json\n")
@@ -95,6 +106,21 @@ def test_the_parquet_layout_of_mteb_is_read_with_and_without_the_library(tmp_pat
     assert through.fingerprint == alone.fingerprint
 
 
+def test_judgements_of_three_parts_are_read_as_those_of_files(tmp_path):
+    folder = retrieval(tmp_path / "scifact", shards=1)
+    shard = "test-00000-of-00001.parquet"
+    rows = [{"query-id": "q0", "corpus-id": "d0", "label": 2}, {"query-id": "q1", "corpus-id": "d1", "label": 0}]
+    datasets.Dataset.from_list(rows).to_parquet(str(folder / "qrels" / shard))
+    found = hf.load(folder).judgements["test"]
+    assert found.grade.tolist() == [2, 0] == beir.load(folder).judgements["test"].grade.tolist()
+    with pytest.raises(UserError, match="this one has judgements of its own"):
+        hf.load(folder, splits={"train": 0.9, "dev": 0.1})
+    corpus = [{"_id": "d0", "text": "one"}, {"_id": "d0", "text": "another"}]
+    datasets.Dataset.from_list(corpus).to_parquet(str(folder / "corpus" / "corpus-00000-of-00001.parquet"))
+    with pytest.raises(UserError, match="id 'd0' was already given, with another text"):
+        hf.load(folder)
+
+
 def test_a_shard_that_is_missing_is_named(tmp_path):
     folder = retrieval(tmp_path / "scifact")
     (folder / "corpus" / "corpus-00001-of-00002.parquet").unlink()
@@ -111,6 +137,10 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
         ({"columns": {"query": "uterance"}}, "no column 'uterance'.*Did you mean 'utterance'"),
         ({"columns": None}, "utterance"),
         ({"limit": 0}, "limit=0"),
+        (
+            {"splits": {"train": 0.9, "dev": 0.1}},
+            "divides a data set of one split, and this one has the splits train, test",
+        ),
     ],
 )
 def test_mistakes_are_named(tmp_path, settings, message):

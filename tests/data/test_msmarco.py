@@ -47,8 +47,9 @@ def test_json_lines_give_the_same_as_parquet(tmp_path):
     rows = [row(1), row(2, (1, 0))]
     write_parquet(tmp_path / "train.parquet", rows)
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(item) + "\n" for item in rows))
+    write_parquet(tmp_path / "train.PARQUET", rows)
     one, two = msmarco.load(tmp_path / "train.parquet"), msmarco.load(tmp_path / "train.jsonl")
-    assert one.fingerprint == two.fingerprint
+    assert one.fingerprint == two.fingerprint == msmarco.load(tmp_path / "train.PARQUET").fingerprint
     listed = row(1)
     keys = ("is_selected", "passage_text", "url")
     passages = zip(*(listed["passages"][key] for key in keys), strict=True)

@@ -174,6 +174,13 @@ def test_other_marks_may_part_a_csv(tmp_path, mark):
     assert jsonl.load(tmp_path / "pairs.csv").texts == ["this, then"]
 
 
+def test_marks_within_quotes_part_nothing(tmp_path):
+    (tmp_path / "pairs.csv").write_text('"what, is, this";answer\n"a, b\n, c";d\n')
+    assert jsonl.load(tmp_path / "pairs.csv", columns={"query": 0, "positive": 1}).texts == ["answer", "d"]
+    (tmp_path / "pairs.csv").write_text('"a, b\n, c";d\n')
+    assert jsonl.load(tmp_path / "pairs.csv", columns={"query": 0, "positive": 1}).texts == ["d"]
+
+
 def test_a_cell_may_hold_a_list_and_is_no_text_then(tmp_path):
     (tmp_path / "pairs.csv").write_text('query,pos,negatives\nq,p,"[""n"", ""m""]"\nr,[1] a text,\n')
     assert jsonl.load(tmp_path / "pairs.csv").texts == ["p", "n", "m", "[1] a text"]
@@ -187,6 +194,8 @@ def test_a_cell_may_hold_a_list_and_is_no_text_then(tmp_path):
     [
         ({"query": " ", "positive": "p"}, "needs 'query', a text; found ' '"),
         ({"query": "q", "pos": [""]}, "needs 'pos"),
+        ({"query": "q", "pos": ["p", " "]}, "'pos' holds an empty text"),
+        ({"query": "q", "positive_passages": [{"docid": "1", "text": ""}]}, "'positive_passages' holds an empty text"),
     ],
 )
 def test_empty_texts_are_refused(tmp_path, row, message):
@@ -198,6 +207,7 @@ def test_empty_texts_are_refused(tmp_path, row, message):
     ("name", "text", "message"),
     [
         ("pairs.json", '{\n"data": [{"query": "q"}]\n}\n', r"a list of JSON objects, .* found one object: data"),
+        ("pairs.json", '{"query": "q",\n{"query": "r", "positive": "p"}\n', r"pairs\.json:1: not valid JSON"),
         ("pairs.jsonl", '[\n{"query": "q", "positive": "p"}\n]\n', r"a list over several lines\? .* ends in \.json"),
     ],
 )

@@ -5,7 +5,9 @@ import gzip
 import io
 import json
 import lzma
+import os
 import zipfile
+from pathlib import Path
 
 import pyarrow
 import pytest
@@ -111,10 +113,10 @@ PACKERS = {
 }
 
 
-def zipped(raw):
+def zipped(raw, name="inside"):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("inside", raw)
+        archive.writestr(name, raw)
     return file.getvalue()
 
 
@@ -129,6 +131,22 @@ def test_files_may_be_packed_whatever_their_names_say(tmp_path, packer):
     corpus.unlink()
     (tmp_path / "qrels" / "._train.tsv").write_bytes(b"\0\5")  # what a Mac leaves beside
     assert judged(beir.load(tmp_path)) == [("q1", "d1", 2.0), ("q2", "d2", 1.0)]
+
+
+def test_a_pipe_is_read_from_its_first_byte():
+    lines = [f"line {number}" for number in range(3000)]  # more than a buffer, less than a pipe holds
+    reading, writing = os.pipe()
+    with open(writing, "w") as file:
+        file.write("\n".join(lines))
+    assert [line for _, line in read_lines(Path(f"/dev/fd/{reading}"))] == lines
+    os.close(reading)
+
+
+def test_only_what_is_packed_is_unpacked(tmp_path):
+    (tmp_path / "a.txt").write_text("BZhang wrote it\n")
+    assert [line for _, line in read_lines(tmp_path / "a.txt")] == ["BZhang wrote it"]
+    (tmp_path / "a.zip").write_bytes(zipped(b"inside\n", "./a.txt"))
+    assert [line for _, line in read_lines(tmp_path / "a.zip")] == ["inside"]
 
 
 def test_a_packed_file_that_is_damaged_is_named(tmp_path):
@@ -176,6 +194,9 @@ def test_each_table_may_call_its_columns_otherwise(tmp_path):
     }
     found = beir.load(tmp_path, columns=columns)
     assert (found.texts, found.query_texts, judged(found)) == (["one"], ["what"], [("7", "1", 2.0)])
+    columns["corpus"]["title"] = "body"  # one column for two of ours
+    found = beir.load(tmp_path, columns=columns)
+    assert (found.titles, found.texts) == (["one"], ["one"])
     with pytest.raises(UserError, match=r"columns\.documents is no table of ours"):
         beir.load(tmp_path, columns={"documents": {"_id": "pid"}})
     with pytest.raises(UserError, match=r"corpus\.csv:2: needs '_id'.*It has: text, pid, body"):

@@ -83,6 +83,28 @@ def test_a_graph_that_turns_out_slower_gives_way_to_exact(vectors, slow, tmp_pat
     np.testing.assert_array_equal(opened.search(vectors[:20], 1)[1][:, 0], np.arange(20))
 
 
+def test_a_graph_that_gave_way_leaves_nothing_where_the_build_was_killed_in_between(
+    vectors, slow, tmp_path, monkeypatch
+):
+    slow(exact=2.0, HNSW=1.0)
+    monkeypatch.setattr(auto, "exact_ms", lambda vectors, query_QD: 0.8)
+
+    unlink = auto.Path.unlink
+
+    def killed(path, missing_ok=False):
+        if path.name == auto.SETTINGS:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(auto.Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build(vectors, tmp_path, latency_ms=5.9)
+    monkeypatch.setattr(auto.Path, "unlink", unlink)
+    assert (tmp_path / auto.FAISS_FILE).is_file()
+    build(vectors, tmp_path, latency_ms=5.9)
+    assert {path.name for path in tmp_path.iterdir()} == {"auto.json", "vectors.npy"}
+
+
 def test_memory_decides_too(vectors, tmp_path):
     sizes = [item.resident(3000, 32) / 1e9 for item in candidates(3000, 32)]
     index = build(vectors, tmp_path, memory_gb=(sizes[-1] + sorted(sizes)[1]) / 2, latency_ms=1000, trial_rows=3000)

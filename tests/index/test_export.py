@@ -106,6 +106,31 @@ def test_one_failure_leaves_the_others_and_the_index_before(vectors, identity, r
     assert open_index(tmp_path / "index" / "redis", identity(200))[0].count == 200
 
 
+def test_a_fault_that_nobody_foresaw_is_logged_with_where_it_arose(vectors, identity, tmp_path, monkeypatch, caplog):
+    def fail(self, *given, **more):
+        return {}["row"]
+
+    monkeypatch.setattr(ExactIndex, "build", fail)
+    with pytest.raises(UserError, match=r"\[exact\] KeyError: 'row' Written: faiss_flat\."):
+        write({**EXACT, **FLAT}, vectors[:100], tmp_path, identity(100))
+    assert "in fail" in caplog.text
+    assert 'return {}["row"]' in caplog.text
+
+
+def test_what_a_failed_build_leaves_outside_is_said(vectors, identity, tmp_path, monkeypatch, caplog):
+    def fail(self, *given, **more):
+        raise RuntimeError("boom")
+
+    def away(self):
+        raise OSError("the server is away")
+
+    monkeypatch.setattr(ExactIndex, "build", fail)
+    monkeypatch.setattr(ExactIndex, "discard", away)
+    with pytest.raises(UserError, match=r"\[exact\] boom"):
+        write(EXACT, vectors[:100], tmp_path, identity(100))
+    assert "index.exact: what it left outside its folder stays there (the server is away)." in caplog.text
+
+
 def test_failure_after_the_upload_leaves_redis_as_it_was(vectors, identity, redis_url, tmp_path, monkeypatch):
     write(REDIS, vectors[:100], tmp_path, identity(100))
     monkeypatch.setattr("twotower.index.export.measure", lambda *given: 1 / 0)

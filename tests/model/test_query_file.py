@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from twotower.core.errors import UserError
@@ -44,8 +46,6 @@ def sha256(path):
 
 def written_anew(path, state=None, **metadata):
     """Writes the file beside a model again with other arrays or metadata."""
-    from safetensors import safe_open
-
     file = query_file_of(path)
     with safe_open(str(file), framework="numpy") as opened:
         about = opened.metadata()
@@ -118,6 +118,8 @@ def test_damage_is_refused_by_name(tmp_path):
     path = export(tmp_path / "model.pt")
     file, state = query_file_of(path), load_file(query_file_of(path))
     whole = file.read_bytes()
+    with safe_open(str(file), framework="numpy") as opened:
+        about = opened.metadata()
     file.write_bytes(whole[:-9])
     with pytest.raises(UserError, match=r"model\.safetensors can't be read .* Remove "):
         open_query_model(path)
@@ -135,6 +137,14 @@ def test_damage_is_refused_by_name(tmp_path):
     file.write_bytes(whole)
     written_anew(path, word_to_index=json.dumps({"[PAD]": 0, "[UNK]": 1}))
     with pytest.raises(UserError, match="vocabulary and its arrays"):
+        open_query_model(path)
+    file.write_bytes(whole)
+    written_anew(path, text="[" * 100_000)
+    with pytest.raises(UserError, match=r"can't be read \(maximum recursion depth"):
+        open_query_model(path)
+    header = json.dumps({"__metadata__": about, "x": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}})
+    file.write_bytes(struct.pack("<Q", len(header)) + header.encode() + b"x")
+    with pytest.raises(UserError, match=r"can't be read .*float8"):
         open_query_model(path)
     save_file(state, file)
     with pytest.raises(UserError, match="it lacks format"):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from twotower.core.errors import UserError
+from twotower.data.text_list import read_texts
 from twotower.model import shards
 from twotower.model.encoding import encode
-from twotower.model.shards import Plan, complete, encode_shards, open_shards, read_texts
+from twotower.model.shards import Plan, complete, encode_shards, open_shards
 from twotower.model.two_tower import TwoTower
 from twotower.text.tokenizer import Tokenizer
 
@@ -151,6 +152,10 @@ def test_columns_are_taken_by_name_and_side(tmp_path):
         ("t.csv", "id,body\n1,x\n", ("document", "txt"), r"no column holds .* there are: id, body"),
         ("p.jsonl", '{"query": "q", "positive": ["p"]}\n', (), "'positive' must be a text"),
         ("t.txt", "one\n", ("document", "text"), "has no columns"),
+        ("t.jsonl", '{"id": "a\\rb", "text": "one"}\n', (), "t.jsonl:1: 'id' holds a control character"),
+        ("t.jsonl", '{"id": ["a"], "text": "one"}\n', (), "t.jsonl:1: needs 'id', a text that is not empty"),
+        ("t.jsonl", '{"id": "\\ud800", "text": "one"}\n', (), "'id' holds half of a surrogate pair"),
+        ("t.jsonl", '{"id": "1", "text": "\\ud800"}\n', (), "'text' holds half of a surrogate pair"),
         ("texts", '{"_id": 1, "text": "one"}\n', (), "looks like JSON"),
         ("t.pdf", "%PDF-1.4\n", (), "what is in it"),
     ],

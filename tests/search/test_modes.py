@@ -107,6 +107,9 @@ def test_a_lexical_index_of_other_documents_is_refused(opened):
     path.write_text(json.dumps({**facts, "documents": {**facts["documents"], "hash": "0" * 64}}))
     with pytest.raises(UserError, match="other documents"):
         SearchEngine.open(folder)
+    path.write_text(json.dumps({**facts, "fusion": {**facts["fusion"], "weight": -1}}))
+    with pytest.raises(UserError, match=r"lexical\.json: .*weight=-1 .* It is damaged; use --mode dense"):
+        SearchEngine.open(folder)
     path.write_text(json.dumps(facts))
     (folder / "index" / FOLDER / "data.csc.index.npy").write_bytes(b"short")
     with pytest.raises(UserError, match="cut short"):

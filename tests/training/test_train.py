@@ -314,8 +314,9 @@ def test_precision_auto_follows_the_processor_and_the_towers(monkeypatch, flags,
 
 def test_a_foreign_or_unfitting_checkpoint_is_one_line(finished, tiny_beir, tmp_path):
     from twotower.core.errors import UserError
-    from twotower.model.checkpoint import check_resume, read
+    from twotower.model.checkpoint import read
     from twotower.training.train import train
+    from twotower.training.training_state import check_resume
 
     _, run = finished
     last = run / "checkpoints" / "last.ckpt"
@@ -344,6 +345,11 @@ def test_a_foreign_or_unfitting_checkpoint_is_one_line(finished, tiny_beir, tmp_
     config["trainer"]["max_epochs"] += 1
     with pytest.raises(UserError, match="weights have another shape"):
         train(config, run_dir=tmp_path / "run", overrides=[], choices={}, resume=tmp_path / "shape.ckpt")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    record["data"]["fingerprint"] = "of other data"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"the data of .*run has changed since that run began"):
+        train(config, run_dir=tmp_path / "run", overrides=[], choices={}, resume=last)
 
 
 def test_pre_training_is_recorded_and_not_repeated_by_a_run_that_goes_on(tiny_beir, tmp_path):

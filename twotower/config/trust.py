@@ -5,13 +5,13 @@ of any package: whoever can write it can run Python anyway. What comes out of a 
 exported .pt, a run.json, an index's manifest) builds exactly the classes listed here, each at its own place in the
 config, and those below packages the user trusts: `--trust mine`, or TWOTOWER_TRUST=mine,other.
 
-`admit` is called on such a config before anything in it is built. Imports neither torch nor hydra.
+`admit` is called on such a config before anything in it is built; where its parts may write is told in
+`twotower.config.writes`. Imports neither torch nor hydra.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,9 @@ from typing import Any
 
 from twotower.config.instantiate import locate
 from twotower.config.names import EMBEDDINGS, MODULE, SCHEDULERS, TOKENIZER, TOWERS
+from twotower.config.writes import check_index, check_logger
 from twotower.core.errors import UserError
+from twotower.core.nested import is_below
 
 VARIABLE = "TWOTOWER_TRUST"
 """The environment variable that names trusted packages, separated by commas."""
@@ -94,19 +96,6 @@ LISTED: dict[str, tuple[str, ...]] = {
 
 NAMED = ("model.query_tower", "model.document_tower")
 """Places where a name may stand for a part."""
-
-LOGGER_KEYS = (
-    *("save_dir", "name", "version", "sub_dir", "prefix", "flush_logs_every_n_steps", "default_hp_metric"),
-    *("project", "entity", "group", "job_type", "tags", "notes", "offline", "mode", "log_model", "log_artifacts"),
-    *("experiment_name", "run_name", "tracking_uri", "artifact_location"),
-    *("workspace", "online", "offline_directory"),
-)
-"""What a config from a file may set of our loggers; the rest reaches far (`settings` of W&B, `log_dir`)."""
-PLACES = ("save_dir", "tracking_uri", "artifact_location", "offline_directory")
-"""Settings of loggers that say where they write: from a file, below the run's folder alone."""
-OUTSIDE = "would write outside the run folder; say so yourself:"
-FILE_NAMES = ("name", "version", "sub_dir")
-"""Settings of loggers that become parts of a path."""
 
 
 class UntrustedError(UserError):
@@ -189,16 +178,16 @@ def admit(
     for key, node in _nodes(config, place):
         if isinstance(node, str) and "${" in node:
             raise UserError(f"{source}: {key}={node} refers to another value; a recorded config is resolved.")
-        if _below(key, composed):
+        if is_below(key, composed):
             continue
         if key in NAMED and isinstance(node, str) and node not in TOWERS:
             node = {TARGET: node}
         if isinstance(node, Mapping) and any(name in node for name in (TARGET, *CONTROL)):
             _check_part(node, key, source, packages, composed)
             if run_dir is not None and _pattern(key) == "logger.*":
-                _check_logger(node, key, source, run_dir, composed)
-            if run_dir is not None and _pattern(key) == "index.*" and not _below(f"{key}.uri", composed):
-                _check_uri(node.get("uri"), key, source, run_dir)
+                check_logger(node, key, source, run_dir, composed)
+            if run_dir is not None and _pattern(key) == "index.*":
+                check_index(node, key, source, run_dir, composed)
 
 
 def own_parts(config: Mapping[str, Any]) -> list[str]:
@@ -215,14 +204,14 @@ def _check_part(
 ) -> None:
     """Checks what one mapping with a `_target_` would build."""
     target = node.get(TARGET)
-    if _below(f"{key}.{TARGET}", composed):
+    if is_below(f"{key}.{TARGET}", composed):
         return
     if isinstance(target, str) and _trusts(target, packages):
         _check_home(target, key, source, packages)
         return
     if target in LISTED.get(_pattern(key), ()):
         for name in CONTROL:
-            if name in node and not _below(f"{key}.{name}", composed):
+            if name in node and not is_below(f"{key}.{name}", composed):
                 raise UserError(f"{source}: {key}.{name} is not allowed in a config read from a file.")
         return
     package = _package(target)
@@ -247,37 +236,8 @@ def _check_home(target: str, key: str, source: Any, packages: Sequence[str]) -> 
         raise UserError(f"{source}: {key}.{TARGET}={target} is defined in {home}, which is not trusted.")
 
 
-def _check_logger(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, composed: Collection[str]) -> None:
-    for name, value in node.items():
-        full = f"{key}.{name}"
-        if name == TARGET or _below(full, composed) or value is None:
-            continue
-        if name not in LOGGER_KEYS:
-            raise UserError(f"{source}: {full} is not taken from a file; give it on the command line: {full}=...")
-        outside = name in PLACES and not _is_inside(str(value), run_dir)
-        if outside and name == "tracking_uri" and value == os.environ.get("MLFLOW_TRACKING_URI"):
-            continue
-        if outside or (name in FILE_NAMES and isinstance(value, str) and Path(value).name != value):
-            raise UserError(f"{source}: {full}={value} {OUTSIDE} {full}=...")
-
-
-def _check_uri(uri: Any, key: str, source: Any, run_dir: Path) -> None:
-    if uri is not None and not _is_inside(str(uri), run_dir):
-        raise UserError(f"{source}: {key}.uri={uri} {OUTSIDE} {key}.uri=...")
-
-
-def _is_inside(place: str, folder: Path) -> bool:
-    """Says whether a path, or the address of a file (sqlite:///FILE), lies below a folder."""
-    path = re.sub(r"^(sqlite:///|file://(?=/)|file:(?!//))", "", place)
-    return "://" not in path and Path(path).resolve().is_relative_to(folder.resolve())
-
-
 def _trusts(target: str, packages: Sequence[str]) -> bool:
     return any(target == name or target.startswith(f"{name}.") for name in packages)
-
-
-def _below(key: str, keys: Collection[str]) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in keys)
 
 
 def _pattern(key: str) -> str:

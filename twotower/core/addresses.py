@@ -51,7 +51,7 @@ def check_address(key: str, url: Any) -> None:
         raise UserError(
             f"{key}={safe} can't be read as a Redis address; write redis://host:6379, or redis://[::1]:6379."
         ) from None
-    if parts.scheme not in SCHEMES:
+    if parts.scheme not in SCHEMES or "://" not in url:
         raise UserError(
             f"{key}={safe} is not a Redis address; write redis://host:6379, rediss://host:6379 or unix:///path."
         )

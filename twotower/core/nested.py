@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 
@@ -52,3 +52,8 @@ def at(config: Any, key: str) -> Any:
     for part in key.split(".") if key else ():
         node = node.get(part) if isinstance(node, Mapping) else None
     return node
+
+
+def is_below(key: str, keys: Collection[str]) -> bool:
+    """Says whether a dotted key is one of some keys, or below one of them."""
+    return any(key == name or key.startswith(f"{name}.") for name in keys)

@@ -21,9 +21,12 @@ ENDINGS = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".zip")
 """What the names of packed files end in."""
 READ_ERRORS = (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 """What reading a damaged or encrypted packed file raises."""
-BESIDE = re.compile(r"__MACOSX|(^|/)\.|(^|/)(README|LICEN[CS]E)[^/]*$", re.IGNORECASE)
+BESIDE = re.compile(r"__MACOSX|(^|/)\.(?!/)|(^|/)(README|LICEN[CS]E)[^/]*$", re.IGNORECASE)
 """Files of an archive that are never the one meant."""
-ZIP = b"PK\x03\x04"
+ZIP, GZIP, XZ, ZSTD = b"PK\x03\x04", b"\x1f\x8b", (b"\xfd7zXZ\x00", b"\x5d\x00\x00"), b"\x28\xb5\x2f\xfd"
+BZIP2 = tuple(b"BZh%d%s" % (level, mark) for level in range(1, 10) for mark in (b"1AY&SY", b"\x17rE8P\x90"))
+PACKED = (ZIP, GZIP, *XZ, ZSTD, *BZIP2)
+"""What packed files begin with."""
 
 
 def bare_name(name: str) -> str:
@@ -43,21 +46,22 @@ def open_packed(path: Path, member: str | None = None) -> IO[bytes]:
         UserError: for an archive of several files, or of none.
         OSError: where it can't be read; the other errors of `READ_ERRORS` come while it is read.
     """
-    with open(path, "rb") as file:
-        magic = file.read(8)
+    file = open(path, "rb")  # noqa: SIM115 - given back where it is as it comes: a pipe can be read once only
+    magic = file.peek(16)
+    if not magic.startswith(PACKED):
+        return file
+    file.close()
     if magic.startswith(ZIP):
         return zipfile.ZipFile(path).open(member or _only_member(path))
-    if magic.startswith(b"\x1f\x8b"):
+    if magic.startswith(GZIP):
         return gzip.open(path, "rb")  # type: ignore[return-value]
-    if magic.startswith(b"BZh"):
+    if magic.startswith(BZIP2):
         return bz2.open(path, "rb")
-    if magic.startswith((b"\xfd7zXZ\x00", b"\x5d\x00\x00")):
+    if magic.startswith(XZ):
         return lzma.open(path, "rb")
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        import pyarrow as pa
+    import pyarrow as pa
 
-        return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
-    return open(path, "rb")
+    return io.BufferedReader(pa.input_stream(str(path), compression="zstd"))
 
 
 def members(path: Path) -> list[str]:

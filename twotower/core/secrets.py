@@ -25,7 +25,7 @@ MASK = "***"
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 _SECRET_KEY = re.compile(
-    r"(password|passwd|passphrase)s?$|(^|[._-])secrets?([._-]|$)|(^|[._-])(pwd|credentials?|auth|authorization|bearer|"
+    r"(password|passwd|passphrase)s?$|(^|[._-])secrets?([._-]|$)|(^|[._-])(pass|pwd|credentials?|auth|authorization|bearer|"
     r"(api|access|private|account|signing|encryption)[_-]?keys?)$",
     re.IGNORECASE,
 )
@@ -35,10 +35,14 @@ _TEXT_TOKEN = re.compile(
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _URL = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<rest>\S*)")
-_URL_QUERY = re.compile(r"(?P<name>[?&](?:password|token|api_?key|secret|access_token)=)[^&\s#]+", re.IGNORECASE)
+_URL_QUERY = re.compile(
+    r"(?P<name>[?&](?:password|token|api_?key|secret|access_token|sig|signature|x-amz-signature|x-amz-security-token)=)"
+    r"[^&\s#]+",
+    re.IGNORECASE,
+)
 _PAIR = re.compile(
     r"(?<![\w.-])(?P<key>[\w.-]*(?:pass|pwd|secret|credential|key|auth|bearer|token)[\w.-]*)(?P<sep>[\"']?\s*[:=]\s*)"
-    r"(?P<value>\"[^\"]*\"|'[^']*'|(?:Bearer|Basic)\s+[^\s,;\"'}\]]+|\$\{[^}]*\}|[^\s,{}\[\])&;\"']+)",
+    r"(?P<value>\"[^\"]*\"|'[^']*'|(?:Bearer|Basic|Digest|Token|Api-?Key)\s+[^\s,;\"'}\]]+|\$\{[^}]*\}|[^\s,{}\[\])&;\"']+)",
     re.IGNORECASE,
 )
 _HARMLESS = re.compile(r"[\"']?(null|none|true|false|\*\*\*|\$\{[\w.]+\}|\$\{oc\.env:\w+\}|)[\"']?", re.IGNORECASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -35,7 +36,8 @@ def check_number(
     Raises:
         UserError: naming the key, the value and the range.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = number and abs(value) <= sys.float_info.max  # a whole number may be larger than any float; NaN is not
     if not number or value <= above or value < at_least or value >= below or value > at_most:
         bounds = [
             f"{word} {bound:g}"

@@ -17,13 +17,11 @@ from typing import Any
 from twotower.core.errors import UserError, nearest
 from twotower.core.packed import bare_name
 from twotower.data.collection import Collection
+from twotower.data.columns import Columns, TableColumns, columns_of
 from twotower.data.lines import Place, complain, find_file, take_id, take_text
 from twotower.data.qrels import Ids, read_candidates, read_judgements
 from twotower.data.rows import (
     ENDINGS,
-    Columns,
-    TableColumns,
-    columns_of,
     find_table,
     first_shards,
     is_saved,

@@ -17,12 +17,13 @@ from twotower.core.extras import missing as missing_package
 from twotower.core.validators import check_count
 from twotower.data import jsonl
 from twotower.data.collection import Collection, Judgements
-from twotower.data.lines import Place, take_id, take_number, take_text
-from twotower.data.qrels import Ids
-from twotower.data.rows import Columns, TableColumns, columns_of, is_saved, renamed
+from twotower.data.columns import Columns, TableColumns, columns_of, renamed
+from twotower.data.lines import Row, complain, take_id, take_text
+from twotower.data.qrels import Ids, judge, named_score
+from twotower.data.rows import is_saved
 
 Source = Mapping[str, Any]
-Table = Iterator[tuple[Place, dict[str, Any]]]
+Table = Iterator[Row]
 
 
 def load(
@@ -54,28 +55,29 @@ def load(
         ignore: columns to pass over.
         threshold: labels and scores from here on are relevant; null: they are grades.
         streaming: rows are read as they arrive, and nothing is kept on disk; with `limit`, no more than needed.
+            A folder is always read so.
         limit: at most so many rows of each split; null reads all.
         missing: `error` refuses judgements of documents and queries that are not there, `skip` leaves them out.
 
     Raises:
-        UserError: when the library is missing, the data set can't be had, or its columns don't say what is meant.
+        UserError: when the data set can't be had, its columns say too little, or a setting has no effect on it.
     """
     if path is None:
         raise UserError("data=hf needs data.path=NAME, a data set's name on the hub or a folder.")
     if limit is not None:
         check_count("data.source.limit", limit)
-    label = name or Path(str(path)).name
     named, shares = _split_names(splits), _shares(splits)
     folder = Path(path).expanduser()
-    source = {"path": str(path), "revision": revision, "streaming": streaming}
-    if not is_saved(folder) and {"corpus", "queries"} <= set(parts := _configs(source)):
+    label, source = name or folder.name, _source(folder, str(path), config, revision, streaming)
+    parts = [] if is_saved(folder) else _configs(source)
+    if {"corpus", "queries"} <= set(parts):
+        _refuse_for_parts({"ignore": list(ignore), "threshold": threshold, "limit": limit})
+        _refuse_shares(shares, splits, "judgements of its own")
         judged = config or next((item for item in ("default", "qrels") if item in parts), "default")
-        if ignore or threshold is not None or limit is not None:
-            raise UserError(
-                "data.source.ignore, threshold and limit are for rows of pairs; this data set has three parts."
-            )
         return _retrieval(label, source, judged, named, missing, columns)
     tables = _saved(folder) if is_saved(folder) else _load(source, config)
+    if len(tables) > 1:
+        _refuse_shares(shares, splits, f"the splits {', '.join(tables)}")
     rows = (
         (split, place, value)
         for split, table in _chosen(tables, named)
@@ -96,6 +98,31 @@ def _split_names(splits: Mapping[str, Any] | None) -> dict[str, str] | None:
 
 def _shares(splits: Mapping[str, Any] | None) -> dict[str, float] | None:
     return {ours: float(part) for ours, part in (splits or {}).items() if not isinstance(part, str)} or None
+
+
+def _source(folder: Path, name: str, config: str | None, revision: str | None, streaming: bool) -> Source:
+    """Returns what `datasets` is asked for: a name on the hub, or a folder, as it stands now."""
+    if not folder.is_dir():
+        return {"path": name, "revision": revision, "streaming": streaming}
+    for key, value in (("revision", revision), ("config", config if is_saved(folder) else None)):
+        if value is not None:
+            raise UserError(f"data.source.{key}={value} has no effect on {folder}, a folder on this machine.")
+    # `datasets` keeps what it read of a folder with a card, and gives it again when the files have changed
+    return {"path": str(folder), "revision": None, "streaming": True}
+
+
+def _refuse_for_parts(settings: Mapping[str, Any]) -> None:
+    for key, value in settings.items():
+        if value not in (None, []):
+            raise UserError(f"data.source.{key}={value} is for rows of pairs; this data set has three parts.")
+
+
+def _refuse_shares(shares: Mapping[str, float] | None, splits: Mapping[str, Any] | None, has: str) -> None:
+    if shares:
+        raise UserError(
+            f"data.source.splits={splits} divides a data set of one split, and this one has {has}: name one of its "
+            "splits for each of ours, {train: train}, or leave it null."
+        )
 
 
 def _package() -> Any:
@@ -181,15 +208,8 @@ def _retrieval(
 ) -> Collection:
     """Reads a data set of three parts."""
     theirs = {table: columns_of(columns, table) for table in ("corpus", "queries", "qrels")}
-    documents: dict[str, tuple[str, str]] = {}
-    for table in _load(source, "corpus").values():
-        for place, row in _mapped(table, theirs["corpus"]):
-            title = take_text(row, "title", place, default="")
-            documents.setdefault(take_id(row, _id_key(row), place), (title, take_text(row, "text", place)))
-    queries: dict[str, str] = {}
-    for table in _load(source, "queries").values():
-        for place, row in _mapped(table, theirs["queries"]):
-            queries.setdefault(take_id(row, _id_key(row), place), take_text(row, "text", place))
+    documents = _texts(_load(source, "corpus"), theirs["corpus"])
+    queries = _texts(_load(source, "queries"), theirs["queries"])
     ids = Ids(
         queries={item: row for row, item in enumerate(queries)},
         documents={item: row for row, item in enumerate(documents)},
@@ -197,22 +217,30 @@ def _retrieval(
     )
     judgements: dict[str, Judgements] = {}
     for split, table in _chosen(_load(source, judged), named):
-        pairs = []
-        for place, row in _mapped(table, theirs["qrels"]):
-            score = take_number(str(row.get("score", 1)), "score", place)
-            pair = ids.rows(take_id(row, "query-id", place), take_id(row, "corpus-id", place), place, str(split))
-            pairs += [] if pair is None else [(*pair, score)]
-        judgements[split or "test"] = Judgements.of(*zip(*pairs, strict=True)) if pairs else Judgements.of([], [], [])
+        scores = (named_score(place, row) for place, row in _mapped(table, theirs["qrels"]))
+        judgements[split or "test"] = judge(scores, str(split), ids)
     return Collection(
         name=name,
         document_ids=list(documents),
         titles=[title for title, _ in documents.values()],
         texts=[text for _, text in documents.values()],
         query_ids=list(queries),
-        query_texts=list(queries.values()),
+        query_texts=[text for _, text in queries.values()],
         judgements=judgements,
         notes=ids.notes(),
     )
+
+
+def _texts(tables: Mapping[str, Table], columns: Columns | None) -> dict[str, tuple[str, str]]:
+    """Returns title ("" where there is none) and text by id; an id may be in several splits, with one content."""
+    held: dict[str, tuple[str, str]] = {}
+    for table in tables.values():
+        for place, row in _mapped(table, columns):
+            item = take_id(row, _id_key(row), place)
+            content = take_text(row, "title", place, default=""), take_text(row, "text", place)
+            if held.setdefault(item, content) != content:
+                raise complain(place, f"id '{item}' was already given, with another text.")
+    return held
 
 
 def _id_key(row: Mapping[str, Any]) -> str:

@@ -15,9 +15,10 @@ from pathlib import Path
 from twotower.core.errors import UserError
 from twotower.core.packed import bare_name
 from twotower.data.collection import Candidates, Collection, Judgements, bare, normalised
+from twotower.data.columns import Columns
 from twotower.data.lines import Place, complain, read_objects
 from twotower.data.pair_rows import TOLD, PairRow, Passage, pair_row
-from twotower.data.rows import ENDINGS, Columns, is_saved, is_table, read_rows, saved_splits
+from twotower.data.rows import ENDINGS, is_saved, is_table, read_rows, saved_splits
 from twotower.data.splits import check_shares, divide
 
 log = logging.getLogger(__name__)

@@ -17,6 +17,8 @@ BLANKS = " \t\u00a0\u2002\u2003\u2009\u202f\u3000\u200b\u2060\ufeff"
 
 Place = tuple[Path, int]
 """A file and a line number in it, counted from 1."""
+Row = tuple[Place, dict[str, Any]]
+"""A row of a table with its place."""
 
 
 def complain(place: Place, message: str) -> UserError:
@@ -60,7 +62,7 @@ def read_lines(path: Path, *, blank: str = "refuse") -> Iterator[tuple[Place, st
         raise UserError(f"{path}: cannot be read after line {number}: {reason}.") from error
 
 
-def read_objects(path: Path, *, lists: bool = False) -> Iterator[tuple[Place, dict[str, Any]]]:
+def read_objects(path: Path, *, lists: bool = False) -> Iterator[Row]:
     """Yields each line of a JSON-lines file as a dict with its place.
 
     Args:

@@ -113,7 +113,7 @@ def local_files(path: Path) -> list[tuple[str, Path]]:
 
 
 def _file_rows(file: Path) -> Iterator[Row]:
-    if file.suffix != ".parquet":
+    if not bare_name(file.name).endswith(".parquet"):
         for place, value in read_objects(file):
             where = f"{place[0]}:{place[1]}"
             yield from _column_rows(where, value) if isinstance(value.get("query"), dict) else [(where, value)]

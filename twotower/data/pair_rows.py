@@ -90,6 +90,8 @@ def pair_row(place: Place, value: Mapping[str, Any], *, ignore: Iterable[str], t
     ]
     if not positives:
         raise complain(place, f"needs 'positive', a text or a list of at least one.{_instead(row)}")
+    if not all(item.text.strip() or item.title.strip() for item in positives):
+        raise complain(place, f"'{held}' holds an empty text.")
     grade = _grade(row, place, threshold)
     if grade == 0:
         positives, negatives = [], [*positives, *negatives]

@@ -7,7 +7,7 @@ may name them in any order. A .json file may hold pytrec_eval's {query: {documen
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,14 @@ from typing import Any
 from twotower.core.errors import UserError, nearest
 from twotower.core.packed import bare_name
 from twotower.data.collection import Candidates, Judgements
+from twotower.data.columns import Columns
 from twotower.data.lines import BLANKS, Place, complain, read_lines, shown, take_id, take_number, to_number
-from twotower.data.rows import Columns, comma_lines, read_rows
+from twotower.data.rows import read_rows
+from twotower.data.separated import comma_lines
 
 Rows = Mapping[str, int]
+Score = tuple[Place, str, str, float]
+"""What is judged where: the place, the query's id, the document's, and the score."""
 MISSING = ("error", "skip")
 QUERY = ("query-id", "query_id", "qid", "queryid", "query", "topic", "topic_id")
 DOCUMENT = ("corpus-id", "corpus_id", "doc-id", "doc_id", "docid", "docno", "pid", "document", "passage-id")
@@ -78,8 +82,22 @@ def read_judgements(path: Path, split: str, ids: Ids, columns: Columns | None = 
     Raises:
         UserError: for a malformed line or an unknown id, naming the line.
     """
+    return judge(read_scores(path, ids.queries, columns), split, ids)
+
+
+def judge(scores: Iterable[Score], split: str, ids: Ids) -> Judgements:
+    """Makes the judgements of one split; a pair given twice counts once.
+
+    Args:
+        scores: from `read_scores` or `named_score`.
+        split: what to call it where lines are left out.
+        ids: where ids stand in the collection.
+
+    Raises:
+        UserError: for an unknown id, or a pair that is given twice with different scores, naming the line.
+    """
     seen: dict[tuple[int, int], tuple[float, int]] = {}
-    for place, query, document, score in read_scores(path, ids.queries, columns):
+    for place, query, document, score in scores:
         pair = ids.rows(query, document, place, split)
         if pair is None:
             continue
@@ -101,7 +119,7 @@ def read_candidates(path: Path, ids: Ids, columns: Columns | None = None) -> Can
     return Candidates.of([pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 
-def read_scores(path: Path, queries: Rows, columns: Columns | None = None) -> Iterator[tuple[Place, str, str, float]]:
+def read_scores(path: Path, queries: Rows, columns: Columns | None = None) -> Iterator[Score]:
     """Yields (place, query id, document id, score) for each line; a file without scores gives 1.
 
     Raises:
@@ -138,7 +156,7 @@ def _lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
         yield place, [part[1:-1] if len(part) > 1 and part[0] == part[-1] == '"' else part for part in parts]
 
 
-def _nested(path: Path) -> Iterator[tuple[Place, str, str, float]]:
+def _nested(path: Path) -> Iterator[Score]:
     """Reads a .json file: pytrec_eval's nested objects, or rows as in other files."""
     text = "\n".join(line for _, line in read_lines(path, blank="keep"))
     try:
@@ -182,12 +200,20 @@ def _by_name(parts: list[str]) -> tuple[int, int, int | None] | None:
     return places[0], places[1], places[2]
 
 
-def _named(path: Path, columns: Columns | None) -> Iterator[tuple[Place, str, str, float]]:
-    for place, row in read_rows(path, columns):
-        keys = [next((name for name in known if name in row), None) for known in (QUERY, DOCUMENT, SCORE)]
-        if keys[0] is None or keys[1] is None:
-            there = ", ".join(map(str, row))
-            raise complain(place, f"needs query-id, corpus-id and score; there are: {there}. data.source.columns maps.")
-        score: Any = 1.0 if keys[2] is None else row[keys[2]]
-        number = take_number(str(float(score) if isinstance(score, bool) else score), "score", place)
-        yield place, take_id(row, keys[0], place), take_id(row, keys[1], place), number
+def _named(path: Path, columns: Columns | None) -> Iterator[Score]:
+    return (named_score(place, row) for place, row in read_rows(path, columns))
+
+
+def named_score(place: Place, row: dict[str, Any]) -> Score:
+    """Returns what a row with named columns judges; one without a score gives 1.
+
+    Raises:
+        UserError: for a row without query or document, or a score that is no number.
+    """
+    keys = [next((name for name in known if name in row), None) for known in (QUERY, DOCUMENT, SCORE)]
+    if keys[0] is None or keys[1] is None:
+        there = ", ".join(map(str, row))
+        raise complain(place, f"needs query-id, corpus-id and score; there are: {there}. data.source.columns maps.")
+    score: Any = 1.0 if keys[2] is None else row[keys[2]]
+    number = take_number(str(float(score) if isinstance(score, bool) else score), "score", place)
+    return place, take_id(row, keys[0], place), take_id(row, keys[1], place), number

@@ -6,16 +6,16 @@ see `twotower.core.packed`.
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from twotower.core.errors import UserError, first_line, nearest
+from twotower.core.errors import UserError, first_line
 from twotower.core.packed import ENDINGS as PACKED
 from twotower.core.packed import bare_name
-from twotower.data.lines import Place, complain, read_lines, read_objects, shown
+from twotower.data.columns import Columns, renamed
+from twotower.data.lines import Row, complain, read_lines, read_objects, shown
+from twotower.data.separated import separated
 
 ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """What the names of files that are read end in, whatever they are packed by."""
@@ -23,13 +23,6 @@ SAVED = "dataset_info.json"
 """Stands in every folder that `datasets.Dataset.save_to_disk` wrote."""
 SAVED_SPLITS = "dataset_dict.json"
 """Stands in every folder that `datasets.DatasetDict.save_to_disk` wrote."""
-
-Row = tuple[Place, dict[str, Any]]
-OURS = {"corpus": ("_id", "title", "text"), "queries": ("_id", "text"), "qrels": ("query-id", "corpus-id", "score")}
-"""The tables of a collection, and their columns that may be called otherwise."""
-TableColumns = Mapping[str, "str | int | Mapping[str, str | int]"]
-Columns = Mapping[str, str | int]
-"""Which column (a name, or a place from 0 on where a table has no header line) holds what we call by a name of ours."""
 
 
 def find_table(folder: Path, name: str) -> Path | None:
@@ -100,60 +93,17 @@ def _rows(path: Path, *, headless: bool) -> Iterator[Row]:
     if name.endswith(".parquet"):
         return _parquet(path)
     if name.endswith((".csv", ".tsv")):
-        return _separated(path, tabs=name.endswith(".tsv"), headless=headless)
+        return separated(path, tabs=name.endswith(".tsv"), headless=headless)
     if name.endswith(".json"):
         return _json(path)
     return read_objects(path)
 
 
-def renamed(rows: Iterable[Row], columns: Columns) -> Iterator[Row]:
-    """Yields rows with some columns under our names; a column of theirs that has such a name by chance is left out.
-
-    Raises:
-        UserError: for a column that is not there, naming the nearest.
-    """
-    theirs = {str(name): ours for ours, name in columns.items()}
-    for place, row in rows:
-        for name in theirs:
-            if name not in row:
-                known = [str(key) for key in row]
-                raise complain(place, f"has no column {name!r}; there are: {', '.join(known)}.{nearest(name, known)}")
-        kept = {key: value for key, value in row.items() if key not in columns and key not in theirs}
-        yield place, {**kept, **{ours: row[name] for name, ours in theirs.items()}}
-
-
-def columns_of(columns: TableColumns | None, table: str) -> Columns | None:
-    """Returns what is mapped of one table of a collection.
-
-    Args:
-        columns: our names of columns that are called otherwise, for all tables ({_id: pid}) or for each of them
-            ({corpus: {_id: pid}, queries: {_id: qid}}).
-        table: corpus, queries or qrels.
-
-    Raises:
-        UserError: for a table or a name that is not ours.
-    """
-    chosen: dict[str, str | int] = {}
-    for key, value in (columns or {}).items():
-        own = {key: value} if not isinstance(value, Mapping) else dict(value)
-        allowed = (
-            OURS[key] if isinstance(value, Mapping) and key in OURS else list(dict.fromkeys(sum(OURS.values(), ())))
-        )
-        if isinstance(value, Mapping) and key not in OURS:
-            raise UserError(f"data.source.columns.{key} is no table of ours; there are: {', '.join(OURS)}.")
-        for name in own:
-            if name not in allowed:
-                raise UserError(f"data.source.columns.{name} is not a column of ours; there are: {', '.join(allowed)}.")
-        if not isinstance(value, Mapping) or key == table:
-            chosen.update({name: item for name, item in own.items() if name in OURS[table]})
-    return chosen or None
-
-
 def _json(path: Path) -> Iterator[Row]:
     """A .json file is a list of objects, or has an object a line after all."""
     text = "\n".join(line for _, line in read_lines(path, blank="keep"))
-    if text.lstrip().startswith("{") and not _is_object(text.lstrip().split("\n")[0]):
-        names = ", ".join(json.loads(text)) if _is_object(text) else ""
+    if text.lstrip().startswith("{") and not _is_object(text.lstrip().split("\n")[0]) and _is_object(text):
+        names = ", ".join(json.loads(text))
         raise complain((path, 1), f"expected a list of JSON objects, or one on each line, found one object: {names}.")
     if not text.lstrip().startswith("["):
         yield from read_objects(path)
@@ -175,62 +125,6 @@ def _is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _separated(path: Path, *, tabs: bool, headless: bool) -> Iterator[Row]:
-    csv.field_size_limit(2**31 - 1)
-    parts = tab_lines(path) if tabs else comma_lines(path)
-    header: list[str] | None = None
-    for place, fields in parts:
-        if header is None:
-            header = [str(number) for number in range(len(fields))] if headless else [item.strip() for item in fields]
-            if len(set(header)) < len(header) or not all(header):
-                raise complain(
-                    place,
-                    f"the header line needs a name of its own for each column; found {shown(fields)}. (An unnamed "
-                    "first one is pandas' own index: to_csv(index=False) leaves it out.)",
-                )
-            if not headless:
-                continue
-        if len(fields) != len(header):
-            raise complain(place, f"needs {len(header)} columns as the first line has; found {len(fields)}.")
-        yield place, dict(zip(header, fields, strict=True))
-
-
-def tab_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
-    """Yields the fields of each line of a file parted by tabs; quotation marks are part of the text."""
-    return ((place, line.split("\t")) for place, line in read_lines(path))
-
-
-def comma_lines(path: Path) -> Iterator[tuple[Place, list[str]]]:
-    """Yields the fields of each record of a CSV file, parted by what its first line has most of: `,`, `;`, tab or `|`.
-
-    Raises:
-        UserError: where quotation marks are not as CSV has them, besides what `read_lines` raises.
-    """
-    numbered = read_lines(path, blank="keep")
-    first = next(numbered, None)
-    if first is None:
-        return
-    mark = max(",;\t|", key=first[1].count)
-    place = [first[0]]
-
-    def lines() -> Iterator[str]:
-        yield first[1] + "\n"
-        for where, line in numbered:
-            place[0] = where
-            yield line + "\n"
-
-    reader = csv.reader(lines(), delimiter=mark, strict=True)
-    while True:
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            raise complain(place[0], f"not well-formed CSV ({error}).") from error
-        if fields is None:
-            return
-        if fields:
-            yield place[0], fields
 
 
 def _parquet(path: Path) -> Iterator[Row]:

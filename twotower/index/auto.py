@@ -98,22 +98,24 @@ class AutoIndex(Index):
         else:
             choice, self.why = self._choose(vectors, build.probe, progress)
             write_json(folder / FILE, {"chosen": choice.name, "settings": choice.settings, "why": self.why})
-        self.chosen = choice.name
         log.info("index.%s takes %s: %s", self.name, choice.name, " ".join(self.why))
         probe = build.probe or make_probe(vectors, seed=self.seed)
         given = {"document_ids": build.document_ids, "folder": folder, "probe": build.probe, "progress": progress}
-        self.inner = choice.make(self.name, self.target_recall)
-        self.inner.build(vectors, **given)  # type: ignore[arg-type]
+        self._build_choice(choice, vectors, given)
         if choice.settings and self._slower_than_exact(vectors, probe):
             choice = candidates(self.count, self.dim)[0]
-            self.chosen = choice.name
             write_json(folder / FILE, {"chosen": choice.name, "settings": choice.settings, "why": self.why})
-            for name in (FAISS_FILE, ORIGINALS, SETTINGS):
-                (folder / name).unlink(missing_ok=True)
-            self.inner = choice.make(self.name, self.target_recall)
-            self.inner.build(vectors, **given)  # type: ignore[arg-type]
+            self._build_choice(choice, vectors, given)
         self._tell(vectors, probe)
         write_json(folder / FILE, {"chosen": choice.name, "settings": choice.settings, "why": self.why})
+
+    def _build_choice(self, choice: Candidate, vectors: Vectors, given: dict[str, Any]) -> None:
+        """Builds one kind of index; exact clears away a graph that it takes the place of, in a resumed build too."""
+        if not choice.settings and (given["folder"] / FAISS_FILE).is_file():
+            for name in (ORIGINALS, SETTINGS, FAISS_FILE):  # the one looked for goes last
+                (given["folder"] / name).unlink(missing_ok=True)
+        self.chosen, self.inner = choice.name, choice.make(self.name, self.target_recall)
+        self.inner.build(vectors, **given)
 
     def _tell(self, vectors: Vectors, probe: Probe) -> None:
         """Measures what was built and says whether it keeps to the budgets."""

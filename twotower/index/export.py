@@ -10,7 +10,6 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +133,9 @@ def export(
                 index.read_texts(texts, titles)
             parts = {"identity": identity, "config": config[name], **sample, "own": own, "progress": progress}
             done[name] = _export_one(index, (vectors_ND, held_ND), document_ids, folder, probe=probe, **parts)
-        except Exception as error:  # one backend's trouble must not cost the others
-            log.error("index.%s was not written: %s", name, error)
+        except Exception as error:  # one backend's trouble must not cost the others; all are raised as one at the end
+            unforeseen = None if isinstance(error, UserError) else error  # perhaps ours: then the log says where
+            log.error("index.%s was not written: %s", name, _said(error), exc_info=unforeseen)
             failed[name] = error
     if failed:
         raise _not_written(failed, done) from next(iter(failed.values()))
@@ -151,9 +151,15 @@ def _cut_probe(held_ND: Vectors, query_QD: np.ndarray | None, dims: int, seed: i
 def _not_written(failed: Mapping[str, Exception], done: dict[str, dict[str, Any]]) -> IndexExportError:
     """Returns the one error that names all indexes that failed, and those that are in place."""
     others = f" Written: {', '.join(done)}." if done else ""
-    problems = " ".join(f"[{name}] {error}" for name, error in failed.items())
+    problems = " ".join(f"[{name}] {_said(error)}" for name, error in failed.items())
     resumable = any(isinstance(error, BuildPausedError) for error in failed.values())
     return IndexExportError(f"Index not written: {problems}{others}", written=done, resumable=resumable)
+
+
+def _said(error: Exception) -> str:
+    """Returns what an error says, with its kind where that says the rest ("KeyError: 'row'")."""
+    speaks = isinstance(error, (UserError, OSError, RuntimeError)) and str(error)
+    return str(error) if speaks else f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _export_one(
@@ -193,9 +199,7 @@ def _export_one(
             written = manifest.write(part, identity=identity, facts=facts)
             os.rename(part, final)
     except BaseException as error:
-        with suppress(Exception):
-            resumable = getattr(error, "resumable", not isinstance(error, Exception))
-            index.pause() if resumable else index.discard()
+        _let_go(index, resumable=getattr(error, "resumable", not isinstance(error, Exception)))
         raise
     try:
         index.publish()
@@ -204,6 +208,14 @@ def _export_one(
         raise
     log.info("index.%s: %d documents, recall@10 %.3f, %.1f s", index.name, index.count, facts["recall_at_10"], seconds)
     return written
+
+
+def _let_go(index: Index, *, resumable: bool) -> None:
+    """Pauses a build that can go on, clears one away that failed; trouble with that doesn't hide what went before."""
+    try:
+        index.pause() if resumable else index.discard()
+    except Exception as error:
+        log.warning("index.%s: what it left outside its folder stays there (%s).", index.name, _said(error))
 
 
 def _facts(
@@ -248,10 +260,7 @@ def _cut_note(index: Index) -> list[str]:
 
 
 def _without_secret(value: Any) -> Any:
-    if not isinstance(value, str) or "://" not in value:
-        return value
-
-    return without_credentials(value)
+    return without_credentials(value) if isinstance(value, str) and "://" in value else value
 
 
 def open_index(folder: Path, identity: Mapping[str, Any]) -> tuple[Index, dict[str, Any]]:

@@ -192,5 +192,8 @@ def open_side(run_dir: Path, identity: Mapping[str, Any]) -> LexicalSide | None:
         return Bm25.load(folder, count=facts["bm25"]["count"], stem=facts["bm25"].get("stem"))
 
     known = {item.name for item in fields(Fusion)}
-    fusion = Fusion(**{name: value for name, value in facts["fusion"].items() if name in known})
+    try:
+        fusion = Fusion(**{name: value for name, value in facts["fusion"].items() if name in known})
+    except UserError as error:
+        raise UserError(f"{folder / FILE}: {error} It is damaged; {again}.") from error
     return LexicalSide(opened=opened, fusion=fusion, mean_D=mean_D, second_DD=second_DD, facts=facts)

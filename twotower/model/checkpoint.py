@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from twotower.config.canonical import canonical, current
 from twotower.config.names import MODULE, tower_settings
 from twotower.config.trust import admit
 from twotower.core.archive import read_archive
@@ -20,7 +19,6 @@ from twotower.core.errors import UserError, in_one_line
 from twotower.core.files import sha256_file, write_bytes
 from twotower.core.finite import check_weights
 from twotower.core.reading import Each, conform
-from twotower.core.secrets import masked
 from twotower.data.settings import DataSettings
 from twotower.model.encoder import encoder_of
 from twotower.model.query_file import write_query_file
@@ -47,21 +45,6 @@ SHAPE: dict[str, Any] = {
     "wandb_run_id?": str,
 }
 KEYS = tuple(key.removesuffix("?") for key in SHAPE)
-COMPARED = ("model", "embedding", "text", "loss", "optimizer")
-"""The groups in which a run that goes on must not differ from the one it goes on from."""
-TRAINING_STATE = {
-    "pytorch-lightning_version": str,
-    "state_dict": Each(torch.Tensor),
-    "optimizer_states": [{"state": dict, "param_groups": [Each(object)]}],
-    "lr_schedulers": [dict],
-    "callbacks": dict,
-    "loops": dict,
-    "epoch": int,
-    "global_step": int,
-    "hyper_parameters": {"config": {f"{group}?": Each(object) for group in COMPARED}},
-    "random_state?": torch.Tensor,
-}
-"""What a run needs of a Lightning checkpoint to go on from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,59 +173,6 @@ def read(path: Path) -> dict[str, Any]:
     return conform(content, SHAPE, str(path))  # type: ignore[no-any-return]
 
 
-def read_training_state(path: Path) -> dict[str, Any]:
-    """Reads a Lightning checkpoint to go on from, without running any code in it.
-
-    Raises:
-        UserError: when it is missing, cut short, holds more than plain data, is no training state, or is not finite.
-    """
-    content = read_archive(path, contents=True)
-    for key in TRAINING_STATE:
-        if not isinstance(content, dict) or (not key.endswith("?") and key not in content):
-            raise UserError(f"ckpt_path={path} holds no training state to go on from (it lacks {key}).")
-    conform(content, TRAINING_STATE, f"ckpt_path={path}")
-    for key, _ in _tensors(content["hyper_parameters"], "hyper_parameters"):
-        raise UserError(f"ckpt_path={path}: {key} is a tensor, not a setting; it is damaged or not one of ours.")
-    check_weights(content["state_dict"], f"ckpt_path={path}")
-    moments = {f"{key}": value for key, value in _tensors(content["optimizer_states"], "optimizer")}
-    check_weights(moments, f"ckpt_path={path}")
-    return content  # type: ignore[no-any-return]
-
-
-def _tensors(value: Any, key: str) -> Iterator[tuple[str, torch.Tensor]]:
-    if isinstance(value, torch.Tensor):
-        yield key, value
-    elif isinstance(value, (dict, list)):
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _tensors(item, f"{key}.{name}")
-
-
-def check_resume(path: Path, config: dict[str, Any], *, run_dir: Path | None = None) -> None:
-    """Refuses to go on from a training state that a config would not fit, or would silently not change.
-
-    Args:
-        path: a Lightning checkpoint.
-        config: the full resolved config of the run to come.
-        run_dir: its folder. In a folder of its own, not the checkpoint's, a run must have an epoch left to train.
-
-    Raises:
-        UserError: as `read_training_state`, or naming the first setting that differs.
-    """
-    state = read_training_state(path)
-    if run_dir is not None and path.resolve().parent.parent != run_dir.resolve():
-        _check_left(path, state, config["trainer"])
-    earlier = state["hyper_parameters"]["config"]
-    was, will = current(canonical(earlier)), current(canonical(config))
-    for group in COMPARED:
-        before, now = was.get(group) or {}, masked(will[group])
-        for key in (*before, *now):
-            if before.get(key) != now.get(key):
-                raise UserError(
-                    f"ckpt_path={path} was trained with {group}.{key}={before.get(key)}, not {now.get(key)}; "
-                    f"a run goes on with the settings it began with (`twotower rerun` starts a variation)."
-                )
-
-
 def _check_sizes(model_config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
     """Holds the sizes in a model's config, worked out without any memory, against those of its weights.
 
@@ -278,20 +208,6 @@ def _model(path: Path, settings: Mapping[str, Any], config: Mapping[str, Any], s
         admit(config[group], source=path, place=group)
     sizes = {key: rest.pop(key) for key in ("vocabulary_size", "embedding_dim")}
     return encoder_of(build_module({**config, "model": {"_target_": settings["_target_"], **rest}}, **sizes))
-
-
-def _check_left(path: Path, state: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
-    done, most = state["epoch"] + 1, trainer.get("max_epochs")
-    if isinstance(most, int) and 0 <= most <= done:
-        raise UserError(
-            f"ckpt_path={path} has been trained for {done} epochs, so trainer.max_epochs={most} leaves none to train; "
-            f"it counts from the first epoch on: set it above {done}, or search and evaluate that run as it is."
-        )
-    steps, limit = int(state.get("global_step") or 0), trainer.get("max_steps")
-    if isinstance(limit, int) and 0 <= limit <= steps:
-        raise UserError(
-            f"ckpt_path={path} has been trained for {steps} steps, so trainer.max_steps={limit} leaves none to train."
-        )
 
 
 def load(path: str | Path) -> Checkpoint:

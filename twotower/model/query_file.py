@@ -127,7 +127,7 @@ def read_query_file(path: Path, model_sha256: str, *, source: Path | None = None
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
     except UserError:
         raise
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} can't be read ({in_one_line(error, limit=120)}). {remedy}.") from error
     if _digest(state) != about["arrays_sha256"]:
         raise UserError(f"{file} is damaged: its arrays are not what was written. {remedy}.")

@@ -48,7 +48,6 @@ class WordMemo:
 
     def _forget(self) -> None:
         self._number: dict[str, int] = {END: 0}
-        self._pieces: list[list[int]] = [[]]
         self._flat, self._offsets = np.zeros(0, dtype=np.int32), np.zeros(2, dtype=np.int64)
 
     def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,10 +87,11 @@ class WordMemo:
         return ids_T, np.diff(to_offsets(count_W)[ends_N], prepend=0)
 
     def _learn(self, words: list[str]) -> None:
-        self._number.update(zip(words, range(len(self._pieces), len(self._pieces) + len(words)), strict=True))
-        self._pieces += self._encode(words)
-        self._flat, lengths = _flatten(self._pieces)
-        self._offsets = to_offsets(lengths)
+        known = len(self._offsets) - 1
+        self._number.update(zip(words, range(known, known + len(words)), strict=True))
+        flat, lengths = _flatten(self._encode(words))
+        self._flat = np.concatenate([self._flat, flat])
+        self._offsets = np.concatenate([self._offsets, self._offsets[-1] + to_offsets(lengths)[1:]])
 
 
 def _kind(text: str) -> int:

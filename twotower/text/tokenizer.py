@@ -184,10 +184,6 @@ class Tokenizer:
     def _looked_up(self, word: str) -> str:
         return self._stems(word) if self._stems else word
 
-    def token_texts(self, text: str) -> list[str]:
-        """Returns the normalised tokens of one text as they are looked up, unknown ones too (for highlighting)."""
-        return [word for word, _ in self._pieces(text)]
-
     def token_spans(self, text: str) -> list[tuple[str, int, int]]:
         """Returns (normalised word, start, end) for the words of one text; start and end are positions in that text."""
         return [(word, start, end) for word, (start, end) in self._pieces(text)]

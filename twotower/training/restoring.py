@@ -1,6 +1,6 @@
 """What a training state holds, held against the run that is to go on from it, before any of it is taken over.
 
-`twotower.model.checkpoint.read_training_state` knows the kinds of its parts. Here the trainer has been built, so that
+`training_state.read_training_state` knows the kinds of its parts. Here the trainer has been built, so that
 every part can be compared with what stands in its place: weights, optimizers, schedules, loops and callbacks. Without
 this a forged or damaged file ends in a traceback out of Lightning or torch, or in a run that goes on from nonsense.
 """

@@ -36,7 +36,6 @@ from twotower.index.export import check as check_indexes
 from twotower.kernels.cpu import precision_for, prepare_process, release_freed_memory
 from twotower.kernels.distributed import rank
 from twotower.model.build import build_module
-from twotower.model.checkpoint import check_resume
 from twotower.model.encoder import encoder_of, pads_batches
 from twotower.model.words import WordStatistics
 from twotower.runs.record import RunRecord, SilentRecord
@@ -47,6 +46,7 @@ from twotower.training.finish import finish
 from twotower.training.loggers import build_loggers, close_loggers, wandb_identity
 from twotower.training.restoring import Restoring
 from twotower.training.teachers import ask_teachers
+from twotower.training.training_state import check_resume
 from twotower.training.validate import Checked, check_launch, check_settings
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def _recorded(
         record.update(threads=torch.get_num_threads(), **({"rerun_of": rerun_of} if rerun_of else {}))
         with checking("index"):
             check_indexes(settings.indexes, dim=checked.width)
-        context = prepare(config, checked, run_dir=run_dir, choices=choices, record=record)
+        context = prepare(config, checked, run_dir=run_dir, choices=choices, record=record, resume=resume)
         context.wandb_run_id = identity["run_id"]
         fit(context, checked.callbacks, loggers, resume)
         return finish(context, loggers) if rank() == 0 else float("nan")
@@ -202,10 +202,29 @@ def _end(record: RunRecord, loggers: list[Any], status: str, error: BaseExceptio
     close_loggers(loggers, failed=True)
 
 
+def _refuse_other_data(resume: Path, record: RunRecord, collection: Collection) -> None:
+    before = (record.data.get("data") or {}).get("fingerprint")
+    if before not in (None, collection.fingerprint):
+        raise UserError(
+            f"ckpt_path={resume}: the data of {record.run_dir} has changed since that run began, so its figures "
+            "before and after could not be set side by side; a run goes on with the data it began with."
+        )
+
+
 def prepare(
-    config: dict[str, Any], checked: Checked, *, run_dir: Path, choices: dict[str, Any], record: RunRecord
+    config: dict[str, Any],
+    checked: Checked,
+    *,
+    run_dir: Path,
+    choices: dict[str, Any],
+    record: RunRecord,
+    resume: Path | None,
 ) -> RunContext:
-    """Loads the collection, makes tokens, and reports on both before any training."""
+    """Loads the collection, makes tokens, and reports on both before any training.
+
+    Raises:
+        UserError: for data that can't be read, or is not what a run that goes on began with.
+    """
     started = time.perf_counter()
     console = Console()
     settings = checked.settings
@@ -213,6 +232,8 @@ def prepare(
     source = [settings.data.source, stamp(settings.data.path)]
     with console.status("Reading the data"):
         collection: Collection = remember("collection", source, lambda: read_collection(settings.data.source or {}))
+    if resume is not None:
+        _refuse_other_data(resume, record, collection)
     tokenizer = remember(
         "tokenizer",
         [source, split, text],
@@ -327,7 +348,7 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     precision = choose_precision(wanted, module, before=earlier_precision(context.record.data))
     context.record.update(precision=precision)
     ask_teachers(context, module)
-    given = {**wanted.lightning, "precision": precision}
+    given = {"enable_model_summary": False, **wanted.lightning, "precision": precision}
     if not context.settings.data.train_pairs:
         logger.info("The corpus alone is learnt from: data.train_pairs=false.")
         given["max_epochs"] = 0
@@ -337,7 +358,6 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
         logger=loggers,
         default_root_dir=str(context.run_dir),
         plugins=[AtomicCheckpoints()],
-        enable_model_summary=False,
         num_sanity_val_steps=0,
     )
     try:

@@ -37,6 +37,17 @@ from twotower.training.teachers import check_teacher
 
 log = logging.getLogger(__name__)
 
+_EVALUATED = "epochs are evaluated by callbacks.evaluate (every_n_epochs, max_queries, max_documents)"
+UNREAD = {
+    "callbacks": "callbacks stand in a group of their own, as in +callbacks.mine._target_=mine.Watch",
+    "logger": "loggers stand in a group of their own, as in logger=[tensorboard]",
+    "default_root_dir": "a run writes to its folder, hydra.run.dir",
+    "plugins": "a run writes its checkpoints by a plugin of its own, and takes no other",
+    **dict.fromkeys(("limit_val_batches", "val_check_interval", "check_val_every_n_epoch"), _EVALUATED),
+    **dict.fromkeys(("limit_test_batches", "limit_predict_batches", "num_sanity_val_steps"), _EVALUATED),
+}
+"""Settings of Lightning's Trainer that a run doesn't go by, and what it goes by instead."""
+
 TOP_LEVEL = (
     *("callbacks", "ckpt_path", "data", "embedding", "evaluation", "index", "logger", "loss", "model", "optimizer"),
     *("paths", "pretrain", "run_name", "scheduler", "seed", "sweep", "tags", "text", "trainer"),
@@ -229,6 +240,9 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     """
     known = inspect.signature(Trainer.__init__).parameters
     check_keys("trainer", trainer, ["_target_", *(key for key in OWN_TRAINER_KEYS if key not in known), *known])
+    for key, instead in UNREAD.items():
+        if trainer.get(key) is not None:
+            raise UserError(f"trainer.{key}={trainer[key]} would have no effect: {instead}.")
     if trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError(f"trainer.accelerator={trainer['accelerator']}: this machine has no GPU; use trainer=cpu.")
 
