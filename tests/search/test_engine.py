@@ -94,9 +94,19 @@ def test_unknown_words_are_named_and_a_query_of_nothing_else_finds_nothing(engin
         assert "cannot be searched" in none.notice
 
 
-@pytest.mark.parametrize(("query", "k"), [("", 10), ("  \n", 10), ("matrix", 0)])
-def test_queries_that_make_no_sense_are_named(engine, query, k):
-    with pytest.raises(UserError):
+@pytest.mark.parametrize(
+    ("query", "k", "message"),
+    [
+        ("", 10, "query is empty"),
+        ("  \n", 10, "query is empty"),
+        ("matrix", 0, "k=0"),
+        ("matrix", True, "k=True"),
+        (5, 10, "text=5: a query is one text"),
+        (b"matrix", 10, "a query is one text"),
+    ],
+)
+def test_queries_that_make_no_sense_are_named(engine, query, k, message):
+    with pytest.raises(UserError, match=message):
         engine.search(query, k)
 
 
