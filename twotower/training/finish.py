@@ -93,4 +93,3 @@ def suggestions(context: RunContext, count: int = 3) -> list[str]:
         return drawn
     texts = context.data.collection.query_texts
     return everyday([texts[int(row)] for row in context.data.eval_queries()], count) or [""]
-
