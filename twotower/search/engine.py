@@ -72,7 +72,7 @@ class SearchEngine:
         self._best_of_all = (2 * math.log(max(1, documents.count))) ** 0.5
         """The expected highest of as many normally spread scores as there are documents, in standard deviations."""
         self.lexical, self.served = lexical, served
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @cached_property
     def _words(self) -> WordScores | None:
@@ -289,7 +289,10 @@ class SearchEngine:
         Raises:
             UserError: for an index that can't give vectors back.
         """
-        return self.index.vectors_at(rows_K, lambda: [item.doc_id for item in self.documents.fetch(rows_K.tolist())])
+        with self._lock:  # an IVF index makes its table of rows at the first call
+            return self.index.vectors_at(
+                rows_K, lambda: [item.doc_id for item in self.documents.fetch(rows_K.tolist())]
+            )
 
     def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
         size = self.model.tokenizer.size
