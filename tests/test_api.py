@@ -144,8 +144,9 @@ def test_a_mistake_is_one_line_and_leaves_everything_as_it_was(here, capfd):
         with pytest.raises(twotower.UserError, match=re.escape(told)) as caught:
             twotower.train(overrides, show=False)
         assert "\n" not in str(caught.value)
-    with pytest.raises(twotower.UserError, match="give a list"):
-        twotower.train("model=gru")
+    for wrong in ("model=gru", None, [5]):
+        with pytest.raises(twotower.UserError, match="give a list"):
+            twotower.train(wrong)
     assert state() == before
     assert capfd.readouterr().err == ""
 
@@ -187,13 +188,17 @@ def test_a_model_is_loaded_by_run_folder_and_file(run):
     assert (loaded[0].dim, loaded[0].config["model"]["output_dim"], loaded[0].to("cpu").dim) == (16, 16, 16)
     with pytest.raises(twotower.UserError, match="No run 'nowhere'"):
         twotower.load("nowhere")
+    for wrong in (5, None):
+        with pytest.raises(twotower.UserError, match=f"{wrong} is no run: give its folder"):
+            twotower.load(wrong)
 
 
 def test_encoding_takes_lists_only_and_none_at_all(run):
     model = twotower.load(run)
     assert model.encode_queries([]).shape == (0, 16)
-    with pytest.raises(twotower.UserError, match="list of texts"):
-        model.encode_queries("one text")
+    for wrong, message in (("one text", "not one text"), (None, "not None"), (["a", 5], "at place 1 of it stands 5")):
+        with pytest.raises(twotower.UserError, match=f"list of texts is expected.*{message}"):
+            model.encode_queries(wrong)
     with pytest.raises(twotower.UserError, match="1 titles for 2 texts"):
         model.encode_documents(["a", "b"], titles=["x"])
 

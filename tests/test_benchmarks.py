@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -43,3 +44,46 @@ def test_the_processor_s_name_is_the_system_s(run_all):
     if not names:
         pytest.skip("this system does not name its processor in /proc/cpuinfo")
     assert run_all.common.processor().partition(" (model ")[0] in names
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "expected"),
+    [
+        ("training", "--epochs 2 --batch 64 --lr 0.5 --seed 3", {"epochs": 2, "batch": 64, "lr": 0.5, "seed": 3}),
+        ("quality", "--seed 3", {"epochs": 10, "batch": 1024, "lr": 0.0, "seed": 3}),
+    ],
+)
+def test_what_is_set_reaches_the_sides(run_all, monkeypatch, name, typed, expected):
+    module, given = importlib.import_module(name), []
+
+    class StartedError(Exception):
+        """Ends the script where it would start the sides."""
+
+    def started(script, sides, arguments, **_):
+        given.extend(arguments)
+        raise StartedError
+
+    monkeypatch.setattr(module.common, "alternate", started)
+    monkeypatch.setattr(sys, "argv", [name, "--data", "tldr", *typed.split(), "model.dropout=0"])
+    with pytest.raises(StartedError):
+        module.main()
+    seen = []
+    for side in ("ours", "theirs"):
+        monkeypatch.setattr(sys.modules["training"], side, lambda options: seen.append(vars(options)) or {})
+        monkeypatch.setattr(module, side, lambda options: seen.append(vars(options)) or {}, raising=False)
+    for side in ("twotower", "sentence-transformers"):
+        monkeypatch.setattr(sys, "argv", [name, "--side", side, *given])
+        module.main()
+    for options in seen:
+        assert {key: options[key] for key in expected} == expected
+        assert (options["data"], options["overrides"]) == ("tldr", ["model.dropout=0"])
+    assert len(seen) == 2
+
+
+def test_an_option_that_would_change_nothing_is_not_taken(run_all, monkeypatch):
+    quality = importlib.import_module("quality")
+    monkeypatch.setattr(quality.common, "alternate", lambda *_, **__: pytest.fail("it was taken"))
+    monkeypatch.setattr(sys, "argv", ["quality", "--epochs", "2"])
+    with pytest.raises(SystemExit) as ended:
+        quality.main()
+    assert ended.value.code == 2

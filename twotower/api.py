@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from os import PathLike
 from pathlib import Path
@@ -92,7 +92,8 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | PathLike[str] | No
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:
-    if isinstance(overrides, str) or not all(isinstance(item, str) for item in overrides):
+    listed = isinstance(overrides, Iterable) and not isinstance(overrides, str)
+    if not listed or not all(isinstance(item, str) for item in overrides):
         raise UserError(f"overrides={overrides!r}: give a list, such as ['model=gru', 'optimizer.lr=1e-3'].")
     for item in overrides:
         if item.startswith("-"):
@@ -162,11 +163,18 @@ def load(source: Run | str | PathLike[str], *, trust: str | Sequence[str] = ()) 
     """
     from twotower.model.checkpoint import load as load_checkpoint
 
-    folder, path = resolve_model(str(Path(source)))
+    folder, path = resolve_model(_named(source))
     with trusting(trust):
         checkpoint = load_checkpoint(path)
     check_unchanged(folder, path, checkpoint.sha256)
     return Model(checkpoint)
+
+
+def _named(source: Run | str | PathLike[str]) -> str:
+    try:
+        return str(Path(source))
+    except TypeError:
+        raise UserError(f"{source!r} is no run: give its folder, its name or its .pt file.") from None
 
 
 def export(
@@ -202,7 +210,7 @@ def export(
     from twotower.formats.write import export as write
 
     folder = None if out is None else Path(out)
-    return write(str(Path(source)), to=to, out=folder, repo=repo, form=form, private=private)
+    return write(_named(source), to=to, out=folder, repo=repo, form=form, private=private)
 
 
 class Model:
@@ -285,5 +293,11 @@ class Model:
 
         if isinstance(texts, str):
             raise UserError(f"A list of texts is expected, not one text: [{texts[:60]!r}].")
-        tokens = self._checkpoint.tokenizer.encode(list(texts), longest)
+        if not isinstance(texts, Iterable):
+            raise UserError(f"A list of texts is expected, not {texts!r}.")
+        listed = list(texts)
+        for number, text in enumerate(listed):
+            if not isinstance(text, str):
+                raise UserError(f"A list of texts is expected; at place {number} of it stands {text!r}.")
+        tokens = self._checkpoint.tokenizer.encode(listed, longest)
         return encode(self._checkpoint.model, tokens, side=side, batch_size=batch_size)

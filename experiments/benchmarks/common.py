@@ -49,6 +49,21 @@ def parser(doc: str, *, repeats: int = 3) -> argparse.ArgumentParser:
     return made
 
 
+def collections_parser(doc: str, *, data: str, repeats: int = 3) -> argparse.ArgumentParser:
+    """Returns a parser with what benchmarks that train on collections take: which ones, a seed, overrides of our side.
+
+    Args:
+        doc: the script's docstring.
+        data: the collections it takes unless told otherwise, divided by commas.
+        repeats: rounds it takes unless told otherwise.
+    """
+    made = parser(doc, repeats=repeats)
+    made.add_argument("--data", default=data, help="collections, divided by commas")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("overrides", nargs="*", help="config overrides of our side")
+    return made
+
+
 def run_side(script: str, side: str, arguments: list[str], threads: int) -> dict[str, Any]:
     """Runs one side of a script in a process of its own and returns the JSON object of its last line of output."""
     count = str(threads or os.cpu_count() or 1)

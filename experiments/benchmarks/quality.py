@@ -1,6 +1,6 @@
 """What the default run finds, beside sentence-transformers' StaticEmbedding trained from scratch on the same pairs.
 
-    python experiments/benchmarks/quality.py [--data tldr,squad-mini] [--repeats 1]
+    python experiments/benchmarks/quality.py [--data tldr,squad-mini] [--seed 0] [--repeats 1]
 
 How quickly it trains is told too: pairs a second against theirs, and pre-training on the corpus in a line of its own.
 
@@ -92,13 +92,8 @@ def tell_speed(options: argparse.Namespace, name: str, found: dict[str, list[dic
 
 def main() -> None:
     """Runs the sides in turn, collection by collection."""
-    parser = common.parser(__doc__, repeats=1)
-    parser.add_argument("--data", default=COLLECTIONS)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=0.0)
-    parser.add_argument("overrides", nargs="*", help="config overrides of our side")
+    parser = common.collections_parser(__doc__, data=COLLECTIONS, repeats=1)
+    parser.set_defaults(epochs=training.EPOCHS, batch=training.BATCH, lr=0.0)  # of their side
     options = parser.parse_args()
     if options.side:
         options.seed += options.round

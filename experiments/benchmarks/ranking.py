@@ -10,6 +10,7 @@ metrics are timed; ours then counts its metrics too. Each repeat runs every side
 
 from __future__ import annotations
 
+import argparse
 import platform
 import resource
 import statistics
@@ -75,7 +76,7 @@ def by_evaluator(query_QD: np.ndarray, document_ND: np.ndarray) -> Callable[[], 
     evaluator = InformationRetrievalEvaluator(
         queries, corpus, {query: {"0"} for query in queries}, mrr_at_k=[10], ndcg_at_k=[10], map_at_k=[K],
         accuracy_at_k=[1], precision_recall_at_k=[K], show_progress_bar=False,
-        score_functions={"dot": lambda one, two: one @ two.T}, main_score_function="dot",
+        score_functions={"dot": lambda query_BD, document_ND: query_BD @ document_ND.T}, main_score_function="dot",
     )  # fmt: skip
     vectors = torch.from_numpy(query_QD), torch.from_numpy(document_ND)
 
@@ -85,12 +86,14 @@ def by_evaluator(query_QD: np.ndarray, document_ND: np.ndarray) -> Callable[[], 
         similarity_fn_name = "dot"
         model_card_data = None
 
-        def similarity(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
-            return one @ two.T
+        def similarity(self, query_BD: torch.Tensor, document_ND: torch.Tensor) -> torch.Tensor:
+            """Returns the inner products [B, N]."""
+            return query_BD @ document_ND.T
 
     position = {"at": 0}
 
     def embed(model: Any, sentences: list[str], encode_fn_name: str | None = None, **_: Any) -> torch.Tensor:
+        """Returns the vectors of the queries, or of as many documents as come next."""
         if encode_fn_name == "query":
             position["at"] = 0
             return vectors[0]
@@ -118,6 +121,21 @@ def main() -> None:
     parser.add_argument("--only", default="", help="comma-separated sides to run")
     options = parser.parse_args()
     torch.set_num_threads(options.threads or torch.get_num_threads())
+    sides = all_sides(options)
+    chosen = options.only.split(",") if options.only else list(sides)
+    if "numpy" in chosen:
+        agreement = (np.sort(sides["twotower"](), axis=1) == np.sort(sides["numpy"](), axis=1)).mean()
+        print(f"same documents in the top {K} as numpy: {agreement:.4%}")
+    peak_kib()  # the most until here was that of drawing the vectors
+    before = peak_kib()
+    if chosen[0] == "twotower":
+        sides["twotower"]()
+    above = (peak_kib() - before) / 2**20
+    tell(timed({name: sides[name] for name in chosen if sides[name]}, options.repeats), chosen, above, options)
+
+
+def all_sides(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns what ranks the drawn vectors, by the side's name; None for what is not installed."""
     query_QD = make(options.queries, options.dimensions, 1)
     document_ND = make(options.documents, options.dimensions, 2)
     index = faiss.IndexFlatIP(options.dimensions)
@@ -127,35 +145,41 @@ def main() -> None:
     )
 
     def ours() -> np.ndarray:
+        """Ranks, and counts every metric."""
         ranking = rank_full(query_QD, document_ND, k=K)
         parts = relevance.grades_at(ranking.rows), relevance.ideal, relevance.num_relevant
         query_metrics(*(torch.from_numpy(part) for part in parts))
         return ranking.rows
 
-    sides: dict[str, Callable[[], Any] | None] = {
+    return {
         "twotower": ours,
         "numpy": lambda: by_numpy(query_QD, document_ND),
         "faiss": lambda: by_faiss(query_QD, index, faiss.cvar.distance_compute_blas_threshold),
         "faiss+blas": lambda: by_faiss(query_QD, index, 20),
         "sentence-transformers": by_evaluator(query_QD, document_ND),
     }
-    chosen = options.only.split(",") if options.only else list(sides)
-    if "numpy" in chosen:
-        agreement = (np.sort(ours(), axis=1) == np.sort(by_numpy(query_QD, document_ND), axis=1)).mean()
-        print(f"same documents in the top {K} as numpy: {agreement:.4%}")
-    peak_kib()  # the most until here was that of drawing the vectors
-    before = peak_kib()
-    if chosen[0] == "twotower":
-        ours()
-    above = (peak_kib() - before) / 2**20
-    times: dict[str, list[float]] = {name: [] for name in chosen if sides[name]}
-    for _ in range(options.repeats):
-        for name in times:
-            side = sides[name]
-            assert side is not None
+
+
+def timed(sides: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Returns the seconds of every round of every side, which take turns."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(repeats):
+        for name, side in sides.items():
             started = time.perf_counter()
             side()
             times[name].append(time.perf_counter() - started)
+    return times
+
+
+def tell(times: dict[str, list[float]], chosen: list[str], above: float, options: argparse.Namespace) -> None:
+    """Prints medians and ratios, and reports them.
+
+    Args:
+        times: seconds by side.
+        chosen: the sides that were asked for; those without times are not installed.
+        above: GiB that ours held above the vectors.
+        options: the command line.
+    """
     shape = f"{options.queries} queries x {options.documents} documents x {options.dimensions} dimensions, top {K}"
     print(
         f"{shape}; {torch.get_num_threads()} threads, {platform.machine()}, "
@@ -165,14 +189,12 @@ def main() -> None:
     for name, values in times.items():
         print(f"{name:22} median {statistics.median(values):8.3f} s   {statistics.median(values) / base:6.2f} x ours")
     for name in chosen:
-        if sides[name] is None:
+        if name not in times:
             print(f"{name:22} not installed, not compared")
     print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     if "sentence-transformers" in times and "twotower" in times:
-        ratio, goal = (
-            statistics.median(times["sentence-transformers"]) / base,
-            "at least 3 x, within 2 GiB above the vectors",
-        )
+        ratio = statistics.median(times["sentence-transformers"]) / base
+        goal = "at least 3 x, within 2 GiB above the vectors"
         measured = f"{ratio:.1f} x ({base:.0f} s), {above:.2f} GiB ({shape})"
         name = "full-corpus ranking against InformationRetrievalEvaluator"
         common.report(

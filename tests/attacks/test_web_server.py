@@ -1,12 +1,14 @@
-"""The web server under attack: many at once, odd requests, clients that go away, connections that say nothing."""
+"""The web server under attack: many at once, odd requests, clients that go away, that say nothing, that never read."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -26,23 +28,32 @@ from twotower.search.engine import SearchEngine
 from twotower.web import impatient
 from twotower.web.serve import serve
 from twotower.web import guards
-impatient.REQUEST_SECONDS = 2.0
+impatient.REQUEST_SECONDS = impatient.ANSWER_SECONDS = 2.0
 guards.PER_SECOND = guards.BURST = 1e9
 folder = Path(sys.argv[1])
 serve(SearchEngine.open(folder, "exact"), folder, port=0, started=lambda url: print(url, flush=True))
 """
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = Path(shutil.copytree(ROOT / "tests" / "old_run" / "mlp", tmp_path_factory.mktemp("web") / "mlp"))
+SLOW_SEARCH = "SearchEngine.search = lambda *_: __import__('time').sleep(4)\n"
+
+
+def start(place: Path, code: str = SERVER):
+    """Starts a server of an old run: its port, its process, and what reads its messages."""
+    folder = Path(shutil.copytree(ROOT / "tests" / "old_run" / "mlp", place / "mlp"))
     errors = open(folder / "errors", "w+")  # noqa: SIM115 - the server writes into it until the end
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(folder)], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
     )
     port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
-    yield port, process, lambda: (errors.flush(), (folder / "errors").read_text())[1]
+    return port, process, lambda: (errors.flush(), (folder / "errors").read_text())[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    port, process, errors = start(tmp_path_factory.mktemp("web"))
+    yield port, process, errors
     process.terminate()
     process.wait(20)
 
@@ -135,6 +146,50 @@ def test_connections_that_say_nothing_are_given_up_and_hold_no_threads(server):
     assert time.monotonic() - started < 15
     assert ask(port, "/")[0] == 200
     assert "Traceback" not in errors()
+
+
+def sockets(process) -> int:
+    count = 0
+    for path in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            count += os.readlink(path).startswith("socket:")
+    return count
+
+
+def test_clients_that_never_read_are_given_up(server):
+    port, process, errors = server
+    clients, before = [], sockets(process)
+    for _ in range(5):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET /search?q=list+files&k=1000 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100)
+        clients.append(client)
+    deadline = time.monotonic() + 120
+    while sockets(process) < before + 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    while sockets(process) > before and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert sockets(process) == before
+    for client in clients:
+        client.close()
+    assert ask(port, "/")[0] == 200
+    assert "Traceback" not in errors()
+
+
+def test_a_server_stopped_while_it_answers_leaves_no_traceback(tmp_path):
+    port, process, errors = start(tmp_path, SERVER.replace("folder =", f"{SLOW_SEARCH}folder ="))
+    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client.sendall(b"GET /api/search?q=files HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    time.sleep(0.5)
+    assert ask(port, "/healthz")[0] == 200
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
+        client.close()
+    assert "Exception in ASGI application" not in errors()
 
 
 @pytest.mark.slow

@@ -87,6 +87,17 @@ def test_compare_and_diff(at_home):
     assert "The configs are the same" not in words(call("diff", "mlp-contrastive-0", "mlp-contrastive-1"))
 
 
+def test_a_diff_tells_null_from_a_key_that_is_not_there(fake, tmp_path):
+    first, second = (
+        fake.make_run(tmp_path / name, model=model, files=False) for name, model in (("a", "mlp"), ("b", "gru"))
+    )
+    record = json.loads((first / "run.json").read_text())
+    record["config"]["model"]["residual"] = None
+    (first / "run.json").write_text(json.dumps(record))
+    lines = call("diff", first, second).stdout.splitlines()
+    assert ["model.residual", "null", "–"] in [line.split() for line in lines]
+
+
 def test_brackets_and_control_characters_of_queries_are_shown_and_do_nothing():
     from types import SimpleNamespace
 
@@ -94,10 +105,14 @@ def test_brackets_and_control_characters_of_queries_are_shown_and_do_nothing():
 
     from twotower.cli.compare import _queries_table
 
-    item = SimpleNamespace(query="drop [/tmp] [bold]\x1b[2J", ranks=[1, None], first_hits=["d[/x]"] * 2, texts=["", ""])
+    item = SimpleNamespace(
+        query="drop [/tmp] [bold]\x1b[2J", ranks=[1, None], first_hits=["d[/x]"] * 2, texts=["", "n" * 99]
+    )
     out = io.StringIO()
-    Console(file=out, width=160).print(_queries_table([item]))
+    Console(file=out, width=160).print(_queries_table([item], [100, 20]))
     assert "drop [/tmp] [bold]\u241b[2J" in out.getvalue()
+    assert "n…" in out.getvalue()
+    assert ">20" in out.getvalue()
     assert "\x1b" not in out.getvalue()
 
 

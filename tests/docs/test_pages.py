@@ -14,6 +14,7 @@ import yaml
 import twotower.runs.settings  # noqa: F401 - defines every room's settings
 from tools.reference import GIVEN, LEFT_OUT, configuration
 from twotower.config.settings import Settings
+from twotower.lexical.fusion import DEFAULT_WEIGHT
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -142,6 +143,10 @@ def test_the_reference_names_what_a_part_understands_beside_its_file(reference):
 
 def test_a_comment_that_goes_on_below_is_read_to_its_end(reference):
     assert reference["evaluation=default"]["exclude_self"][1].endswith("false")
+
+
+def test_the_reference_gives_the_weight_of_bm25_where_none_is_fitted(reference):
+    assert reference["evaluation=default"]["hybrid.weight"][1].endswith(f", else {DEFAULT_WEIGHT:g}")
 
 
 def test_the_overview_has_no_link_out_of_the_site(pages):

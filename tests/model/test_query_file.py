@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import struct
@@ -96,6 +97,18 @@ def test_a_cache_that_is_closed_costs_time_alone(tmp_path, monkeypatch):
     query_file_of(path).unlink()
     for _ in range(2):
         assert open_query_model(path).encode([2, 3]).shape == (1, 8)
+
+
+def test_a_full_disk_costs_time_alone(tmp_path, monkeypatch):
+    def write(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "cache"))
+    path = export(tmp_path / "model.pt")
+    query_file_of(path).unlink()
+    monkeypatch.setattr("twotower.search.query.write_query_file", write)
+    assert open_query_model(path).encode([2, 3]).shape == (1, 8)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_recurrent_query_towers_have_none(tmp_path, monkeypatch):

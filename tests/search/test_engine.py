@@ -1,4 +1,6 @@
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -94,9 +96,19 @@ def test_unknown_words_are_named_and_a_query_of_nothing_else_finds_nothing(engin
         assert "cannot be searched" in none.notice
 
 
-@pytest.mark.parametrize(("query", "k"), [("", 10), ("  \n", 10), ("matrix", 0)])
-def test_queries_that_make_no_sense_are_named(engine, query, k):
-    with pytest.raises(UserError):
+@pytest.mark.parametrize(
+    ("query", "k", "message"),
+    [
+        ("", 10, "query is empty"),
+        ("  \n", 10, "query is empty"),
+        ("matrix", 0, "k=0"),
+        ("matrix", True, "k=True"),
+        (5, 10, "text=5: a query is one text"),
+        (b"matrix", 10, "a query is one text"),
+    ],
+)
+def test_queries_that_make_no_sense_are_named(engine, query, k, message):
+    with pytest.raises(UserError, match=message):
         engine.search(query, k)
 
 
@@ -144,3 +156,30 @@ def test_threads_share_an_engine(engine):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda query: engine.search(query, 1).hits[0].doc_id.split("-")[0], queries))
     assert found == ["matrix", "process", "string"] * 20
+
+
+def test_vectors_are_taken_while_nobody_searches(engine, monkeypatch):
+    """The map takes them from a thread of its own; an index may write down where they lie."""
+    inside, together = [], []
+
+    def watched(call):
+        def run(*arguments, **named):
+            inside.append(1)
+            time.sleep(0.01)
+            together.append(len(inside))
+            try:
+                return call(*arguments, **named)
+            finally:
+                inside.pop()
+
+        return run
+
+    for name in ("search", "vectors_at"):
+        monkeypatch.setattr(engine.index, name, watched(getattr(engine.index, name)))
+    calls = [lambda: engine.search("matrix", 3, "dense"), lambda: engine.vectors_at(np.arange(3))]
+    threads = [threading.Thread(target=call) for call in calls * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == [1] * 8

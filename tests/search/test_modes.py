@@ -96,7 +96,9 @@ def test_reciprocal_ranks(opened):
 def test_words_the_model_never_saw_are_found_by_bm25(opened):
     engine = opened[0]
     text = engine.documents.fetch([44])[0].text
-    assert engine.search("xyzzy", 3).notice.startswith("No document has")
+    nothing = engine.search("xyzzy", 3)
+    assert nothing.notice.startswith("No document has")
+    assert nothing.random is None, "there is nothing to hold against it"
     assert engine.search(text, 1).hits[0].doc_id == "lonely"
 
 

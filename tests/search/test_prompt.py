@@ -88,6 +88,9 @@ def test_history_lists_what_was_asked(prompt):
         (":k -1", ":k 20"),
         (":k ²", ":k 20"),
         (":k 0", ":k 20"),
+        (":k 1234567890123", ":k 1234567890123: give a number of documents"),
+        (":history some", ":history some: give a number of questions"),
+        (f":history {'9' * 5000}", ":history 20"),
     ],
 )
 def test_a_wrong_command_is_named_with_a_way_out(prompt, line, named):
@@ -97,7 +100,15 @@ def test_a_wrong_command_is_named_with_a_way_out(prompt, line, named):
 
 
 def test_the_loop_reads_lines_survives_mistakes_and_ends_with_the_input(prompt, monkeypatch):
-    lines = iter(["", ":nothing", "sort a list", KeyboardInterrupt(), ":k 1"])
+    lines = iter(["", ":nothing", "sort a list", KeyboardInterrupt(), "stop it", ":k 1"])
+    search = prompt.engine.search
+
+    def found(text, *arguments):
+        if text == "stop it":  # Ctrl-C while it answers
+            raise KeyboardInterrupt
+        return search(text, *arguments)
+
+    monkeypatch.setattr(prompt.engine, "search", found)
 
     def typed(*_, **__):
         line = next(lines, EOFError())
@@ -109,7 +120,7 @@ def test_the_loop_reads_lines_survives_mistakes_and_ends_with_the_input(prompt, 
     prompt.loop()
     shown = prompt.console.file.getvalue()
     assert "No command ':nothing'" in shown
-    assert prompt.asked == ["sort a list"]
+    assert prompt.asked == ["sort a list", "stop it"]
     assert prompt.k == 1
 
 

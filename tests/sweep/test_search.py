@@ -105,6 +105,14 @@ def test_failures_are_told_and_too_many_end_the_search(tmp_path):
     assert len(search(Launcher(fail="fixed=7"), tmp_path, max_failure_rate=0.5).jobs) == 1
 
 
+def test_a_job_without_an_objective_is_a_failed_trial(tmp_path, caplog):
+    launcher = Launcher()
+    launcher.launch = lambda jobs, initial_job_idx: launcher.jobs.extend(jobs) or [Result(None) for _ in jobs]
+    search(launcher, tmp_path, max_failure_rate=0.5)
+    assert len(launcher.jobs) == 1
+    assert "Job 0 failed: it has no objective; the table of the sweep says why" in caplog.text
+
+
 def test_the_dashboard_shows_the_study(tmp_path):
     dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard isn't installed")
     storage = f"sqlite:///{tmp_path}/study.db"

@@ -338,6 +338,22 @@ def test_a_tab_without_a_run_takes_the_one_under_the_cursor(both_ways):
     drive(both_ways, steps)
 
 
+def test_the_page_of_a_run_follows_the_cursor_until_a_run_is_opened(runs):
+    async def steps(app, pilot):
+        async def name_after(*keys):
+            await pilot.press(*keys)
+            await pilot.pause()
+            console = Console(width=120, record=True, file=io.StringIO())
+            console.print(app.query_one("#run-page", Static).content)
+            return console.export_text().split()[0]
+
+        assert await name_after("f2") == "old_mlp"
+        assert await name_after("f1", "down", "f2") == "old_gru"
+        assert await name_after("f1", "enter", "f1", "up", "f2") == "old_gru"
+
+    drive(runs, steps)
+
+
 def test_curves_say_that_epochs_are_measured_on_a_sample(runs):
     run = read_run(runs / "mlp")
     assert run.epoch_sample is None
@@ -348,4 +364,8 @@ def test_curves_say_that_epochs_are_measured_on_a_sample(runs):
     assert run.epoch_sample == 7
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(page(run, load(runs), 120))
-    assert "a sample of 7 queries" in console.export_text()
+    assert "a sample of 7 queries, the table above on all" in console.export_text()
+    record["epoch_sample"] = {"queries": 7, "documents": 30, "of": 1107}
+    (runs / "mlp" / "run.json").write_text(json.dumps(record))
+    console.print(page(read_run(runs / "mlp"), load(runs), 120))
+    assert "a sample of 7 queries against 30 of 1,107 documents, the table above on all" in console.export_text()

@@ -3,6 +3,7 @@
 import json
 import shutil
 import socket
+import threading
 import urllib.error
 import urllib.request
 from html.parser import HTMLParser
@@ -10,9 +11,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from starlette.testclient import TestClient
 
 from twotower.core.errors import UserError
+from twotower.search.engine import SearchEngine
+from twotower.web.app import make_app
 from twotower.web.guards import Rate
+from twotower.web.library import Library
 from twotower.web.serve import listen
 
 OLD = Path(__file__).resolve().parents[1] / "old_run"
@@ -200,12 +205,6 @@ def test_a_port_in_use_is_named():
 
 
 def test_real_runs_have_pages_with_levels_curves_examples_and_a_comparison(tmp_path):
-    from starlette.testclient import TestClient
-
-    from twotower.search.engine import SearchEngine
-    from twotower.web.app import make_app
-    from twotower.web.library import Library
-
     for name in ("mlp", "gru"):
         shutil.copytree(OLD / name, tmp_path / name)
     engine = SearchEngine.open(tmp_path / "mlp")
@@ -217,6 +216,47 @@ def test_real_runs_have_pages_with_levels_curves_examples_and_a_comparison(tmp_p
     assert "polyline" in run
     assert "0.1656" in run
     keys = [item["key"] for item in client.get("/api/runs").json()]
+    for params in ({}, {"a": keys[0]}, {"a": keys[0], "b": keys[0]}):
+        refused = client.get("/compare", params=params)
+        assert refused.status_code == 400
+        assert "choose A and B in /runs" in refused.text
     compared = client.get("/compare", params={"a": keys[0], "b": keys[1]}).text
     assert "A is better" in compared
     assert "Where B wins most" in compared
+
+
+def test_a_record_without_a_size_and_with_drawn_documents_has_its_page(tmp_path):
+    shutil.copytree(OLD / "mlp", tmp_path / "mlp")
+    file = tmp_path / "mlp" / "run.json"
+    record = json.loads(file.read_text())
+    record["evaluation"]["full"]["pool"]["mean_size"] = None
+    record["epoch_sample"] = {"queries": 7, "documents": 30, "of": 1107}
+    file.write_text(json.dumps(record))
+    library = Library(tmp_path / "mlp", SearchEngine.open(tmp_path / "mlp"), [str(tmp_path)])
+    page = TestClient(make_app(library), base_url="http://127.0.0.1").get("/run").text
+    assert "<h2>full</h2>" in page
+    assert "each epoch on a sample of 7 queries against 30 of 1,107 documents" in page
+
+
+def test_a_run_that_opens_slowly_holds_up_no_other(run_folder, web_engine, monkeypatch):
+    library = Library(run_folder, web_engine, [str(run_folder.parent)])
+    started, end = threading.Event(), threading.Event()
+
+    def slow(path):
+        started.set()
+        end.wait(60)
+        return web_engine
+
+    monkeypatch.setattr(SearchEngine, "open", slow)
+    key = "/".join(run_folder.parent.joinpath("other").resolve().parts[-3:])
+    opening = threading.Thread(target=library.engine, args=(key,))
+    asking = threading.Thread(target=library.engine)
+    opening.start()
+    assert started.wait(60)
+    asking.start()
+    asking.join(10)
+    answered = not asking.is_alive()
+    end.set()
+    opening.join(60)
+    assert answered
+    assert library.engine(key) is web_engine

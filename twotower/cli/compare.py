@@ -22,6 +22,8 @@ from twotower.runs.find import find_runs
 from twotower.runs.per_query import pair
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LONGEST_TEXT = 90
+"""Characters of a document's text that stand in the table of queries."""
 
 
 @click.command(name="compare")
@@ -74,11 +76,12 @@ def _show(runs: Any, paired: Any, gaps: Sequence[Any], extremes: tuple[Any, Any]
         console.print(sentence(gap))
     console.print("\n[bold]Config[/]" if lines else "\nThe configs are the same.")
     if lines:
-        console.print(differences_table(lines, [run.overridden for run in runs]))
+        console.print(differences_table(lines, runs))
+    depths = [run.flat.get("evaluation.k", 100) for run in runs[:2]]
     for items, title in zip(extremes, ("A beats B most on", "B beats A most on"), strict=True):
         if items:
             console.print(f"\n[bold]{title}[/]")
-            console.print(_queries_table(items))
+            console.print(_queries_table(items, depths))
 
 
 def sentence(gap: Any) -> str:
@@ -112,7 +115,7 @@ def _gaps_table(gaps: Sequence[Any]) -> Any:
     return table
 
 
-def _queries_table(items: Sequence[Any]) -> Any:
+def _queries_table(items: Sequence[Any], depths: Sequence[int]) -> Any:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("query", ratio=2, overflow="fold")
     for letter in LETTERS[:2]:
@@ -120,7 +123,8 @@ def _queries_table(items: Sequence[Any]) -> Any:
         table.add_column(f"{letter} ranked first", ratio=3)
     for item in items:
         cells = [item.query]
-        for rank, hit, body in zip(item.ranks, item.first_hits, item.texts, strict=True):
-            cells += [">100" if rank is None else str(rank), f"{hit}\n{' '.join((body or '').split())[:90]}".strip()]
+        for rank, depth, hit, body in zip(item.ranks, depths, item.first_hits, item.texts, strict=True):
+            cells.append(f">{depth}" if rank is None else str(rank))
+            cells.append(f"{hit}\n{text.shortened(body or '', LONGEST_TEXT)}".strip())
         table.add_row(*(Text(visible(cell)) for cell in cells))  # as text: brackets in data are no markup
     return table

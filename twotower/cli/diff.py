@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from twotower.core import format as text
 from twotower.core.errors import UserError
 from twotower.reports.compare import config_differences
 from twotower.runs.find import find_runs
+from twotower.runs.run import Run
 
 
 @click.command(name="diff")
@@ -36,19 +38,19 @@ def command(runs: tuple[str, ...], short: bool, as_json: bool) -> None:
     if not lines:
         console.print("The configs are the same.")
         return
-    console.print(differences_table(lines, [run.overridden for run in chosen]))
+    console.print(differences_table(lines, chosen))
 
 
-def differences_table(lines: list[tuple[str, list[Any]]], overridden: list[set[str]]) -> Any:
-    """Returns a rich table of config keys and the runs' values; what a run's user set himself is bold."""
+def differences_table(lines: list[tuple[str, list[Any]]], runs: Sequence[Run]) -> Any:
+    """Returns a rich table of config keys and the runs' values, "–" for none; what a run's user set himself is bold."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("config key")
-    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(overridden)]:
+    for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(runs)]:
         table.add_column(letter, overflow="fold")
     for key, values in lines:
         cells = [
-            Text("–" if value is None else text.value(value), "bold" if key in mine else "")
-            for value, mine in zip(values, overridden, strict=True)
+            Text("–" if value is None and key not in run.flat else text.value(value), "bold" * (key in run.overridden))
+            for value, run in zip(values, runs, strict=True)
         ]
         table.add_row(key, *cells)
     return table

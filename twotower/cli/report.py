@@ -30,4 +30,4 @@ def command(sweep: tuple[str, ...], out: str | None, metric: str | None, terms: 
     target = Path(out) if out else Path(named[0] if len(named) == 1 else ".") / "report.html"
     title = ", ".join(Path(name).name for name in named) or "All runs"
     write_text(target, report_html(runs, metric=metric, title=title, folder=target.parent))
-    click.echo(f"{target} ({text.size(target.stat().st_size)}, {len(runs)} runs)")
+    click.echo(f"{target} ({text.size(target.stat().st_size)}, {len(runs)} run{'' if len(runs) == 1 else 's'})")

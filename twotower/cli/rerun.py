@@ -19,7 +19,7 @@ from twotower.cli.completion import complete_runs
 from twotower.cli.options import config_dir_option, trust_option
 from twotower.config.compose import own_choices
 from twotower.core.errors import UserError
-from twotower.core.format import program, train_command
+from twotower.core.format import near, program, train_command
 from twotower.data.source import read_collection
 from twotower.kernels.threads import set_aside
 from twotower.runs.find import exported_models, find_checkpoint, find_run
@@ -206,7 +206,7 @@ def _compare(recorded: Recorded, run_dir: Path, *, varied: bool) -> int:
     console = Console(soft_wrap=True, highlight=False)
     record = read_run(run_dir).record
     if varied:
-        command = f"{program()} compare {shlex.quote(str(run_dir))} {shlex.quote(str(recorded.source))}"
+        command = f"{program()} compare {shlex.quote(near(run_dir))} {shlex.quote(str(recorded.source))}"
         console.print(Text.assemble("Compare it  ", (command, "bold cyan")))
         return 0
     if recorded.checkpoint is None or not recorded.evaluation:

@@ -25,7 +25,7 @@ from twotower.sweep.plan import parallel_jobs
 def launched_job(config: DictConfig) -> float | None:
     """Runs, resumes or passes over the job that Hydra composed; returns its objective, None where it has none.
 
-    None, as Optuna takes that for a failed trial and goes on; NaN would end its search.
+    None, not NaN: a search by Optuna takes it for a failed trial, and goes on.
 
     Args:
         config: the job's composed config without Hydra's part, which is read from `HydraConfig`.

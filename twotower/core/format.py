@@ -37,6 +37,14 @@ def search_command(folder: str | Path, question: str, *, index: str | None = Non
     return f'{program()} search --run {shlex.quote(str(folder))}{named} "{quoted}"'
 
 
+def near(path: Path) -> str:
+    """Returns a path as one types it here: from the current folder on, where it lies below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def program() -> str:
     """Returns `twotower` where the shell finds the one of this Python, else the path to it."""
     mine = Path(sys.executable).with_name("twotower")

@@ -13,9 +13,6 @@ LEVELS = ("metric", "value", "95 %", "chance", "BM25", "untrained", "hybrid")
 """Columns of a run's final evaluation."""
 
 
-_UNKNOWN = dict.fromkeys(("queries", "documents", "of"), "?")
-
-
 def details(run: Run) -> dict[str, Any]:
     """Returns facts, final evaluation, history by epoch and settings of a run, as plain data.
 
@@ -28,7 +25,7 @@ def details(run: Run) -> dict[str, Any]:
         "hybrid": "".join(run.verdict_lines[1:]),
         "data": str((run.record.get("data") or {}).get("name") or ""),
         "set by hand": " ".join(str(item) for item in run.record.get("overrides") or []),
-        "epochs measured on": _sample(run.record.get("epoch_sample")),
+        "epochs measured on": epoch_sample(run),
         "time": text.duration(run.seconds),
         "config hash": str(run.record.get("config_hash") or ""),
         "run again": f"{text.program()} rerun {run.path}",
@@ -59,12 +56,13 @@ def _evaluation(run: Run) -> Iterator[list[str]]:
                 yield [f"{protocol}/{metric}", shown[0], interval(score), *shown[1:]]
 
 
-def _sample(facts: Any) -> str:
-    """Says on how many documents the figures of epochs are, where those are not all."""
-    if not isinstance(facts, dict) or not all(isinstance(value, int) for value in facts.values()):
-        return ""
-    counts = {name: f"{value:,}" for name, value in facts.items()}
-    return "{queries} queries against {documents} of {of} documents".format_map({**_UNKNOWN, **counts})
+def epoch_sample(run: Run) -> str:
+    """Says on what each epoch was measured (`1,000 queries against 100,000 of 758,553 documents`); "" where on all."""
+    facts = run.record.get("epoch_sample")  # is there where documents were drawn
+    counts = [facts.get(name) for name in ("queries", "documents", "of")] if isinstance(facts, dict) else []
+    if counts and all(isinstance(count, int) for count in counts):
+        return "{:,} queries against {:,} of {:,} documents".format(*counts)
+    return "" if run.epoch_sample is None else f"{run.epoch_sample:,} queries"
 
 
 def _short(value: Any) -> Any:

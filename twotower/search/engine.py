@@ -72,7 +72,7 @@ class SearchEngine:
         self._best_of_all = (2 * math.log(max(1, documents.count))) ** 0.5
         """The expected highest of as many normally spread scores as there are documents, in standard deviations."""
         self.lexical, self.served = lexical, served
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @cached_property
     def _words(self) -> WordScores | None:
@@ -156,12 +156,14 @@ class SearchEngine:
             mode: "dense" (by vectors), "lexical" (by BM25) or "hybrid" (both); None takes the run's best (`mode`).
 
         Raises:
-            UserError: for an empty query, a k below 1, or a mode that this run has no index for.
+            UserError: for an empty query or what is no text, a k below 1, or a mode that this run has no index for.
         """
         mode = self.check_mode(mode)
+        if not isinstance(text, str):
+            raise UserError(f"text={text!r}: a query is one text.")
         if not text.isascii():  # a terminal hands over any bytes, as lone surrogates
             text = text.encode("utf-8", "replace").decode()
-        if not isinstance(text, str) or not text.strip():
+        if not text.strip():
             raise UserError("The query is empty: write what you are looking for.")
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise UserError(f"k={k!r}: ask for at least 1 document, a whole number.")
@@ -259,7 +261,7 @@ class SearchEngine:
             unknown=unknown,
             hits=[Hit(rank, score, item.doc_id, item.title, item.text) for rank, (score, item) in scored],
             notice="; ".join(missing) if documents else "No document has any of these words. Try others.",
-            random=self._random_words(query_1D),
+            random=self._random_words(query_1D) if documents else None,
             timings=Timings(*(1000 * seconds for seconds in stages)),
             index=self.index.name,
             mode="hybrid" if dense else "lexical",
@@ -287,7 +289,10 @@ class SearchEngine:
         Raises:
             UserError: for an index that can't give vectors back.
         """
-        return self.index.vectors_at(rows_K, lambda: [item.doc_id for item in self.documents.fetch(rows_K.tolist())])
+        with self._lock:  # an IVF index makes its table of rows at the first call
+            return self.index.vectors_at(
+                rows_K, lambda: [item.doc_id for item in self.documents.fetch(rows_K.tolist())]
+            )
 
     def _nothing(self, text: str, words: list[str], seconds: float) -> Results:
         size = self.model.tokenizer.size

@@ -29,6 +29,8 @@ COMMANDS = {
 NAMES = [line.split()[0] for line in COMMANDS]
 REMEMBERED = 1000
 """Lines kept of this session and those before."""
+LONGEST_NUMBER = 9
+"""Digits of a number that is typed: there are fewer documents than that."""
 
 
 class Prompt:
@@ -65,15 +67,13 @@ class Prompt:
             while True:
                 try:
                     text = self.console.input("[bold cyan]search[/]> ").strip()
+                    if text and not self.answer(text):
+                        return
                 except EOFError:
                     self.console.print()
                     return
-                except KeyboardInterrupt:
+                except KeyboardInterrupt:  # gives up the line, or the answer
                     self.console.print()
-                    continue
-                try:
-                    if text and not self.answer(text):
-                        return
                 except UserError as error:
                     self.console.print(Text(visible(str(error)), style="red"))
 
@@ -126,9 +126,7 @@ class Prompt:
         self.console.print(Text(f"Searching by {shown}.", "dim"))
 
     def _set_k(self, wanted: str) -> None:
-        if not wanted.isdecimal() or not wanted.isascii() or int(wanted[:9]) < 1:
-            raise UserError(f":k {wanted or '(nothing)'}: give a number of documents, e.g. :k 20.")
-        self.k = int(wanted[:9])
+        self.k = _number(wanted, ":k", "documents")
         self.console.print(Text(f"Showing {self.k} document{'' if self.k == 1 else 's'}.", "dim"))
 
     def _set_run(self, wanted: str) -> None:
@@ -147,8 +145,15 @@ class Prompt:
         self.console.print(Text(f"{folder}: {facts}.", "dim"))
 
     def _history(self, wanted: str) -> None:
-        for line in self.asked[-int(wanted) if wanted.isdecimal() and int(wanted) else -20 :]:
+        for line in self.asked[-(_number(wanted, ":history", "questions") if wanted else 20) :]:
             self.console.print(Text(visible(line)))
+
+
+def _number(typed: str, command: str, what: str) -> int:
+    if not (typed.isascii() and typed.isdecimal()) or len(typed) > LONGEST_NUMBER or int(typed) < 1:
+        shown = typed[:20] or "(nothing)"
+        raise UserError(f"{command} {shown}: give a number of {what} from 1 on, e.g. {command} 20.")
+    return int(typed)
 
 
 def completions(text: str, line: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twotower.core.cache import CacheClosedError, cache_root, cached_folder
+from twotower.core.cache import cache_root, cached_folder
 from twotower.core.errors import UserError
 from twotower.core.files import sha256_file
 from twotower.core.finite import check_weights
@@ -155,7 +155,8 @@ def _keep(path: Path, sha256: str) -> None:
         if write_query_file(path, read(path), sha256, target=folder / KEPT) is None:
             raise _NoMlpError
 
-    with suppress(_NoMlpError, CacheClosedError):  # without it every search takes the seconds that torch takes
+    # what can't be written (a closed cache, a full disk) costs every search the seconds that torch takes, no more
+    with suppress(_NoMlpError, UserError):
         cached_folder(KIND, sha256, fill)
 
 

@@ -82,15 +82,16 @@ def _run_locked(job: Job, journal: Journal) -> float:
     outcome, reason, value = "finished", "", math.nan
     try:
         value = _train(_warm_start(decision, job.config), job)
-        reason = _pruned(job.run_dir)
     except (KeyboardInterrupt, SystemExit):
         journal.note(job.run_dir, "interrupted", reason="stopped by the user")
         raise
-    except Exception as error:
+    except Exception as error:  # of the job's own: it is noted with its reason, output.log has the traceback
         outcome, reason = "failed", failure_text({"type": type(error).__name__, "message": str(error)})
         _close_record(job.run_dir, error)
         if settings["fail_fast"]:
             journal.stop(f"sweep.fail_fast=true and {journal.name_of(job.run_dir)} failed")
+    else:
+        reason = _pruned(job.run_dir)
     seconds = round(time.monotonic() - started, 3)
     known = None if math.isnan(value) else value
     journal.note(job.run_dir, outcome, reason=reason, value=known, seconds=seconds)

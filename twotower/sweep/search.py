@@ -196,13 +196,16 @@ def _tell(study: Any, trial: Any, result: Any) -> bool:
     """Tells Optuna what a job reached; returns whether it ended well."""
     from optuna.trial import TrialState
 
+    value, reason = None, "it has no objective; the table of the sweep says why"
     try:
-        value = float(result.return_value)  # raises what the job raised
-    except Exception as error:
-        log.warning("Job %s failed: %s", trial.number, error)
+        value = result.return_value
+    except Exception as error:  # whatever the job raised
+        reason = str(error)
+    if value is None:
+        log.warning("Job %s failed: %s", trial.number, reason)
         study.tell(trial, state=TrialState.FAIL)
         return False
-    study.tell(trial, value)
+    study.tell(trial, float(value))
     return True
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from twotower.callbacks.base import RunContext
-from twotower.core.format import program, search_command, visible
+from twotower.core.format import near, program, search_command, visible
 from twotower.evaluation.report import evaluation_tables
 from twotower.runs.questions import everyday, questions
 from twotower.runs.run import read_run
@@ -66,15 +65,16 @@ def show(context: RunContext) -> None:
         console.print(table)
     for fault in context.unhealthy:
         console.print(Text(f"COLLAPSED: {fault}", style="bold red"))
-    folder = _short(context.run_dir)
-    console.print(Text.assemble("Run folder  ", (folder, "bold")))
+    folder = near(context.run_dir)
+    console.print(Text.assemble("Run folder  ", (folder, "bold")), soft_wrap=True)
     if context.exported:
-        console.print(Text.assemble("Model       ", (_short(context.exported), "bold")), soft_wrap=True)
+        console.print(Text.assemble("Model       ", (near(context.exported), "bold")), soft_wrap=True)
     if context.indexes:
         first, *others = suggestions(context)
         console.print(Text.assemble("Search it   ", (search_command(folder, first), "bold cyan")), soft_wrap=True)
         if others:
-            console.print(Text.assemble("Or ask      ", ("  ".join(f'"{visible(item)}"' for item in others), "cyan")))
+            quoted = "  ".join(f'"{visible(item)}"' for item in others)
+            console.print(Text.assemble("Or ask      ", (quoted, "cyan")), soft_wrap=True)
         console.print(
             Text.assemble("In a page   ", (f"{program()} search --run {shlex.quote(folder)} --web", "cyan")),
             soft_wrap=True,
@@ -93,10 +93,3 @@ def suggestions(context: RunContext, count: int = 3) -> list[str]:
         return drawn
     texts = context.data.collection.query_texts
     return everyday([texts[int(row)] for row in context.data.eval_queries()], count) or [""]
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

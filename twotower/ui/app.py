@@ -40,7 +40,7 @@ class TwoTowerApp(App[None]):
 
     def __init__(self, folders: Sequence[str] = (), run: Run | None = None) -> None:
         super().__init__()
-        self.folders, self.first = tuple(folders), run
+        self.folders, self.first, self.opened = tuple(folders), run, False
 
     def compose(self) -> ComposeResult:
         """Lays out the tabs."""
@@ -62,6 +62,7 @@ class TwoTowerApp(App[None]):
 
     def open(self, run: Run) -> None:
         """Shows a run's page, and makes it the one that is searched."""
+        self.opened = True
         self.query_one(RunTab).show(run, self.query_one(RunsTab).runs)
         self.action_tab("run-tab")
 
@@ -82,10 +83,10 @@ class TwoTowerApp(App[None]):
             self.notify(f"{event.run.name} is marked; mark another with c.")
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
-        """A tab that shows no run yet takes the one under the cursor of the table."""
-        runs, page, search = self.query_one(RunsTab), self.query_one(RunTab), self.query_one(SearchTab)
-        if event.pane.id == "run-tab" and page.run is None and runs.chosen is not None:
-            page.show(runs.chosen, runs.runs)
+        """As long as no run was opened, F2 shows the one under the cursor of the table; the search takes its first."""
+        runs, search = self.query_one(RunsTab), self.query_one(SearchTab)
+        if event.pane.id == "run-tab" and not self.opened and runs.chosen is not None:
+            self.query_one(RunTab).show(runs.chosen, runs.runs)
         elif event.pane.id == "search-tab" and search.columns[0].folder is None and runs.chosen is not None:
             search.open(runs.chosen.path)
 

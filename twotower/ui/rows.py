@@ -52,7 +52,7 @@ def row_of(run: Run, metric: str, keys: Sequence[str], *, narrow: bool) -> list[
         Text(text.number(score.value if score else None), cells.colour(run.verdict), justify="right"),
         *(parts[name] for name in (NARROW_HEADS if narrow else WIDE_HEADS)),
         *(Text(text.visible(text.value(column_value(run, key)))) for key in keys),
-        str(run.seed),
+        "–" if run.seed is None else str(run.seed),
         str(run.epochs),
         text.duration(run.seconds),
         text.age(run.age),

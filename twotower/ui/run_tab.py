@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from twotower.core import format as text
+from twotower.reports.details import epoch_sample
 from twotower.runs.ledger import Ledger
 from twotower.runs.run import Run
 from twotower.ui import cells
@@ -19,8 +20,6 @@ from twotower.ui import cells
 
 class RunTab(VerticalScroll):
     """The page of one run."""
-
-    run: Run | None = None
 
     def compose(self) -> ComposeResult:
         """Lays out an empty page."""
@@ -33,7 +32,6 @@ class RunTab(VerticalScroll):
             run: the run.
             others: the runs around it; those of its sweep are held against it.
         """
-        self.run = run
         self.query_one("#run-page", Static).update(page(run, others, self.app.size.width))
         self.scroll_home(animate=False)
 
@@ -49,8 +47,8 @@ def page(run: Run, others: Ledger, width: int) -> RenderableType:
     parts += [Text(), cells.facts(run), Text(), cells.metrics_table(run), Text()]
     if run.history:
         heading = Text("Learning curves", "bold")
-        if run.epoch_sample is not None:
-            heading.append(f"  each epoch on a sample of {run.epoch_sample:,} queries, the table above on all", "dim")
+        if sample := epoch_sample(run):
+            heading.append(f"  each epoch on a sample of {sample}, the table above on all", "dim")
         parts += [heading, cells.curves(run, max(12, min(60, width - 60))), Text()]
     parts += [_differences(run, others), Text(), _artefacts(run)]
     return Group(*parts)

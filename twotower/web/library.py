@@ -29,7 +29,8 @@ class Library:
     def __init__(self, folder: Path, engine: SearchEngine, folders: Sequence[str] = ()) -> None:
         self.folder, self.folders = folder, tuple(folders)
         self._engines: OrderedDict[Path, SearchEngine] = OrderedDict({folder.resolve(): engine})
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held for moments, so that searches don't wait for a run that is being opened
+        self._opening = threading.Lock()
 
     def runs(self) -> Ledger:
         """Returns every run, the searched one among them, best first."""
@@ -63,11 +64,20 @@ class Library:
             UserError: for an unknown run, or one that cannot be searched.
         """
         path = (self.folder if not key else self.run(key).path).resolve()
-        with self._lock:
-            engine = self._engines.pop(path, None) or SearchEngine.open(path)
-            self._engines[path] = engine
-            own = self.folder.resolve()
-            extra = [other for other in self._engines if other != own][: max(0, len(self._engines) - MOST_OPEN)]
-            for other in extra:
-                self._engines.pop(other)  # closed by the collector once no request uses it any more
+        if (engine := self._opened(path)) is not None:
+            return engine
+        with self._opening:
+            engine = self._opened(path) or SearchEngine.open(path)
+            with self._lock:
+                self._engines[path] = engine
+                own = self.folder.resolve()
+                extra = [other for other in self._engines if other != own][: max(0, len(self._engines) - MOST_OPEN)]
+                for other in extra:
+                    self._engines.pop(other)  # closed by the collector once no request uses it any more
         return engine
+
+    def _opened(self, path: Path) -> SearchEngine | None:
+        with self._lock:
+            if (engine := self._engines.get(path)) is not None:
+                self._engines.move_to_end(path)
+            return engine

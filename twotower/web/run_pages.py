@@ -8,7 +8,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 from fastapi.templating import Jinja2Templates
 
+from twotower.core.errors import UserError
 from twotower.reports.compare import differences, extreme_queries
+from twotower.reports.details import epoch_sample
 from twotower.runs.per_query import pair
 from twotower.runs.run import ENDED, Run
 from twotower.web import views
@@ -30,10 +32,12 @@ def add_run_pages(app: FastAPI, pages: Jinja2Templates, library: Library) -> Non
         names = dict.fromkeys(["train_loss", item.objective, *item.scores])
         curves = [(name, values) for name in names if name and (values := _history(item, name))][:4]
         context = {"item": item, "run": run or library.key(item), "curves": curves, "polyline": views.polyline}
-        return pages.TemplateResponse(request, "run.html", context)
+        return pages.TemplateResponse(request, "run.html", context | {"sample": epoch_sample(item)})
 
     @app.api_route("/compare", methods=BOTH, response_class=HTMLResponse, include_in_schema=False)
-    def compare(request: Request, a: RunKey, b: RunKey) -> Response:
+    def compare(request: Request, a: RunKey = "", b: RunKey = "") -> Response:
+        if not a or not b or a == b:
+            raise UserError("Two runs are compared: choose A and B in /runs.")
         both = [library.run(a), library.run(b)]
         metric = library.runs().metric()
         paired = pair(both, metric)

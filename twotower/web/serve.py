@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Callable
@@ -82,8 +83,16 @@ def serve(
     name = f"[{host}]" if ":" in host else host
     url = f"http://{name}:{opened.getsockname()[1]}/"
     server = make_server(engine, folder, host=host, ready=(lambda: started(url)) if started else None)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    messages = logging.getLogger("uvicorn.error")
+    messages.setLevel(logging.WARNING)
+    messages.addFilter(_worth_telling)
     server.run(sockets=[opened])
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    """Says whether a message is more than that a request was cut off by the end of the server."""
+    cut_off = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cut_off and not str(record.msg).startswith("Cancel %s running task")
 
 
 def make_server(

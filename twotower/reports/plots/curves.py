@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 
+from twotower.reports.details import epoch_sample
 from twotower.reports.plots import style
 from twotower.reports.plots.style import Picture, Row
 from twotower.runs.ledger import Ledger
@@ -38,8 +39,8 @@ def learning_curves(runs: Ledger, metric: str) -> Picture:
     left = _panel(losses, colour, (low, high)).properties(title=style.title("Training loss"))
     lines = alt.layer(*style.draw_levels(levels), _panel(values, colour, ends))
     more = f"grey: {grey} more configs" if grey else ""
-    sizes = {run.epoch_sample for run in shown if run.epoch_sample is not None}
-    sample = f"epochs: a sample of {max(sizes):,} queries; the final figure is of all" if sizes else ""
+    samples = sorted({epoch_sample(run) for run in shown} - {""})
+    sample = f"epochs: a sample of {' or '.join(samples[:2])}; the final figure is of all" if samples else ""
     title = style.title(label, [*notes, sample, more])
     right = lines.properties(width=style.WIDTH, height=style.HEIGHT, title=title)
     last = ", ".join(f"{row['config']} {row['value']:.3f}" for row in _last(values)[:5])
