@@ -1,8 +1,14 @@
+import unicodedata
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from twotower.core.errors import UserError
-from twotower.data.collection import Candidates, Collection, Judgements, group_texts
+from twotower.data.collection import Candidates, Collection, Judgements, bare, group_texts, normalised
+
+PARTS = ["a", "B", " ", "\t", "x" * 62, "X" * 63, " " * 80, "é", "e", "\u0301", "\u00ad", "ß", "\x1c", "\u2003"]
 
 
 def make(**changes):
@@ -74,3 +80,16 @@ def test_duplicate_ids_are_refused():
         make(document_ids=["a", "b", "a"])
     with pytest.raises(UserError, match="query id 'x'"):
         make(query_ids=["x", "x"])
+
+
+@given(st.lists(st.lists(st.sampled_from(PARTS), max_size=6).map("".join), max_size=8))
+def test_texts_are_grouped_as_whole_texts_are(texts):
+    wholes = [normalised(text) for text in texts]
+    first = {whole: number for number, whole in enumerate(dict.fromkeys(wholes))}
+    assert group_texts(texts).tolist() == [first[whole] for whole in wholes]
+
+
+@given(st.text() | st.text(st.characters(max_codepoint=127)))
+def test_letters_and_digits_are_what_is_left_of_a_text(text):
+    small = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    assert bare(text) == "".join(letter for letter in small if letter.isalnum())

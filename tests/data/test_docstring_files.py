@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from twotower.core.errors import UserError
-from twotower.data.docstring_files import _modules, divide, find_package, name_words, read_docstrings
+from twotower.data.docstring_files import _distributions, _modules, divide, find_package, name_words, read_docstrings
 
 SOURCE = '''
 """The module's own docstring is not taken."""
@@ -107,3 +107,33 @@ def test_standard_library_is_found_and_tests_are_not():
 def test_a_package_that_cannot_be_read_is_named(name):
     with pytest.raises(UserError, match=f"data.source.packages: '{name}'"):
         find_package(name)
+
+
+HERE, FILE, ELSEWHERE = ({"RECORD": f"{name},,\n"} for name in ("glow/__init__.py", "glow.py", "glowing/__init__.py"))
+
+
+@pytest.mark.parametrize(
+    ("installed", "version"),
+    [
+        ({"glow-1.5": HERE}, "1.5"),
+        ({"glow-1.5": FILE}, "1.5"),
+        ({"glow-1.5": {**ELSEWHERE, "top_level.txt": "lamp\nglow\n"}, "Lamp-2.0": HERE}, "1.5"),
+        ({"Lamp-2.0": HERE}, "2.0"),
+        ({"glow-1.5": ELSEWHERE, "Lamp-2.0": HERE}, "2.0"),
+        ({"Lamp-2.0": ELSEWHERE}, "unknown"),
+    ],
+)
+def test_a_package_has_the_version_of_what_it_was_installed_with(tmp_path, monkeypatch, installed, version):
+    for name, files in installed.items():
+        folder = tmp_path / f"{name}.dist-info"
+        folder.mkdir()
+        for file, content in {**files, "METADATA": "Name: {}\nVersion: {}\n".format(*name.split("-"))}.items():
+            (folder / file).write_text(content)
+    (tmp_path / "glow").mkdir()
+    (tmp_path / "glow" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _distributions.cache_clear()
+    try:
+        assert find_package("glow").version == version
+    finally:
+        _distributions.cache_clear()

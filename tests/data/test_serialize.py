@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from twotower.core.errors import UserError
@@ -32,3 +34,12 @@ def test_divide_gives_every_split_something():
 def test_wrong_shares_are_refused(shares):
     with pytest.raises(UserError, match="sum to 1"):
         check_shares(shares)
+
+
+@pytest.mark.parametrize(("texts", "ascii_only"), [(["plain"] * 19 + ["naïve 🙂"], True), (["文字"] * 20, False)])
+def test_a_few_other_characters_are_written_by_number(tmp_path, make_collection, texts, ascii_only):
+    collection = make_collection(with_candidates=True)
+    lists = {"document_ids": list(map(str, range(20))), "titles": [""] * 20, "texts": texts, "metadata": None}
+    stored.save(tmp_path, replace(collection, **lists, indexed_texts=None, judgements={}, candidates=None))
+    assert (tmp_path / "lists.json").read_text(encoding="utf-8").isascii() is ascii_only
+    assert stored.load(tmp_path).texts == texts

@@ -44,3 +44,11 @@ def test_short_names_are_unique():
         "embedding.dropout": "embedding.dropout",
         "model": "model",
     }
+
+
+def test_equal_values_of_different_types_are_told_apart(fake, tmp_path):
+    for number, value in enumerate([1, True, 1]):
+        fake.make_run(tmp_path / str(number), files=False, corpus={"mixed": value, "same": 1, "text": "a"})
+    keys = differing(load(tmp_path))
+    assert "corpus.mixed" in keys
+    assert not {"corpus.same", "corpus.text"} & set(keys)

@@ -27,10 +27,12 @@ from twotower.evaluation.evaluate import evaluate_means, evaluate_vectors
 from twotower.evaluation.hybrid import Hybrid, lexical_side, make_hybrid
 from twotower.evaluation.own_metrics import build_metrics
 from twotower.evaluation.ranking import Ranking
+from twotower.evaluation.reuse import key_of, measure_or_reuse
 from twotower.evaluation.sample import Sample, draw_sample
 from twotower.evaluation.settings import Bm25Settings, EvaluationSettings
 from twotower.evaluation.strongest import strongest_bm25, usual_bm25
 from twotower.kernels.cpu import release_freed_memory
+from twotower.kernels.identity import is_ours
 from twotower.model.encoder import diverged, encoder_of
 from twotower.model.encoding import encode
 from twotower.optimizer.rows import forget
@@ -74,10 +76,29 @@ class Evaluate(RunCallback):
         self._check_objective()
 
     def measure(self, pl_module: pl.LightningModule) -> dict[str, dict[str, float]]:
-        """Returns protocol -> metric -> value of the model as it is, on all evaluation queries."""
-        means = self._means(pl_module, self.context.data.eval_queries(None))
+        """Returns protocol -> metric -> value of the model as it is, on all evaluation queries.
+
+        Where an earlier run measured the very same, its figures are taken, and nothing is encoded or ranked.
+        """
+        rows = self.context.data.eval_queries(None)
+        means = measure_or_reuse(self._key(pl_module, rows), lambda: self._means(pl_module, rows))
         release_freed_memory()
         return means
+
+    def _key(self, pl_module: pl.LightningModule, rows: np.ndarray) -> str | None:
+        data, encoder = self.context.data, encoder_of(pl_module)
+        if not is_ours([self, pl_module]) or not isinstance(encoder, torch.nn.Module):
+            return None
+        return key_of(
+            encoder,
+            data.collection,
+            (data.query_tokens, data.document_tokens),
+            rows,
+            data.settings.eval_split,
+            self.context.settings.evaluation,
+            model=self.context.config["model"],
+            precision=self.context.record.data.get("precision"),
+        )
 
     @cached_property
     def sample(self) -> Sample:

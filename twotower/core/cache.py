@@ -9,17 +9,21 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from filelock import FileLock
 
 from twotower.core.errors import UserError, nearest
 from twotower.core.files import atomic_path
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NUMPY_THREADS = [
     *(os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")),
@@ -68,19 +72,32 @@ def content_key(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def _chunks(part: Any) -> Iterable[tuple[str, bytes]]:
+def _chunks(part: Any) -> Iterator[tuple[str, bytes | memoryview]]:
     if isinstance(part, bytes):
         yield "b", part
     elif isinstance(part, str):
         yield "s", part.encode("utf-8", "surrogatepass")
-    elif isinstance(part, np.ndarray):
-        yield f"a{part.dtype.str}{part.shape}", np.ascontiguousarray(part).tobytes()
+    elif _is_array(part):
+        yield f"a{part.dtype.str}{part.shape}", _bytes(part)
     elif isinstance(part, (list, tuple)) and part and all(isinstance(item, str) for item in part):
         encoded = [item.encode("utf-8", "surrogatepass") for item in part]
-        yield "l", np.array([len(item) for item in encoded], dtype=np.int64).tobytes()
+        yield "l", array("q", map(len, encoded)).tobytes()
         yield "t", b"".join(encoded)
     else:
         yield "j", json.dumps(part, sort_keys=True, ensure_ascii=True, default=str).encode()
+
+
+def _is_array(part: Any) -> bool:
+    """Says whether a part is a numpy array; where nobody has loaded numpy, which takes a while, none can be."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(part, numpy.ndarray)
+
+
+def _bytes(numbers: np.ndarray) -> memoryview:
+    """Returns the bytes of an array in C order, not copied where they lie so."""
+    import numpy as np
+
+    return np.ascontiguousarray(numbers).reshape(-1).view(np.uint8).data
 
 
 def cached_folder(kind: str, key: str, build: Callable[[Path], None]) -> Path:

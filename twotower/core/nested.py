@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
+
+PLAIN = frozenset((str, int, float, bool, list, type(None)))
+"""What most leaves are; to ask whether they are a Mapping takes five times as long."""
 
 
 def leaves(value: Any, key: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -30,12 +34,16 @@ def changed(value: Any, change: Callable[[Any], Any]) -> Any:
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns a config with dotted keys; lists stay whole, and so do empty groups."""
     result: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
+    _fill(result, config, prefix)
     return result
+
+
+def _fill(result: dict[str, Any], config: Mapping[str, Any], prefix: str) -> None:
+    for key, value in config.items():
+        if type(value) not in PLAIN and isinstance(value, Mapping) and value:
+            _fill(result, value, f"{prefix}{key}.")
+        else:
+            result[sys.intern(f"{prefix}{key}")] = value  # one text for all configs, which are looked up key by key
 
 
 def dotted_keys(config: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:

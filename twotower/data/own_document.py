@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from twotower.data.collection import Collection, bare
+from twotower.core.ragged import runs_of
+from twotower.data.collection import Collection
 
 
 def own_pairs(
@@ -31,21 +32,31 @@ def own_pairs(
     Returns:
         Places in `query_rows` and document rows, int64 [P] each, by place.
     """
-    places: list[int] = []
-    documents: list[int] = []
-    if exclude is not False:
-        judged = collection.split(split)
-        pairs = zip(judged.query[judged.positive].tolist(), judged.document[judged.positive].tolist(), strict=True)
-        relevant = set(pairs)
-        row_of = {item: row for row, item in enumerate(collection.document_ids)}
-        for place, row in enumerate(np.asarray(query_rows).tolist()):
-            own = row_of.get(collection.query_ids[row], -1)
-            copies = collection.documents_of_queries.get(bare(collection.query_texts[row]), [])
-            others = [item for item in copies if item != own]
-            if any((row, item) in relevant for item in others):
-                others = []
-            if own >= 0 and (exclude is True or own in copies) and (row, own) not in relevant:
-                others = [own, *others]
-            places += [place] * len(others)
-            documents += others
-    return np.array(places, dtype=np.int64), np.array(documents, dtype=np.int64)
+    rows = np.asarray(query_rows, dtype=np.int64)
+    if exclude is False:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    judged = collection.split(split)
+    relevant = judged.query[judged.positive].astype(np.int64) << 32 | judged.document[judged.positive]
+    copies = collection.copies_of_queries
+    offsets, index = runs_of(copies.query_P, rows)
+    place_P = np.repeat(np.arange(len(rows)), np.diff(offsets))
+    document_P, own_P = copies.document_P[index], copies.own_P[index]
+    # 1. the document of a query's own id
+    own_Q = np.full(len(rows), -1)
+    own_Q[place_P[own_P]] = document_P[own_P]
+    if exclude is True:
+        own_Q = collection.document_of_query_id[rows]
+    own = np.flatnonzero(own_Q >= 0)
+    own = own[~_among(rows[own] << 32 | own_Q[own], relevant)]
+    # 2. those of its text under other ids: all of them or none
+    stays_Q = np.zeros(len(rows), dtype=bool)
+    stays_Q[place_P[~own_P & _among(rows[place_P] << 32 | document_P, relevant)]] = True
+    goes_P = ~own_P & ~stays_Q[place_P]
+    places = np.concatenate([own, place_P[goes_P]])
+    order = np.argsort(places, kind="stable")
+    return places[order], np.concatenate([own_Q[own], document_P[goes_P]])[order]
+
+
+def _among(keys: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """Says of each key whether it is one of many others, in less time than sorting them again takes."""
+    return ascending[np.searchsorted(ascending, keys).clip(max=len(ascending) - 1)] == keys  # type: ignore[no-any-return]

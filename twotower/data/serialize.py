@@ -23,7 +23,9 @@ def save(folder: Path, collection: Collection) -> None:
         arrays |= {f"candidates_{field}": getattr(collection.candidates, field) for field in ("query", "document")}
     np.savez(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
     lists = {name: getattr(collection, name) for name in LISTS}
-    write_json(folder / "lists.json", {"name": collection.name, "splits": list(collection.judgements), **lists})
+    lists = {"name": collection.name, "splits": list(collection.judgements), **lists}
+    plain = sum(map(str.isascii, collection.texts))
+    write_json(folder / "lists.json", lists, escaped=plain > 0.9 * len(collection.texts))
 
 
 def load(folder: Path) -> Collection:

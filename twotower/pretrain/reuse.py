@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,8 +19,7 @@ from torch import Tensor, nn
 from twotower.core.cache import CacheClosedError, cached_folder, content_key
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json
-from twotower.core.version import __version__
-from twotower.kernels.cpu import processor_name
+from twotower.kernels.identity import device_of, is_ours, machine, weights
 from twotower.text.tokens import Tokens
 
 logger = logging.getLogger(__name__)
@@ -52,21 +50,14 @@ def key_of(
         seed: of everything random.
         groups: numbers of the documents, equal for those of the same text.
     """
-    ours = all(type(module).__module__.startswith(("twotower.", "torch.")) for module in encoder.modules())
-    if not ours or not callable(getattr(method, "decided_by", None)):
+    if not is_ours(encoder.modules()) or not callable(getattr(method, "decided_by", None)):
         return None
-    machine: list[Any] = [__version__, torch.__version__, processor_name(), torch.get_num_threads()]
-    machine.append(torch.are_deterministic_algorithms_enabled())
-    place = next((parameter.device.type for parameter in encoder.parameters()), "cpu")
-    state: list[Any] = [[parameter.requires_grad for parameter in encoder.parameters()]]
-    for name, tensor in encoder.state_dict().items():
-        plain = tensor.detach().cpu().contiguous()
-        state += [name, str(plain.dtype), list(plain.shape), plain.view(-1).view(torch.uint8).numpy()]
+    state: list[Any] = [[parameter.requires_grad for parameter in encoder.parameters()], *weights(encoder)]
     corpus = [np.asarray(documents.ids_T), np.asarray(documents.offsets)]
     same = "none" if groups is None else np.asarray(groups)
     kind = f"{type(method).__module__}.{type(method).__qualname__}"
     settings = [kind, method.decided_by(), model, size, seed]
-    return content_key("pretrained 2", *machine, place, *settings, *corpus, same, *state)
+    return content_key("pretrained 2", *machine(), device_of(encoder), *settings, *corpus, same, *state)
 
 
 def train_or_reuse(encoder: nn.Module, key: str | None, train: Callable[[], dict[str, Any]]) -> dict[str, Any]:

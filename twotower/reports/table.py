@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -34,13 +36,19 @@ LONGEST_NAME = 60
 """Longer names of runs are cut: their folder stands in the row, and --json has them whole."""
 
 
-class _Column(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Column:
     """A column: its heading, a cell per row, how it is set, and how soon it goes when there is no room (0: never)."""
 
     name: str
     cells: list[Any]
     number: bool = False
     drop: float = 0
+
+    @cached_property
+    def width(self) -> int:
+        """Characters of its longest cell."""
+        return max(map(_length, [self.name, *self.cells]))
 
 
 def runs_table(
@@ -130,11 +138,10 @@ def _fit(columns: list[_Column], width: int | None) -> Text:
             break
         gone.append(least.name)
         columns = [column for column in columns if column is not least]
-    widths = [max(map(_length, [column.name, *column.cells])) for column in columns]
     rows = zip(*(column.cells for column in columns), strict=True)
-    lines = [_line([Text(column.name, "bold") for column in columns], columns, widths)]
+    lines = [_line([Text(column.name, "bold") for column in columns], columns)]
     for number, row in enumerate(rows):
-        lines.append(_line(row, columns, widths))
+        lines.append(_line(row, columns))
         if below and width is not None:
             lines += [
                 (f"   {part}", [(0, 3 + len(part), "dim")]) for part in textwrap.wrap(str(below[number]), width - 3)
@@ -152,7 +159,7 @@ def _fit(columns: list[_Column], width: int | None) -> Text:
 
 
 def _needed(columns: list[_Column]) -> int:
-    return sum(max(map(_length, [column.name, *column.cells])) + 2 for column in columns) - 2
+    return sum(column.width + 2 for column in columns) - 2
 
 
 def _narrowed(columns: list[_Column], width: int) -> list[_Column]:
@@ -163,22 +170,20 @@ def _narrowed(columns: list[_Column], width: int) -> list[_Column]:
             break
         for at, column in enumerate(columns):
             if column.name == name:
-                room = max(least, max(map(_length, [column.name, *column.cells])) - over)
-                columns[at] = column._replace(cells=[text.shortened(str(cell), room) for cell in column.cells])
+                room = max(least, column.width - over)
+                columns[at] = replace(column, cells=[text.shortened(str(cell), room) for cell in column.cells])
     return columns
 
 
-def _line(
-    cells: Sequence[Any], columns: Sequence[_Column], widths: Sequence[int]
-) -> tuple[str, list[tuple[int, int, Any]]]:
+def _line(cells: Sequence[Any], columns: Sequence[_Column]) -> tuple[str, list[tuple[int, int, Any]]]:
     """Sets one row and says which stretches of it have a style.
 
     A thousand rows of a rich Table would take seconds; set by hand they take a moment.
     """
     parts, styles, at = [], [], 0
-    for cell, column, width in zip(cells, columns, widths, strict=True):
+    for cell, column in zip(cells, columns, strict=True):
         plain = cell.plain if isinstance(cell, Text) else cell
-        room = " " * (width - _length(plain))
+        room = " " * (column.width - _length(plain))
         part = room + plain if column.number else plain + room
         if isinstance(cell, Text):
             styles.append((at, at + len(part), cell.style))

@@ -15,6 +15,8 @@ LIMITS = (
 )
 """What a choice of `debug` sets."""
 _MISSING = object()
+ALIKE = (str, int, bool, type(None))
+"""Types of values that read the same where they are equal, and of one type."""
 
 
 def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False) -> list[str]:
@@ -36,13 +38,16 @@ def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False)
     if not seed:
         seen.add(_pattern([run.seed for run in runs]))
     by_hand = {key for run in runs for key in run.overridden}
-    names = sorted({key for run in runs for key in run.flat}, key=lambda key: (key.count("."), key))
+    configs = [run.flat for run in runs]
+    names = sorted({key for config in configs for key in config}, key=lambda key: (key.count("."), key))
     for key in names:
         if key not in by_hand and (key in LIMITS or key.endswith("_target_")):
             continue  # nobody chose it: debug=fast and the like did, or the group's choice, which has its column
         if key in groups or not any(run.counts(key) for run in runs) or (not seed and key == "seed"):
             continue
-        values = [run.flat.get(key, _MISSING) for run in runs]
+        values = [config.get(key, _MISSING) for config in configs]
+        if type(values[0]) in ALIKE and values.count(values[0]) == len(values) and len(set(map(type, values))) == 1:
+            continue
         shown = [_text(value) for value in values]
         if len(set(shown)) < 2:
             continue
@@ -58,7 +63,9 @@ def differing(runs: Sequence[Run], *, aliases: bool = False, seed: bool = False)
 def column_value(run: Run, key: str) -> Any:
     """Returns what stands in a run's column: the choice of a group, or the value of a dotted key."""
     value = run.flat.get(key)
-    return run.choices[key] if key in run.choices and value in (None, {}) else value  # {}: a choice without settings
+    if value is not None and value != {}:  # {}: a choice without settings
+        return value
+    return run.choices.get(key, value)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -146,11 +146,19 @@ def load(*folders: str | Path, where: Iterable[str] = (), sort: str | None = Non
     for place in places:
         if not place.is_dir():
             raise UserError(f"No folder {place} to look for runs in.")
-    unique = {run.resolve(): run for place in places for run in find_run_folders(place)}
-    runs = Ledger(read_run(folder) for folder in unique.values())
+    runs = Ledger(read_run(folder) for folder in _run_folders(places))
     runs = runs.where(*where)
     runs = runs.sorted(sort) if sort else Ledger(sorted(runs, key=lambda run: run.age))
     return Ledger(runs[:top]) if top is not None else runs
+
+
+def _run_folders(places: Sequence[Path]) -> Iterable[Path]:
+    """Returns every run folder under the places, one that is under two of them once."""
+    roots = [place.resolve() for place in places]
+    folders = (run for place in places for run in find_run_folders(place))
+    if any(root.is_relative_to(other) for at, root in enumerate(roots) for other in roots[:at] + roots[at + 1 :]):
+        return {run.resolve(): run for run in folders}.values()
+    return folders
 
 
 def find_run_folders(folder: Path) -> Iterator[Path]:

@@ -190,12 +190,11 @@ class Run:
     @cached_property
     def group(self) -> str:
         """What runs that differ in nothing but their seed have in common."""
-        seed = self.seed
-        kept = {
-            key: value
-            for key, value in self.flat.items()
-            if self.counts(key) and not (key.rpartition(".")[2] == "seed" and value == seed)
-        }
+        seed, kept = self.seed, dict(self.flat)
+        for key, value in self.flat.items():
+            of_seed = value == seed and key.rpartition(".")[2] == "seed"
+            if of_seed or (key.startswith(NOT_IN_HASH) and not self.counts(key)):
+                del kept[key]
         return json.dumps([self.data_key[0], kept], sort_keys=True, default=str)
 
     @property
