@@ -77,6 +77,7 @@ LISTED: dict[str, tuple[str, ...]] = {
         "twotower.index.auto.AutoIndex",
     ),
     "logger.*": (
+        "twotower.training.aim.AimLogger",
         "twotower.training.comet.OfflineCometLogger",
         *(
             f"{package}.loggers.{name}"
@@ -100,9 +101,10 @@ LOGGER_KEYS = (
     *("project", "entity", "group", "job_type", "tags", "notes", "offline", "mode", "log_model", "log_artifacts"),
     *("experiment_name", "run_name", "tracking_uri", "artifact_location"),
     *("workspace", "online", "offline_directory"),
+    *("repo", "experiment", "system_tracking_interval"),
 )
 """What a config from a file may set of our loggers; the rest reaches far (`settings` of W&B, `log_dir`)."""
-PLACES = ("save_dir", "tracking_uri", "artifact_location", "offline_directory")
+PLACES = ("save_dir", "tracking_uri", "artifact_location", "offline_directory", "repo")
 """Settings of loggers that say where they write: from a file, below the run's folder alone."""
 OUTSIDE = "would write outside the run folder; say so yourself:"
 FILE_NAMES = ("name", "version", "sub_dir")
@@ -269,7 +271,7 @@ def _check_uri(uri: Any, key: str, source: Any, run_dir: Path) -> None:
 def _is_inside(place: str, folder: Path) -> bool:
     """Says whether a path, or the address of a file (sqlite:///FILE), lies below a folder."""
     path = re.sub(r"^(sqlite:///|file://(?=/)|file:(?!//))", "", place)
-    return "://" not in path and Path(path).resolve().is_relative_to(folder.resolve())
+    return "://" not in path and not path.startswith("~") and Path(path).resolve().is_relative_to(folder.resolve())
 
 
 def _trusts(target: str, packages: Sequence[str]) -> bool:
