@@ -101,7 +101,7 @@ def prepare(tiny_beir: Path, tmp_path: Path, group: str, choice: str, request: p
     return []
 
 
-PACKAGES = {"lance": "lancedb", "mlflow": "mlflow", "comet": "comet_ml"}
+PACKAGES = {"lance": "lancedb", "mlflow": "mlflow", "comet": "comet_ml", "aim": "aim"}
 """What some choices need and the development install hasn't."""
 
 

@@ -180,22 +180,23 @@ def test_a_foreign_record_names_no_place_to_write_to(home, key, value):
 
 
 def with_loggers(home):
-    """A record of a run that logged to MLflow and Comet, as their choices are composed."""
+    """A record of a run that logged to MLflow, Comet and Aim, as their choices are composed."""
 
     def change(config):
         here = config["paths"]["run"]
-        for name in ("mlflow", "comet"):
+        for name in ("mlflow", "comet", "aim"):
             text = (ROOT / "conf" / "logger" / f"{name}.yaml").read_text().replace("${paths.run}", here)
             config["logger"].update(yaml.safe_load(text))
 
     return changed(home / "tests/old_run/mlp", change)
 
 
-def test_a_run_that_logged_to_mlflow_and_comet_is_run_again_into_its_own_folder(home):
+def test_a_run_that_logged_elsewhere_is_run_again_into_its_own_folder(home):
     config, _ = new_config(with_loggers(home), [], home / "new")
     assert config["logger"]["mlflow"]["tracking_uri"] == f"sqlite:///{home}/new/mlflow.db"
     assert config["logger"]["mlflow"]["artifact_location"] == f"{home}/new/mlflow_artifacts"
     assert config["logger"]["comet"]["offline_directory"] == f"{home}/new/comet"
+    assert config["logger"]["aim"]["repo"] == f"{home}/new"
 
 
 @pytest.mark.parametrize(
@@ -210,6 +211,10 @@ def test_a_run_that_logged_to_mlflow_and_comet_is_run_again_into_its_own_folder(
         ("logger.mlflow.tracking_uri", "sqlite:////elsewhere.db?/..{run}/mlflow.db"),
         ("logger.mlflow.artifact_location", "{run}/%2e%2e/%2e%2e/elsewhere"),
         ("logger.comet.offline_directory", "../elsewhere"),
+        ("logger.aim.repo", "/elsewhere"),
+        ("logger.aim.repo", "~/elsewhere"),
+        ("logger.aim.repo", "aim://elsewhere:53800"),
+        ("logger.aim.repo", "ssh://elsewhere/runs"),
         ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "/elsewhere"}),
         ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "s3://elsewhere"}),
         ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "s3:elsewhere"}),
@@ -218,6 +223,8 @@ def test_a_run_that_logged_to_mlflow_and_comet_is_run_again_into_its_own_folder(
 def test_a_foreign_record_sends_nothing_elsewhere(home, key, value, monkeypatch):
     recorded = with_loggers(home)
     value = value.replace("{run}", f"{home}/new") if isinstance(value, str) else value
+    (home / "new").mkdir()
+    monkeypatch.chdir(home / "new")
     *parents, name = key.split(".")
     node = recorded.config
     for parent in parents:
@@ -228,6 +235,13 @@ def test_a_foreign_record_sends_nothing_elsewhere(home, key, value, monkeypatch)
     if key == "logger.mlflow.tracking_uri":  # the user's own server, as the environment names it
         monkeypatch.setenv("MLFLOW_TRACKING_URI", value)
         assert new_config(recorded, [], home / "new")[0]["logger"]["mlflow"]["tracking_uri"] == value
+
+
+def test_a_foreign_record_copies_no_environment_into_aim(home):
+    recorded = with_loggers(home)
+    recorded.config["logger"]["aim"]["log_system_params"] = True
+    with pytest.raises(UserError, match=r"logger\.aim\.log_system_params is not taken from a file"):
+        new_config(recorded, [], home / "new")
 
 
 @pytest.mark.parametrize("name", ["../../victim", "/victim", ".hidden", "a/b"])

@@ -79,6 +79,7 @@ LISTED: dict[str, tuple[str, ...]] = {
         "twotower.index.auto.AutoIndex",
     ),
     "logger.*": (
+        "twotower.training.aim.AimLogger",
         "twotower.training.comet.OfflineCometLogger",
         *(
             f"{package}.loggers.{name}"

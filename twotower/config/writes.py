@@ -20,9 +20,10 @@ LOGGER_KEYS = (
     *("project", "entity", "group", "job_type", "tags", "notes", "offline", "mode", "log_model", "log_artifacts"),
     *("experiment_name", "run_name", "tracking_uri", "artifact_location"),
     *("workspace", "online", "offline_directory"),
+    *("repo", "experiment", "system_tracking_interval"),
 )
 """What a config from a file may set of our loggers; the rest reaches far (`settings` of W&B, `log_dir`)."""
-PLACES = ("save_dir", "tracking_uri", "artifact_location", "offline_directory")
+PLACES = ("save_dir", "tracking_uri", "artifact_location", "offline_directory", "repo")
 """Settings of loggers that say where they write: from a file, below the run's folder alone."""
 OUTSIDE = "would write outside the run folder; say so yourself:"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -73,7 +74,7 @@ def _is_inside(place: str, folder: Path) -> bool:
     """Says whether a path, or the address of a file (sqlite:///FILE), lies below a folder."""
     path = re.sub(r"^(sqlite:///|file://(?=/)|file:(?!//))", "", place)
     read = unquote(path)
-    if SCHEME.match(path) or (path != place and re.search(r"[?#]", path)):
+    if path.startswith("~") or SCHEME.match(path) or (path != place and re.search(r"[?#]", path)):
         return False  # an address that can't be read as one of a file, or whose path ends before its text does
     if read != path and (".." in Path(read).parts or unquote(read) != read):
         return False  # MLflow and others read "%2e%2e" as ".."

@@ -37,6 +37,7 @@ PACKAGES = {
     "lancedb": "lancedb",
     "mlflow": "mlflow",
     "comet_ml": "comet-ml",
+    "aim": "aim",
     "ray": "ray",
     "hydra_plugins.hydra_ray_launcher": "ray && pip install --no-deps hydra-ray-launcher",
     "icu4py": "icu4py",

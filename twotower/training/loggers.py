@@ -28,11 +28,12 @@ NEEDS = {
     "MLFlowLogger": "mlflow",
     "CometLogger": "comet_ml",
     "OfflineCometLogger": "comet_ml",
+    "AimLogger": "aim",
 }
 """Lightning's loggers that write through a package of their own, which they look for only once they are built."""
 
 
-NAMED = {"MLFlowLogger": "run_name", "CometLogger": "name", "OfflineCometLogger": "name"}
+NAMED = {"MLFlowLogger": "run_name", "CometLogger": "name", "OfflineCometLogger": "name", "AimLogger": "run_name"}
 """The argument by which other loggers take the run's name."""
 
 
@@ -85,12 +86,10 @@ def _build(name: str, settings: Mapping[str, Any], extra: Mapping[str, Any], con
     except Exception as error:
         if type(error).__module__.startswith("pydantic"):
             raise UserError(f"logger.{name}: {_refused_settings(error)}.") from None  # it repeats what it was given
-        if not type(error).__module__.startswith("wandb"):
+        if package is None or isinstance(error, UserError):
             raise
-        why = in_one_line(error)
-        raise UserError(
-            f"logger=wandb could not start ({why}); WANDB_MODE=offline works without an account."
-        ) from error
+        way_out = "; WANDB_MODE=offline works without an account" if package == "wandb" else ""
+        raise UserError(f"logger.{name} could not start ({in_one_line(error)}){way_out}.") from error
     return logger
 
 

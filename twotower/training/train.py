@@ -186,7 +186,8 @@ def open_record(config: dict[str, Any], *, run_dir: Path, overrides: list[str], 
 
 def _quiet() -> None:
     """Keeps libraries' notes that tell a user nothing out of the terminal; their warnings stay."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "faiss.loader", "bm25s", "gensim"):
+    names = ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "faiss.loader", "bm25s", "gensim", "aim")
+    for name in names:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         ".*isinstance.treespec.*",
