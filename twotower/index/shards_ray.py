@@ -1,8 +1,9 @@
 """Indexes over the shards of `twotower encode`, built and searched by a Ray cluster, and one exact answer from all.
 
 Every shard of vectors gets an index of its own, on the machine that takes it; each query goes to all, and the hits are
-merged by score. All backends give cosines, so with exact indexes the answer is that of one index over everything, save
-documents whose scores differ by rounding alone. The machines see the same files under the same paths.
+merged by score. All backends give cosines, so with exact indexes the answer is that of one index over everything, rows
+and scores to the last bit: the exact index adds up a document's score in float64, the same way in whatever company, and
+equal scores come by row, here as there. The machines see the same files under the same paths.
 
 Legend: N documents, D dimension, Q queries, K ranks.
 """
