@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from rich.cells import cell_len
@@ -41,9 +41,14 @@ class _Column:
     """A column: its heading, a cell per row, how it is set, and how soon it goes when there is no room (0: never)."""
 
     name: str
-    cells: list[Any]
+    given: list[Any] | Callable[[], list[Any]]
     number: bool = False
     drop: float = 0
+
+    @cached_property
+    def cells(self) -> list[Any]:
+        """What was given, or what gives it: of a column that has to go none are made."""
+        return self.given() if callable(self.given) else self.given
 
     @cached_property
     def width(self) -> int:
@@ -118,15 +123,19 @@ def groups_table(runs: Ledger, *, metric: str, width: int | None = None) -> Text
 
 
 def _config_columns(runs: Sequence[Run], keys: Sequence[str]) -> list[_Column]:
-    cells = {name: [_cell(column_value(run, key)) for run in runs] for key, name in short_names(keys).items()}
-    return [_Column(name, values, drop=0.5) for name, values in cells.items()]
+    def cells(key: str) -> list[Any]:
+        return [_cell(column_value(run, key)) for run in runs]
+
+    return [_Column(name, partial(cells, key), drop=0.5) for key, name in short_names(keys).items()]
 
 
 def _fit(columns: list[_Column], width: int | None) -> Text:
     gone: list[str] = []
     below: list[Any] = []  # folders, where they have no room beside what tells more
     while True:
-        needed = _needed(columns)
+        needed = sum(_length(column.name) + 2 for column in columns) - 2
+        if width is None or needed <= width:
+            needed = _needed(columns)
         least = max(reversed(columns), key=lambda column: column.drop)
         if width is None or needed <= width:
             break
@@ -171,7 +180,7 @@ def _narrowed(columns: list[_Column], width: int) -> list[_Column]:
         for at, column in enumerate(columns):
             if column.name == name:
                 room = max(least, column.width - over)
-                columns[at] = replace(column, cells=[text.shortened(str(cell), room) for cell in column.cells])
+                columns[at] = replace(column, given=[text.shortened(str(cell), room) for cell in column.cells])
     return columns
 
 
