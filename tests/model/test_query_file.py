@@ -90,6 +90,18 @@ def test_a_model_exported_without_it_is_read_through_torch_once(tmp_path, monkey
     assert not isinstance(open_query_model(path).encode, MlpQuery)  # what was kept belongs to the file, not its name
 
 
+def test_a_length_that_is_not_recorded_is_the_default_with_and_without_torch(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "cache"))
+    path = export(tmp_path / "model.pt")
+    query_file_of(path).unlink()
+    content = torch.load(path, weights_only=True)
+    del content["training_stats"]["config"]["resolved"]["data"]["max_query_length"]
+    torch.save(content, path)
+    first, second = open_query_model(path), open_query_model(path)
+    assert isinstance(second.encode, MlpQuery)
+    assert first.max_query_length == second.max_query_length == 32
+
+
 def test_a_cache_that_is_closed_costs_time_alone(tmp_path, monkeypatch):
     (tmp_path / "cache").write_text("no folder")
     monkeypatch.setenv("TWOTOWER_CACHE", str(tmp_path / "cache"))

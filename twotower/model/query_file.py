@@ -23,6 +23,7 @@ from twotower.config.names import MODULE, TOWERS, tower_settings
 from twotower.core.errors import UserError, in_one_line
 from twotower.core.files import write_bytes
 from twotower.core.reading import Each, conform
+from twotower.data.settings import DataSettings
 
 FORMAT = "twotower query model 1"
 SHAPE = {
@@ -92,7 +93,7 @@ def write_query_file(
         "arrays_sha256": _digest(state),
         "word_to_index": content["word_to_index"],
         "text": config["text"],
-        "max_query_length": config["data"]["max_query_length"],
+        "max_query_length": DataSettings.recorded(config["data"]).max_query_length,
         "count_power": float(tower.get("count_power", model.get("count_power", 0.5))),
     }
     target = target or query_file_of(path)
