@@ -23,7 +23,9 @@ LOGGER_KEYS = (
     *("repo", "experiment", "system_tracking_interval"),
 )
 """What a config from a file may set of our loggers; the rest reaches far (`settings` of W&B, `log_dir`)."""
-PLACES = ("save_dir", "tracking_uri", "artifact_location", "offline_directory", "repo")
+FOLDERS = ("save_dir", "offline_directory", "repo")
+"""Settings of loggers that name a folder, never an address."""
+PLACES = (*FOLDERS, "tracking_uri", "artifact_location")
 """Settings of loggers that say where they write: from a file, below the run's folder alone."""
 OUTSIDE = "would write outside the run folder; say so yourself:"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -51,7 +53,7 @@ def check_logger(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, 
             continue
         if name not in LOGGER_KEYS:
             raise UserError(f"{source}: {full} is not taken from a file; give it on the command line: {full}=...")
-        outside = name in PLACES and not _is_inside(str(value), run_dir)
+        outside = name in PLACES and not _is_inside(str(value), run_dir, address=name not in FOLDERS)
         if outside and name == "tracking_uri" and value == os.environ.get("MLFLOW_TRACKING_URI"):
             continue
         away = isinstance(value, str) and (Path(value).name != value or value == "..")
@@ -70,11 +72,11 @@ def check_index(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, c
         raise UserError(f"{source}: {key}.uri={uri} {OUTSIDE} {key}.uri=...")
 
 
-def _is_inside(place: str, folder: Path) -> bool:
-    """Says whether a path, or the address of a file (sqlite:///FILE), lies below a folder."""
-    path = re.sub(r"^(sqlite:///|file://(?=/)|file:(?!//))", "", place)
+def _is_inside(place: str, folder: Path, *, address: bool = True) -> bool:
+    """Says whether a path, or the address of a file (sqlite:///FILE) where one may stand, lies below a folder."""
+    path = re.sub(r"^(sqlite:///|file://(?=/)|file:(?!//))", "", place) if address else place
     read = unquote(path)
-    if path.startswith("~") or SCHEME.match(path) or (path != place and re.search(r"[?#]", path)):
+    if SCHEME.match(path) or path.startswith("~") or (path != place and re.search(r"[?#]", path)):
         return False  # an address that can't be read as one of a file, or whose path ends before its text does
     if read != path and (".." in Path(read).parts or unquote(read) != read):
         return False  # MLflow and others read "%2e%2e" as ".."
