@@ -9,6 +9,7 @@ import yaml
 from twotower.core.places import conf_dir
 from twotower.data import beir
 from twotower.data.collection import Collection, Judgements
+from twotower.evaluation.bm25 import bm25_rankings
 from twotower.evaluation.settings import Bm25Settings, EvaluationSettings
 from twotower.evaluation.strongest import strongest_bm25, usual_bm25
 
@@ -61,10 +62,19 @@ def test_numbers_stay_as_they_are():
     assert usual_bm25(given) == Bm25Settings(k1=1.2, b=0.4)
 
 
-@pytest.mark.parametrize("documents", [10, 39])
-def test_a_large_collection_is_judged_by_a_part_of_it(monkeypatch, documents):
+@pytest.mark.parametrize(("documents", "ranked"), [(10, 20), (39, 39), (50, 40)])
+def test_a_large_collection_is_judged_by_a_part_of_it(monkeypatch, documents, ranked):
+    """As many documents as are allowed, but all of the twenty that are judged."""
+    sizes = []
+
+    def spy(part, *arguments, **named):
+        sizes.append(len(part.document_ids))
+        return bm25_rankings(part, *arguments, **named)
+
     monkeypatch.setattr("twotower.evaluation.strongest.DOCUMENTS", documents)
-    assert strongest_bm25(long_and_short("long"), "train", AUTO, None)[1].b in (0.4, 0.75)
+    monkeypatch.setattr("twotower.evaluation.strongest.bm25_rankings", spy)
+    strongest_bm25(long_and_short("long"), "train", AUTO, None)
+    assert sizes == [ranked, ranked]
 
 
 def test_runs_choose_k1_and_b(shared_data):
