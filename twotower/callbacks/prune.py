@@ -14,8 +14,8 @@ import pytorch_lightning as pl
 
 from twotower.callbacks.base import RunCallback
 from twotower.core.errors import UserError
-from twotower.runs.record import FILE_NAME
 from twotower.runs.run import ENDED, Run, read_run
+from twotower.runs.schema import FILE_NAME
 
 logger = logging.getLogger(__name__)
 

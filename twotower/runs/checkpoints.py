@@ -15,8 +15,8 @@ from typing import Any
 
 from twotower.core.archive import read_archive
 from twotower.core.errors import UserError, nearest
-from twotower.runs.record import FILE_NAME
 from twotower.runs.run import Run, read_run
+from twotower.runs.schema import FILE_NAME
 
 COLUMNS = ("mrr", "recall_1", "recall_5", "recall_10")
 """Metrics of the table, by their canonical names."""

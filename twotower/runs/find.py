@@ -8,8 +8,8 @@ from pathlib import Path
 from twotower.core.errors import UserError, nearest
 from twotower.core.format import train_command
 from twotower.runs.ledger import Ledger, load
-from twotower.runs.record import FILE_NAME
 from twotower.runs.run import Run, read_run
+from twotower.runs.schema import FILE_NAME
 
 
 def find_run(text: str, folders: Sequence[str | Path] = ()) -> Run:

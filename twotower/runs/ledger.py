@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twotower.core.errors import UserError
 from twotower.runs.columns import differing
 from twotower.runs.filters import parse, resolve_metric, value_getter
-from twotower.runs.record import FILE_NAME
 from twotower.runs.run import ENDED, Run, read_run
+from twotower.runs.schema import FILE_NAME
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,15 +20,7 @@ from twotower.core import host
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, sha256_file, write_json
 from twotower.core.secrets import mask_override, masked, remember_secrets
-
-SCHEMA = 1
-"""Version of the record's layout; a reader refuses others by name instead of guessing."""
-
-FILE_NAME = "run.json"
-"""Name of the record in its run folder."""
-
-STATUSES = ("running", "finished", "failed", "interrupted", "at_chance", "collapsed")
-"""Every status a record can hold; all but `running` are ends."""
+from twotower.runs.schema import FILE_NAME, SCHEMA, STATUSES
 
 
 class RunRecord:

@@ -16,8 +16,7 @@ from twotower.config.canonical import canonical, current
 from twotower.config.names import NOT_IN_HASH
 from twotower.core.host import is_alive
 from twotower.core.nested import flat
-from twotower.runs.record import FILE_NAME
-from twotower.runs.schema import problem_of
+from twotower.runs.schema import FILE_NAME, problem_of
 
 SILENT_HOURS = 6.0
 """A running record of another machine that was not renewed for so long is shown as `running?`."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twotower.runs.record import SCHEMA, STATUSES
+SCHEMA = 1
+"""Version of the record's layout; a reader refuses others by name instead of guessing."""
+
+FILE_NAME = "run.json"
+"""Name of the record in its run folder."""
+
+STATUSES = ("running", "finished", "failed", "interrupted", "at_chance", "collapsed")
+"""Every status a record can hold; all but `running` are ends."""
 
 _NUMBERS = {int, float, type(None)}
 _TEXTS = {str, type(None)}

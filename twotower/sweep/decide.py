@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from twotower.core.secrets import masked
-from twotower.runs.record import FILE_NAME
 from twotower.runs.resume import last_checkpoint
 from twotower.runs.run import ENDED, Run, read_run
+from twotower.runs.schema import FILE_NAME
 
 
 class Action(Enum):

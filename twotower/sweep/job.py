@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 from twotower.core.errors import UserError
 from twotower.core.files import read_json, write_json
 from twotower.core.secrets import masked
-from twotower.runs.record import FILE_NAME
 from twotower.runs.resume import last_checkpoint
 from twotower.runs.run import read_run
+from twotower.runs.schema import FILE_NAME
 from twotower.sweep.decide import Action, Decision, decide, failure_text
 from twotower.sweep.isolation import isolated, output_to
 from twotower.sweep.journal import Journal

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twotower.core import format as text
-from twotower.runs.record import FILE_NAME
+from twotower.runs.schema import FILE_NAME
 from twotower.sweep.journal import Journal, Outcome
 
 STYLES = {"finished": "green", "skipped": "dim", "elsewhere": "cyan", "running": "cyan"}
