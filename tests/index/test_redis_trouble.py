@@ -14,8 +14,11 @@ import redis
 from twotower.core.errors import UserError
 from twotower.index.export import IndexExportError, export
 from twotower.index.redis import index as module
+from twotower.index.redis import session
 from twotower.index.redis.commands import create_command
 from twotower.index.redis.index import RedisIndex
+from twotower.index.redis.keys import lock_key
+from twotower.index.redis.session import Session
 
 TARGET = "twotower.index.redis.RedisIndex"
 
@@ -66,6 +69,38 @@ def test_a_name_taken_during_the_build_leaves_no_searchable_folder(
     with pytest.raises(IndexExportError, match="somebody else's"):
         export(settings(), vectors[:50], [f"d{n}" for n in range(50)], identity=identity(50), run_dir=tmp_path)
     assert not (tmp_path / "index" / "redis").exists()
+
+
+def test_an_export_whose_lock_ran_out_leaves_the_build_of_another_alone(
+    client, vectors, tmp_path, monkeypatch, redis_url, caplog
+):
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    slow, other = (RedisIndex(algorithm="FLAT", index_name="products") for _ in range(2))
+    for index, name in ((slow, "slow"), (other, "other")):
+        (tmp_path / name).mkdir()
+        index.build(vectors[:50], [f"d{n}" for n in range(50)], tmp_path / name)
+        if index is slow:
+            client.delete(lock_key("products"))
+    slow.publish()
+    assert "another export may be writing" in caplog.text
+    other.publish()
+    assert (other.search(vectors[:5], 1)[1][:, 0] == np.arange(5)).all()
+
+
+def test_the_lock_is_kept_while_redis_indexes(client, vectors, tmp_path, monkeypatch, redis_url):
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setattr(session, "LOCK_SECONDS", 1)
+    whole, waited = Session.info, iter(range(30))
+
+    def info(self, version):
+        done = next(waited, None)
+        return whole(self, version) if done is None else {"num_docs": done}
+
+    monkeypatch.setattr(Session, "info", info)
+    index = RedisIndex(algorithm="FLAT", index_name="products")
+    index.build(vectors[:50], [f"d{n}" for n in range(50)], tmp_path)
+    assert client.get(lock_key("products")) is not None
+    index.publish()
 
 
 def test_our_own_name_is_published_again(client, vectors, tmp_path, identity, monkeypatch, redis_url):

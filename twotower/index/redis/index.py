@@ -2,7 +2,7 @@
 
 Every build writes under a name of its own, `{<alias>}:<random>`, so readers of the one before notice nothing and a
 build that fails leaves it untouched; `publish` points the alias at the new one and deletes the old. Which keys share a
-cluster's slot is told in `redis_keys`. Redis speaks of distances; similarity is 1 - distance.
+cluster's slot is told in `twotower.index.redis.keys`. Redis speaks of distances; similarity is 1 - distance.
 Legend: N documents, D dimension, Q queries, K ranks.
 """
 
@@ -12,10 +12,7 @@ import logging
 import os
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +31,9 @@ from twotower.index.redis.keys import new_version, prefixes, rows_key
 from twotower.index.redis.schema import FILE as SCHEMA_FILE
 from twotower.index.redis.schema import redisvl_schema
 from twotower.index.redis.session import Session
-from twotower.index.redis.text import FIELD, LANGUAGES, TITLE, TextSearch, options, schema, stored
-from twotower.index.vectors import Progress, Vectors, best_first, blocks, normalise
+from twotower.index.redis.text import LANGUAGES, TextSearch, options, schema
+from twotower.index.redis.upload import Upload, Words
+from twotower.index.vectors import best_first, normalise
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,6 @@ FILE = "redis.json"
 UPLOAD = "upload.json"
 POINTER = {"url": str, "alias": str, "version": str, "count": int, "dim": int, "algorithm": str, "text?": bool}
 SEARCHES_PER_PIPELINE = 64
-SENDERS = 2
 SEARCH_SECONDS = 10.0
 """How long a search waits for an answer, twice; a build waits longer."""
 COUNT_SECONDS = 1.0
@@ -152,8 +149,10 @@ class RedisIndex(Index):
         session, folder, progress = self.session, build.folder, build.progress
         with session.errors_named():
             done = self._begin(folder / UPLOAD)
-            self._upload(build.vectors, build.document_ids, done, progress)
-            self._wait(progress)
+            upload = Upload(session, self.name, self.version, hash_tags=self.hash_tags, batch_size=self.batch_size)
+            words = None if self._texts is None else Words(self._texts, self._titles)
+            upload.send(build.vectors, build.document_ids, words=words, done=done, progress=progress)
+            self._bytes = upload.wait(self.count, progress)
             session.client.delete(rows_key(self.version))
         write_json(folder / FILE, self._pointer())
         write_text(folder / SCHEMA_FILE, self._schema())
@@ -202,82 +201,6 @@ class RedisIndex(Index):
         self.session.client.execute_command(*command)
         return 0
 
-    def _upload(self, vectors: Vectors, document_ids: Sequence[str], done: int, progress: Progress | None) -> None:
-        """Sends the documents by two threads: one packs a batch while Redis works on the other's."""
-        prefix = prefixes(self.version, self.hash_tags)
-        under_way: deque[tuple[int, Future[None]]] = deque()
-        sure = done
-
-        def settle() -> None:
-            nonlocal sure
-            stop, future = under_way.popleft()
-            future.result()
-            sure = stop
-            if progress:
-                progress("upload", sure, self.count)
-
-        with ThreadPoolExecutor(SENDERS) as pool:
-            try:
-                for start, block_BD in blocks(vectors, rows=self.batch_size, start=done):
-                    stop = start + len(block_BD)
-                    rows = range(start, stop)
-                    keys = [f"{prefix[row % len(prefix)]}{document_ids[row]}" for row in rows]
-                    action = partial(self._send, keys, start, block_BD, self._words(rows), sure)
-                    under_way.append((stop, pool.submit(self.session.again, action)))
-                    while len(under_way) >= SENDERS:
-                        settle()
-                while under_way:
-                    settle()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    def _words(self, rows: Sequence[int]) -> list[tuple[str, ...]]:
-        """Returns the fields beside row and vector: text and title, names and values in turn."""
-        if self._texts is None:
-            return [()] * len(rows)
-        titles = [""] * len(rows) if self._titles is None else self._titles(rows)
-        return [
-            (FIELD, stored(text), *((TITLE, title) if title else ()))
-            for text, title in zip(self._texts(rows), titles, strict=True)
-        ]
-
-    def _send(
-        self, keys: list[str], start: int, block_BD: np.ndarray, words: Sequence[tuple[str, ...]], sure: int
-    ) -> None:
-        pipeline = self.session.client.pipeline(transaction=False)
-        data, width = block_BD.tobytes(), 4 * self.dim
-        for offset, key in enumerate(keys):
-            vector = data[offset * width : (offset + 1) * width]
-            pipeline.execute_command("HSET", key, "row", start + offset, "vector", vector, *words[offset])
-        pipeline.execute_command("SET", rows_key(self.version), sure)  # all before these have been acknowledged
-        self.session.keep_lock(pipeline)
-        pipeline.execute()
-
-    def _info(self) -> dict[str, Any]:
-        return pairs(self.session.client.execute_command("FT.INFO", self.version))
-
-    def _wait(self, progress: Progress | None) -> None:
-        """Waits for what Redis indexes in the background; a server that lost data or ran full says so here."""
-        patience = max(60.0, self.retry_seconds)
-        best, deadline = -1, time.monotonic() + patience
-        while True:
-            info = self.session.again(self._info)
-            done, failures = int(float(info["num_docs"])), int(float(info.get("hash_indexing_failures", 0)))
-            self._bytes = int(float(info.get("vector_index_sz_mb", 0)) * 2**20)
-            if failures:
-                raise UserError(f"index.{self.name}: Redis could not index {failures} of {self.count} documents.")
-            if done == self.count and not int(float(info.get("indexing", 0))):
-                return
-            if done > best:
-                best, deadline = done, time.monotonic() + patience
-            elif time.monotonic() > deadline:
-                held = f"Redis holds {done} of {self.count} documents"
-                raise UserError(f"index.{self.name}: {held}; it ran out of memory or restarted.")
-            if progress:
-                progress("wait for Redis", done, self.count)
-            time.sleep(0.05)
-
     def publish(self) -> None:
         """Points the alias at the new index, then deletes every other build under that alias."""
         session = self.session
@@ -285,6 +208,9 @@ class RedisIndex(Index):
             with session.errors_named():
                 session.refuse_taken(str(self.alias))
                 session.again(lambda: session.client.execute_command("FT.ALIASUPDATE", self.alias, self.version))
+                if not session.holds_lock():
+                    log.warning("index.%s: builds before this one stay: another export may be writing.", self.name)
+                    return
                 for old in session.versions(str(self.alias)):
                     if old != self.version:
                         session.drop(old)
@@ -329,7 +255,7 @@ class RedisIndex(Index):
         session.require_search()
         place = f"The Redis index {self.version} at {session.safe_url}"
         try:
-            held = int(float(self._info()["num_docs"]))
+            held = int(float(self.session.info(self.version)["num_docs"]))
         except redis.ResponseError:
             raise UserError(f"{place} is gone: exported again since, or lost in a restart. {REBUILD}") from None
         if held != self.count:
@@ -340,7 +266,7 @@ class RedisIndex(Index):
         """Counts the documents again after a while, or when fewer came back than were asked for."""
         if self._counted and (fewest < wanted or time.monotonic() - self._counted > COUNT_SECONDS):
             with self.session.errors_named():
-                held = int(float(self._info()["num_docs"]))
+                held = int(float(self.session.info(self.version)["num_docs"]))
             if held != self.count:
                 shortfall = f"{held} documents instead of {self.count}: some were deleted while it is searched"
                 raise UserError(f"The Redis index {self.version} holds {shortfall}. {REBUILD}")

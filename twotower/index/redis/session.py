@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -136,6 +136,15 @@ class Session:
         if self._lock:
             pipeline.execute_command("PEXPIRE", self._lock.name, LOCK_SECONDS * 1000)
 
+    def renew_lock(self) -> None:
+        """Keeps the lock alive where nothing is sent for a while."""
+        if self._lock:
+            self.client.pexpire(self._lock.name, LOCK_SECONDS * 1000)
+
+    def holds_lock(self) -> bool:
+        """Says whether the lock is still ours: one that ran out may be another export's by now."""
+        return self._lock is not None and bool(self._lock.owned())
+
     def unlock(self) -> None:
         """Gives the lock up, if it is still ours."""
         if self._lock is None:
@@ -146,6 +155,10 @@ class Session:
                 lock.release()
         except redis.RedisError:
             log.warning("%s: the export lock could not be removed; it ends within %d s", self.label, LOCK_SECONDS)
+
+    def info(self, version: str) -> dict[str, Any]:
+        """Returns what the server says of an index."""
+        return pairs(self.client.execute_command("FT.INFO", version))
 
     def sent(self, version: str) -> int | None:
         """Returns how many documents of a build Redis surely has, None where there is no such build."""
