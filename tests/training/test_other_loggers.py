@@ -80,9 +80,9 @@ def test_aim_knows_of_a_failed_run(tmp_path):
             "aim",
             tmp_path / "run",
             f"data.path={tmp_path / 'no-such-folder'}",
-            f"logger.aim.repo={tmp_path / 'all.aim'}",
+            f"logger.aim.repo={tmp_path / 'all'}",
         )
-    (run,) = runs_of_aim(tmp_path / "all.aim")
+    (run,) = runs_of_aim(tmp_path / "all")
     assert (run["status"], run.active) == ("failed", False)
 
 
