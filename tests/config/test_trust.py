@@ -213,6 +213,7 @@ def test_a_run_that_logged_elsewhere_is_run_again_into_its_own_folder(home):
         ("logger.comet.offline_directory", "../elsewhere"),
         ("logger.aim.repo", "/elsewhere"),
         ("logger.aim.repo", "~/elsewhere"),
+        ("logger.aim.repo", "file:/../../..{run}/elsewhere"),
         ("logger.aim.repo", "aim://elsewhere:53800"),
         ("logger.aim.repo", "ssh://elsewhere/runs"),
         ("index.lance", {"_target_": "twotower.index.lance.LanceIndex", "uri": "/elsewhere"}),
