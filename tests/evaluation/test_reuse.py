@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.one_thread_more import one_thread_more
 from tests.pretrain.test_crops import corpus, model
 from twotower.core import cache
 from twotower.core.errors import UserError
@@ -59,12 +60,8 @@ def test_whatever_decides_the_means_makes_another_key():
     ]
     assert len(set(keys)) == len(keys)
     assert key() == keys[0]
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads + 1)
+    with one_thread_more():
         assert key() != keys[0]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def test_what_may_change_under_its_name_is_measured_every_time(monkeypatch):

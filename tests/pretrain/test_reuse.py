@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.one_thread_more import one_thread_more
 from tests.pretrain.test_crops import QUICK, SIZE, corpus, model
 from twotower.core import cache
 from twotower.core.errors import UserError
@@ -63,12 +64,8 @@ def test_whatever_decides_the_weights_makes_another_key():
     ]
     assert len(set(keys)) == len(keys)
     assert key() == key(model(sparse=True)) == keys[0]  # rows alone have gradients in either case
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(threads + 1)
+    with one_thread_more():
         assert key() != keys[0]
-    finally:
-        torch.set_num_threads(threads)
 
 
 def test_towers_and_methods_of_ones_own_are_trained_every_time():

@@ -5,7 +5,10 @@ Parts of the content keys of what is kept of a model.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +17,9 @@ from torch import nn
 from twotower.core.version import __version__
 from twotower.kernels.cpu import processor_name
 
+ROOMS = ("core", "evaluation", "kernels", "loss", "model", "optimizer", "pretrain")
+"""Folders of the package whose code decides what a model gives and how it is measured."""
+
 
 def is_ours(parts: Iterable[object]) -> bool:
     """Says whether all are of twotower's or torch's own classes; the code of others may change under the same name."""
@@ -21,9 +27,19 @@ def is_ours(parts: Iterable[object]) -> bool:
 
 
 def machine() -> list[Any]:
-    """Returns versions, processor, what torch uses of it, threads, and whether it is to be deterministic."""
+    """Returns versions and code, processor, what torch uses of it, threads, and whether it is to be deterministic."""
     processor = [processor_name(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
-    return [__version__, torch.__version__, *processor, torch.are_deterministic_algorithms_enabled()]
+    return [__version__, code(), torch.__version__, *processor, torch.are_deterministic_algorithms_enabled()]
+
+
+@cache
+def code() -> str:
+    """Returns the sha256 of the package's code in `ROOMS`: who works on it gets no figures of the code before."""
+    package, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for room in ROOMS:
+        for path in sorted((package / room).glob("*.py")):
+            digest.update(f"{room}/{path.name}:".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def device_of(encoder: nn.Module) -> str:
