@@ -24,8 +24,8 @@ MOST_QUERIES = 1500
 """Queries drawn one by one; of more, evenly many along the order."""
 LONGEST = 80
 """Characters of a query when it is pointed at."""
-EDGES = ((1, "1"), (3, "2–3"), (10, "4–10"), (100, "11–100"), (10**9, ">100"))
-"""Classes of ranks: the last rank of each, and its name."""
+EDGES = ((1, "1"), (3, "2–3"), (10, "4–10"), (100, "11–100"), (10**9, "later"))
+"""Classes of ranks: the last rank of each, and its name; what was not found at all comes later too."""
 BINS = 60
 
 
