@@ -55,10 +55,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def timed(command: list[str], folder: str) -> tuple[float, float]:
+def timed(command: list[str], folder: str, threads: int) -> tuple[float, float]:
     """Returns a command's seconds and processor seconds; one that prints nothing has done nothing: no measurement."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     environment = {**os.environ, **common.QUIET, "STARTED": str(started), "PYTHONPATH": str(common.ROOT)}
+    if threads:
+        environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(threads))
     done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=environment)
     seconds, after = time.time() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if not done.stdout.strip():
@@ -91,9 +93,12 @@ def main() -> None:
         "first training step, all cached": [sys.executable, "-c", TO_FIRST_STEP, train],
     }
     with tempfile.TemporaryDirectory() as folder:
-        timed([sys.executable, train, "trainer.max_epochs=1", "index=none"], folder)
+        timed([sys.executable, train, "trainer.max_epochs=1", "index=none"], folder, options.threads)
         many_runs(Path(folder))
-        rounds = [{name: timed(command, folder) for name, command in commands.items()} for _ in range(options.repeats)]
+        rounds = [
+            {name: timed(command, folder, options.threads) for name, command in commands.items()}
+            for _ in range(options.repeats)
+        ]
     for name, goal in GOALS.items():
         seconds, cpu = (statistics.median(times[name][part] for times in rounds) for part in (0, 1))
         common.report(
