@@ -6,7 +6,7 @@ G groups of queries with identical text. A document is known by its text group, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,11 +65,11 @@ class RelevantGroups:
         exclude_self: whether a document that a query of theirs is itself counts as relevant to it, see `own_pairs`.
     """
 
-    def __init__(self, collection: Collection, splits: list[str], exclude_self: str | bool = "auto") -> None:
+    def __init__(self, collection: Collection, splits: Sequence[str | None], exclude_self: str | bool = "auto") -> None:
         self.document_group = collection.text_group.astype(np.int64)
         self.query_group = collection.query_group.astype(np.int64)
         self.groups = int(self.document_group.max(initial=-1)) + 1
-        judged = [collection.judgements[split] for split in splits]
+        judged = [collection.split(split) for split in splits]
         own = [
             own_pairs(collection, item.queries, split, exclude_self) for item, split in zip(judged, splits, strict=True)
         ]
@@ -120,7 +120,7 @@ class TrainLoader:
 
     Args:
         collection: the data.
-        split: the split to train on.
+        split: the split to train on; None for no pair at all.
         query_tokens: tokens of all queries.
         document_tokens: tokens of all documents.
         batch_size: pairs in a batch.
@@ -137,7 +137,7 @@ class TrainLoader:
         self,
         *,
         collection: Collection,
-        split: str,
+        split: str | None,
         query_tokens: Tokens,
         document_tokens: Tokens,
         batch_size: int,

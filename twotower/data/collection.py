@@ -178,12 +178,14 @@ class Collection:
         """What the exported index holds of each document: as `document_texts`, of the text that people search."""
         return joined(self.titles, self.texts if self.indexed_texts is None else self.indexed_texts)
 
-    def split(self, name: str) -> Judgements:
-        """Returns the judgements of a split.
+    def split(self, name: str | None) -> Judgements:
+        """Returns the judgements of a split; none for None, the training split of a run that learns from no query.
 
         Raises:
             UserError: when there is no such split (naming those there are), or it has no relevant document.
         """
+        if name is None:
+            return Judgements.of([], [], [])
         if name not in self.judgements:
             there = ", ".join(sorted(self.judgements)) or "none"
             raise UserError(f"{self.name} has no split '{name}'; there are: {there}.{nearest(name, self.judgements)}")

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pytorch_lightning as pl
 
+from twotower.core.errors import UserError, nearest
 from twotower.data import negatives
 from twotower.data.batches import Negatives, RelevantGroups, TrainLoader
 from twotower.data.collection import Collection
@@ -47,8 +48,7 @@ class RetrievalData(pl.LightningDataModule):
         self.settings = settings
         chosen = settings.bucket_by_length
         self.bucket_by_length = chosen if isinstance(chosen, bool) else pads_batches
-        collection.split(self.settings.train_split)
-        collection.split(self.settings.eval_split)
+        check_splits(collection, settings)
 
     @cached_property
     def query_tokens(self) -> Tokens:
@@ -127,7 +127,23 @@ class RetrievalData(pl.LightningDataModule):
         return np.sort(np.random.default_rng(self.seed).choice(rows, size=limit, replace=False))
 
 
-def vocabulary_texts(collection: Collection, train_split: str) -> list[str]:
+def check_splits(collection: Collection, settings: DataSettings) -> None:
+    """Refuses splits that the collection doesn't have, or that hold nothing.
+
+    Raises:
+        UserError: naming those there are, and what to do where none is for training.
+    """
+    there, train = sorted(collection.judgements), settings.train_split
+    if train is not None and train not in there and there and not nearest(train, there):
+        raise UserError(
+            f"{collection.name} has no split '{train}'; there are: {', '.join(there)}. data.train_split=null "
+            f"data.eval_split={there[-1]} learns from the documents alone and evaluates with that split."
+        )
+    collection.split(train)
+    collection.split(settings.eval_split)
+
+
+def vocabulary_texts(collection: Collection, train_split: str | None) -> list[str]:
     """Returns the texts a vocabulary is counted from: all documents and the queries of the training split.
 
     Queries of other splits are left out, so that the out-of-vocabulary rate of the evaluation is an honest one.

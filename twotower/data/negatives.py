@@ -24,7 +24,7 @@ TRIES = 20
 
 
 def build(
-    settings: NegativeSettings, collection: Collection, split: str, relevance: RelevantGroups | None = None
+    settings: NegativeSettings, collection: Collection, split: str | None, relevance: RelevantGroups | None = None
 ) -> Negatives | None:
     """Returns what draws explicit negatives as `data.negatives` says, or None for in-batch ones alone.
 
@@ -149,7 +149,7 @@ class MinedNegatives:
         return self.pool(query_B, generator)
 
 
-def bm25_pool(collection: Collection, split: str, *, depth: int, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def bm25_pool(collection: Collection, split: str | None, *, depth: int, skip: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Ranks the corpus for each query of a split by BM25 and keeps ranks skip + 1 to skip + depth; cached.
 
     Returns:

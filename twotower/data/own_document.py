@@ -15,7 +15,7 @@ from twotower.data.collection import Collection
 
 
 def own_pairs(
-    collection: Collection, query_rows: np.ndarray, split: str, exclude: str | bool
+    collection: Collection, query_rows: np.ndarray, split: str | None, exclude: str | bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the documents that queries are themselves.
 

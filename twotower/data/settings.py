@@ -61,7 +61,7 @@ class DataSettings(Settings):
         source: what reads the collection, by `_target_`, with its settings.
         path: what the source reads, where it reads a path.
         missing: what becomes of judgements of absent ids; the source reads it.
-        train_split: whose pairs are trained on.
+        train_split: whose pairs are trained on; None where no query is to be learnt from, only the corpus.
         eval_split: whose queries are evaluated.
         batch_size: pairs in a batch.
         num_workers: only 0.
@@ -76,7 +76,7 @@ class DataSettings(Settings):
 
     GROUP: ClassVar[str] = "data"
 
-    train_split: str = "train"
+    train_split: str | None = "train"
     eval_split: str = "dev"
     batch_size: int = 256
     num_workers: int | None = 0
@@ -107,3 +107,12 @@ class DataSettings(Settings):
         check_flag("data.train_pairs", self.train_pairs)
         if self.bucket_by_length != "auto" and not isinstance(self.bucket_by_length, bool):
             raise UserError(f"data.bucket_by_length={self.bucket_by_length} must be true or false, or auto.")
+        if self.train_split is None and self.negatives.kind != "in_batch":
+            raise UserError(
+                f"data.negatives.kind={self.negatives.kind}: data.train_split=null leaves no pair to give negatives to."
+            )
+
+    @property
+    def learns_pairs(self) -> bool:
+        """Whether there are pairs to train on, and they are wanted."""
+        return self.train_pairs and self.train_split is not None

@@ -93,7 +93,7 @@ def describe_split(judgements: Judgements) -> dict[str, Any]:
     }
 
 
-def given_negatives(collection: Collection, split: str) -> int:
+def given_negatives(collection: Collection, split: str | None) -> int:
     """Counts the queries of a split whose candidate lists hold a document judged as not relevant."""
     if collection.candidates is None:
         return 0
@@ -103,7 +103,7 @@ def given_negatives(collection: Collection, split: str) -> int:
     return len(np.intersect1d(np.unique(wrong[np.isin(wrong, listed)] >> 32), judged.queries))
 
 
-def describe_duplicates(collection: Collection, train: str, evaluation: str) -> dict[str, int]:
+def describe_duplicates(collection: Collection, train: str | None, evaluation: str) -> dict[str, int]:
     """Counts documents, and queries of each split, whose text another one before them has."""
 
     def repeated(groups: np.ndarray) -> int:
@@ -135,7 +135,7 @@ def oov_rate(tokens: Tokens, rows: np.ndarray) -> float:
     return float((ids_T == 1).double().mean()) if len(ids_T) else 0.0
 
 
-def shared_between(collection: Collection, train: str, evaluation: str, tokenizer: Tokenizer) -> dict[str, int]:
+def shared_between(collection: Collection, train: str | None, evaluation: str, tokenizer: Tokenizer) -> dict[str, int]:
     """Counts what the judgements of two splits have in common; texts that the tokenizer reads alike are the same.
 
     Returns:
@@ -206,7 +206,7 @@ def is_leak(shared: dict[str, int]) -> bool:
     return shared["query_ids"] > 0 or shared["pairs"] > 0
 
 
-def leak_message(name: str, train: str, evaluation: str, shared: dict[str, int]) -> str:
+def leak_message(name: str, train: str | None, evaluation: str, shared: dict[str, int]) -> str:
     """Returns the one line that says what leaks and what to do."""
     if train == evaluation:
         return f"{name}: train_split and eval_split are both '{train}'; choose two, or set data.allow_leak=true."
@@ -222,7 +222,7 @@ def _notes(report: dict[str, Any], settings: DataSettings) -> Iterator[str]:
     if is_leak(shared):
         yield "LEAK allowed: " + leak_message(report["name"], train, evaluation, shared).rpartition(";")[0] + "."
     for name in dict.fromkeys((train, evaluation)):
-        if bare_queries := report["splits"][name]["without_relevant"]:
+        if name and (bare_queries := report["splits"][name]["without_relevant"]):
             yield f"{bare_queries} judged queries of {name} have no relevant document, and no figure counts them."
     if shared["query_texts"]:
         yield f"{shared['query_texts']} queries of {evaluation} have the text of a query of {train}."
@@ -252,21 +252,22 @@ def report_table(report: dict[str, Any]) -> Table:
     # as text: brackets in a name are no markup
     title = Text(f"Data: {report['name']} ({report['fingerprint'][:12]})", style="table.title")
     table = Table(title=title, title_justify="left")
-    for heading in ("", "documents", report["train_split"] + " queries", report["eval_split"] + " queries"):
+    named = [report[key] for key in ("train_split", "eval_split") if report[key] is not None]
+    for heading in ("", "documents", *(f"{name} queries" for name in named)):
         table.add_column(heading, justify="left" if not heading else "right")
-    train, evaluation = (report["splits"][report[key]] for key in ("train_split", "eval_split"))
+    splits, only = [report["splits"][name] for name in named], len(named) == 1
     document, query, copies = report["document_tokens"], report["query_tokens"], report["duplicates"]
-    table.add_row("number", f"{report['documents']:,}", f"{train['queries']:,}", f"{evaluation['queries']:,}")
-    table.add_row("judgements", "", f"{train['judgements']:,}", f"{evaluation['judgements']:,}")
-    per_query = [f"{split['relevant_per_query']:.2f}" for split in (train, evaluation)]
-    table.add_row("relevant documents a query", "", *per_query)
-    oov = [f"{report[key]:.2%}" for key in ("train_query_oov_rate", "eval_query_oov_rate")]
-    table.add_row("unknown words", f"{document['oov_rate']:.2%}", *oov)
-    cut = f"{query['truncation_rate']:.2%}"
-    table.add_row("cut texts", f"{document['truncation_rate']:.2%}", cut, cut)
-    table.add_row("copies of another", *(f"{copies[key]:,}" for key in ("documents", "train_queries", "eval_queries")))
-    table.add_row("in both splits", f"{report['shared']['documents']:,}", "", f"{report['shared']['query_ids']:,}")
-    table.add_row("vocabulary", f"{report['vocabulary']['size']:,}", "", "")
+    table.add_row("number", f"{report['documents']:,}", *(f"{split['queries']:,}" for split in splits))
+    table.add_row("judgements", "", *(f"{split['judgements']:,}" for split in splits))
+    table.add_row("relevant documents a query", "", *(f"{split['relevant_per_query']:.2f}" for split in splits))
+    rates = ("eval_query_oov_rate",) if only else ("train_query_oov_rate", "eval_query_oov_rate")
+    table.add_row("unknown words", f"{document['oov_rate']:.2%}", *(f"{report[key]:.2%}" for key in rates))
+    table.add_row("cut texts", f"{document['truncation_rate']:.2%}", *[f"{query['truncation_rate']:.2%}"] * len(named))
+    counted = ("documents", "eval_queries") if only else ("documents", "train_queries", "eval_queries")
+    table.add_row("copies of another", *(f"{copies[key]:,}" for key in counted))
+    if not only:
+        table.add_row("in both splits", f"{report['shared']['documents']:,}", "", f"{report['shared']['query_ids']:,}")
+    table.add_row("vocabulary", f"{report['vocabulary']['size']:,}", *[""] * len(named))
     table.caption = Text("\n".join(report["notes"]), style="table.caption") if report["notes"] else None
     table.caption_justify = "left"
     return table

@@ -35,7 +35,7 @@ class Hybrid:
 def make_hybrid(
     settings: HybridSettings,
     collection: Collection,
-    train_split: str,
+    train_split: str | None,
     *,
     stem: str | None,
     bm25: Bm25Settings,
@@ -49,7 +49,7 @@ def make_hybrid(
     Args:
         settings: fusion, weight and pairs.
         collection: the collection.
-        train_split: the split trained on.
+        train_split: the split trained on, None where there is none.
         stem: language of BM25's stems, None for plain words: as `strongest.strongest_bm25` chose.
         bm25: BM25's k1 and b in numbers.
         held_out: rows of the training queries that were kept from training [Q].

@@ -28,7 +28,7 @@ from twotower.core.errors import UserError, in_one_line
 from twotower.core.memo import remember, stamp
 from twotower.core.secrets import mask_text, private_if_secret
 from twotower.data.collection import Collection
-from twotower.data.datamodule import RetrievalData, vocabulary_texts
+from twotower.data.datamodule import RetrievalData, check_splits, vocabulary_texts
 from twotower.data.source import read_collection
 from twotower.data.summary import make_report, report_table
 from twotower.embedding.build import build as build_embedding
@@ -194,6 +194,7 @@ def _quiet() -> None:
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists.*",
         ".*smaller than the logging interval.*",
+        ".*Total length of .* across ranks is zero.*",  # where the corpus alone is learnt from
     ):
         warnings.filterwarnings("ignore", message=message)
 
@@ -235,6 +236,7 @@ def prepare(
         collection: Collection = remember("collection", source, lambda: read_collection(settings.data.source or {}))
     if resume is not None:
         _refuse_other_data(resume, record, collection)
+    check_splits(collection, settings.data)
     tokenizer = remember(
         "tokenizer",
         [source, split, text],
@@ -350,8 +352,9 @@ def fit(context: RunContext, callbacks: list[pl.Callback], loggers: list[Any], r
     context.record.update(precision=precision)
     ask_teachers(context, module)
     given = {"enable_model_summary": False, **wanted.lightning, "precision": precision}
-    if not context.settings.data.train_pairs:
-        logger.info("The corpus alone is learnt from: data.train_pairs=false.")
+    if not context.settings.data.learns_pairs:
+        why = "data.train_split=null" if context.settings.data.train_split is None else "data.train_pairs=false"
+        logger.info("The corpus alone is learnt from; loss, scheduler and epochs have no part in it: %s.", why)
         given["max_epochs"] = 0
     trainer = instantiate(
         given,

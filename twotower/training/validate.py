@@ -102,10 +102,10 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
         callbacks = check_callbacks(config["callbacks"], own=own_names(config))
     with checking("pretrain"):
         callbacks += check_pretrain(config.get("pretrain"))
-        if not settings.data.train_pairs and not config.get("pretrain"):
+        if not settings.data.learns_pairs and not config.get("pretrain"):
+            pairs = "train_pairs=false" if settings.data.train_split else "train_split=null"
             raise UserError(
-                "data.train_pairs=false and pretrain=none leave nothing to learn from: set pretrain=crops, or "
-                "data.train_pairs=true."
+                f"data.{pairs} and pretrain=none leave nothing to learn from: set pretrain=crops, or train on pairs."
             )
     if settings.data.negatives.kind == "model":
         callbacks.append(MineNegatives())
