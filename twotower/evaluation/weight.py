@@ -22,8 +22,6 @@ WEIGHTS = tuple(float(2 ** (power / 2)) for power in range(-6, 9))
 """Weights that are tried: 1/8 to 16 by factors of 1.41."""
 BLOCK_BYTES = 1 << 27
 """Scores of either side that are held at a time: more is slower, being far from the processor."""
-FEWEST = 30
-"""Queries that a weight is fitted on, at least."""
 
 
 def fit_weight(
@@ -51,9 +49,9 @@ def fit_weight(
         fusion: the fusion whose weight is to be fitted.
         max_memory: bytes for a block of scores.
     """
-    if len(texts) < FEWEST:
-        reason = "no training query was kept from training" if not len(texts) else f"only {len(texts)} training queries"
-        return replace(fusion, weight=DEFAULT_WEIGHT, note=f"the default weight: {reason} to fit it on")
+    if not len(texts):  # `held_out_queries` keeps a fair number or none
+        note = "the default weight: no training query was kept from training to fit it on"
+        return replace(fusion, weight=DEFAULT_WEIGHT, note=note)
     reciprocal_WQ = np.zeros((len(WEIGHTS), len(texts)))
     blocks = score_blocks(query_QD, document_ND, bm25, texts, fusion, max_memory, title="Weighing BM25")
     for start, dense_BN, lexical_BN in blocks:
