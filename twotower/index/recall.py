@@ -58,10 +58,8 @@ def measure(index: Index, vectors: Vectors, probe: Probe) -> float:
     """Searches an index with the probe's queries and returns its recall, whatever scores it reports itself."""
     k = probe.scores_QK.shape[1]
     _, rows_QK = index.search(probe.query_QD, k)
-    needed, where = np.unique(rows_QK[rows_QK >= 0], return_inverse=True)
     scores_QK = np.full(rows_QK.shape, -np.inf, np.float32)
-    if len(needed):
-        vectors_UD = take(vectors, needed)
-        which = np.nonzero(rows_QK >= 0)
-        scores_QK[which] = np.einsum("md,md->m", probe.query_QD[which[0]], vectors_UD[where])
+    for at, rows_K in enumerate(rows_QK):  # of all at once, 200 x 1,000 found vectors would be as large as many an index
+        there_K = rows_K >= 0
+        scores_QK[at, there_K] = take(vectors, rows_K[there_K]) @ probe.query_QD[at]
     return recall_of_scores(scores_QK, probe.scores_QK)
