@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
+import twotower
 from twotower.cli.export import command
 from twotower.core.errors import UserError
 from twotower.model.checkpoint import load
@@ -72,6 +73,28 @@ def test_onnx_gives_the_same_vectors_for_any_number_and_length_of_texts(kind, tm
             lengths = np.array([len(rows[at]) for at in chosen])
             (vectors,) = session.run(None, {"ids": ids, "lengths": lengths})
             np.testing.assert_allclose(vectors, expected[list(chosen)], atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["mlp", "gru", "mlp_gru"])
+def test_onnx_of_a_model_of_today_s_settings(model, tmp_path, monkeypatch):
+    """As above, of what `train` makes by default: BM25's saturation, the sum of words, the words that a gru reads."""
+    pytest.importorskip("onnx", reason="onnx isn't installed")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime isn't installed")
+    monkeypatch.chdir(tmp_path)
+    settings = ["data=beir", f"data.path={OLD / 'collection'}", f"model={model}", "trainer.max_epochs=1", "index=none"]
+    run = twotower.train([*settings, "model.hidden_dim=16", "model.output_dim=16", "pretrain.max_steps=2"])
+    twotower.export(run, "onnx", tmp_path / "graphs")
+    checkpoint = load(resolve_model(str(run.path))[1])
+    texts = [*TEXTS, "prune roses in spring and tulips " * 40]
+    for side in ("query", "document"):
+        rows = [checkpoint.tokenizer.encode([text], 256).ids_T for text in texts]
+        ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = row
+        session = runtime.InferenceSession(str(tmp_path / "graphs" / f"{side}.onnx"))
+        (vectors,) = session.run(None, {"ids": ids, "lengths": np.array([len(row) for row in rows])})
+        expected = encode(checkpoint.model, checkpoint.tokenizer.encode(texts, 256), side=side)
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
 def test_safetensors_holds_every_weight_and_what_shapes_the_model(tmp_path):

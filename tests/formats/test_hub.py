@@ -52,7 +52,9 @@ def test_a_model_goes_to_the_hub_in_one_commit(hub, tmp_path):
     assert set(hub.repos["team/plain"]) == {"model.safetensors", "config.json", "vocabulary.json", "README.md"}
     assert hub.private == {"team/plain": True}
     assert hub.messages == [f"twotower model {load(path).sha256[:12]}"]
-    assert b'load_file("team/plain/model.safetensors")' in hub.repos["team/plain"]["README.md"]
+    shown = hub.repos["team/plain"]["README.md"].decode().split("```python\n")[1].split("```")[0]
+    opened = elsewhere(hub, tmp_path, "-c", f"{shown}\nprint(len(weights))")
+    assert (opened.returncode, opened.stdout.strip()) == (0, str(len(load(path).model.state_dict()))), opened.stderr
     assert hub.unknown == []
 
 

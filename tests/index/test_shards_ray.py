@@ -12,7 +12,7 @@ import pytest
 from twotower.core.errors import UserError
 from twotower.data.beir import load as load_beir
 from twotower.index.exact.index import ExactIndex
-from twotower.index.shards_ray import merge, search_on_ray
+from twotower.index.shards_ray import _search_part, merge, search_on_ray
 from twotower.index.vectors import normalise
 from twotower.model import checkpoint
 from twotower.model.encoding import encode
@@ -62,6 +62,27 @@ def test_merged_hits_are_those_of_one_index_to_the_last_bit(vectors, queries, tm
     wide_QN = normalise(queries).astype(np.float64) @ normalise(vectors).astype(np.float64).T
     true_QN = np.minimum(wide_QN.astype(np.float32), 1)
     np.testing.assert_array_equal(found[1], np.argsort(-true_QN, axis=1, kind="stable")[:, :10])
+
+
+def test_indexes_of_other_vectors_or_settings_are_not_searched(tmp_path):
+    """What one task of the cluster does, here in this process."""
+    plans = [Plan(source=OLD / "collection", folder=tmp_path / kind, shard_rows=40) for kind in ("mlp", "gru")]
+    for plan, kind in zip(plans, ("mlp", "gru"), strict=True):
+        model = checkpoint.load(find_checkpoint(OLD / kind))
+        complete(model, plan, encode_shards(model, plan))
+    queries = [np.concatenate(open_shards(plan.folder)[0]).astype(np.float32)[:5] for plan in plans]
+    share = {"k": 3, "out": tmp_path / "indexes", "rank": 0, "tasks": 1}
+    first = _search_part(queries[0], vectors=plans[0].folder, settings=EXACT, **share)
+    again = _search_part(queries[0], vectors=plans[0].folder, settings=EXACT, **share)
+    np.testing.assert_array_equal(first[0], again[0])
+    with pytest.raises(UserError, match=r"shard-00000 was made of other vectors or with other settings"):
+        _search_part(queries[1], vectors=plans[1].folder, settings=EXACT, **share)
+    flat = {"faiss_flat": {"_target_": "twotower.index.faiss.FaissIndex", "factory": "Flat"}}
+    with pytest.raises(UserError, match=r"shard-00000 was made of other vectors or with other settings"):
+        _search_part(queries[0], vectors=plans[0].folder, settings=flat, **share)
+    (tmp_path / "indexes" / "shard-00000" / "done").write_text("exact\n")
+    with pytest.raises(UserError, match="choose another out or remove it"):
+        _search_part(queries[0], vectors=plans[0].folder, settings=EXACT, **share)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from twotower.cli.evaluate import command
 from twotower.core.errors import UserError
+from twotower.runs.run import read_run
 
 mteb = pytest.importorskip("mteb", reason="mteb isn't installed")
 
@@ -35,6 +36,13 @@ def test_the_figures_are_printed_for_people():
     text = run("--mteb", str(OLD / "collection"), "--split", "dev")
     assert "ndcg_at_10" in text
     assert "recall_at_100" in text
+
+
+@pytest.mark.parametrize("form", [str, Path, read_run])
+def test_a_run_is_named_in_any_form(form):
+    from twotower.integrations.mteb import get_model
+
+    assert get_model(form(OLD / "mlp")).mteb_model_meta.embed_dim > 1
 
 
 def test_a_model_is_one_that_mteb_takes():

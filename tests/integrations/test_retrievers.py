@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.search.small_run import collection, make_run
 from twotower.core.errors import UserError
+from twotower.runs.run import read_run
 from twotower.search.engine import SearchEngine
 
 EXACT = {"exact": {"_target_": "twotower.index.exact.ExactIndex", "device": "cpu"}}
@@ -41,6 +43,17 @@ def test_langchain_gets_the_hits_of_the_engine(run, hits):
     chain = retriever | RunnableLambda(lambda found: [item.id for item in found])
     assert asyncio.run(chain.ainvoke(QUERY)) == [hit.doc_id for hit in hits]
     assert chain.batch([QUERY, QUERY])[1] == [hit.doc_id for hit in hits]
+
+
+@pytest.mark.parametrize("form", [str, Path, read_run])
+def test_a_run_is_named_in_any_form(run, hits, form):
+    pytest.importorskip("langchain_core", reason="langchain-core isn't installed")
+    pytest.importorskip("llama_index.core", reason="llama-index-core isn't installed")
+    from twotower.integrations import langchain, llama_index
+
+    assert langchain.TwoTowerRetriever(run=form(run), k=3).invoke(QUERY)[0].id == hits[0].doc_id
+    assert llama_index.TwoTowerRetriever(run=form(run), k=3).retrieve(QUERY)[0].node.node_id == hits[0].doc_id
+    assert len(langchain.TwoTowerEmbeddings(form(run)).embed_query(QUERY)) > 1
 
 
 def test_langchain_fills_a_vector_store_by_both_towers(run, hits):

@@ -104,6 +104,20 @@ def test_no_text_and_two_of_one_id_are_refused(checkpoint, tmp_path, text, messa
         encode_shards(checkpoint, Plan(source=tmp_path / "a.jsonl", folder=tmp_path / "out"))
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_of_one_id_in_different_shards_are_refused_by_every_process(checkpoint, source, tmp_path, rank):
+    with open(source, "a") as file:
+        file.write('{"_id": "d3", "text": "another text"}\n')
+    plan = Plan(source=source, folder=tmp_path / "out", shard_rows=5)
+    with pytest.raises(UserError, match=r"texts\.jsonl: id 'd3' is given twice"):
+        encode_shards(checkpoint, plan, rank=rank, world_size=2)
+
+
+def test_two_ids_of_one_hash_are_two(checkpoint, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "blake2b", lambda *_, **__: SimpleNamespace(digest=lambda: b"12345678"))
+    assert encode_shards(checkpoint, Plan(source=source, folder=tmp_path / "out", shard_rows=5)) == 24
+
+
 def test_every_form_of_text_is_read(tmp_path):
     plain = tmp_path / "a.txt"
     plain.write_text("one\ntwo words\n")

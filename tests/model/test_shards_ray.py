@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,14 @@ def test_an_address_where_nothing_listens_is_refused_at_once():
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
         with pytest.raises(UserError, match=f"No Ray cluster at --ray {address}"):
             connect(address)
+
+
+@pytest.mark.parametrize("address", ["local", "auto"])
+def test_local_is_a_ray_of_its_own_and_no_cluster_that_happens_to_run_here(monkeypatch, address):
+    asked = []
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=lambda **options: asked.append(options)))
+    connect(address)
+    assert asked[0]["address"] == address  # without an address ray.init takes the cluster it finds
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def export(
         return _through_folder(source, form, out, repo, private=private)
     if out is None or repo is not None:
         raise UserError(f"--to {to} needs --out DIR, a new folder, and no --repo.")
-    _write(source, to, out, str(out.name))
+    _write(source, to, out, _usage(to, out.name))
     return str(out)
 
 
@@ -76,11 +76,19 @@ def _through_folder(source: str | None, form: str, out: Path | None, repo: str, 
     check(repo)
     with tempfile.TemporaryDirectory(prefix="twotower-") as scratch:
         folder = out if out is not None else Path(scratch) / "model"
-        sha256 = _write(source, form, folder, repo)
+        sha256 = _write(source, form, folder, _usage(form, repo, on_hub=True))
         return push(folder, repo, private=private, message=f"twotower model {sha256[:12]}")
 
 
-def _write(source: str | None, form: str, out: Path, name: str) -> str:
+def _usage(form: str, name: str, *, on_hub: bool = False) -> str:
+    """Returns the code that opens what is written; a hub's files are fetched first, where the library wouldn't."""
+    if on_hub and form != "sentence-transformers":
+        fetched = f'from huggingface_hub import snapshot_download\n\nfolder = snapshot_download("{name}")'
+        return f"{fetched}\n{USAGE[form]}".replace('"DIR/', 'f"{folder}/')
+    return USAGE[form].replace("DIR", name)
+
+
+def _write(source: str | None, form: str, out: Path, usage: str) -> str:
     folder, path = resolve_model(source)
     sha256 = load(path).sha256
     check_unchanged(folder, path, sha256)
@@ -96,5 +104,5 @@ def _write(source: str | None, form: str, out: Path, name: str) -> str:
     module.export(path, out)
     record = read_run(folder).record if folder is not None else {}
     library = "sentence-transformers" if form == "sentence-transformers" else "twotower"
-    write_bytes(out / "README.md", model_card(record, USAGE[form].replace("DIR", name), library=library).encode())
+    write_bytes(out / "README.md", model_card(record, usage, library=library).encode())
     return sha256

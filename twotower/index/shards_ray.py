@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from twotower.config.instantiate import plain
+from twotower.config.trust import trust, trusted_packages
 from twotower.core.errors import UserError
-from twotower.core.files import atomic_path
+from twotower.core.files import atomic_path, read_json, write_json
 from twotower.core.validators import check_count
 from twotower.index.base import Index
 from twotower.index.export import make_indexes
@@ -28,7 +29,7 @@ from twotower.model.shards_ray import connect
 
 Ranked = tuple[np.ndarray, np.ndarray]
 DONE = "done"
-"""Stands in the folder of every shard's finished index; written last."""
+"""Stands in the folder of every shard's finished index, and says of what it was made; written last."""
 
 
 def search_on_ray(
@@ -56,7 +57,8 @@ def search_on_ray(
         Cosine similarities float32 [Q, K] descending and document rows int64 [Q, K], counted over all shards in order.
 
     Raises:
-        UserError: for an index that can't be built, a folder that isn't complete, or a cluster that isn't there.
+        UserError: for an index that can't be built, a folder that isn't complete, one of indexes of other vectors or
+            settings, a cluster that isn't there, or a worker that died.
     """
     check_count("tasks", tasks)
     if len(index_config) != 1:
@@ -67,12 +69,17 @@ def search_on_ray(
     try:
         task = ray.remote(num_cpus=1)(_search_part)
         queries = ray.put(np.asarray(query_QD, np.float32))
-        waiting = [task.remote(vectors, queries, k, settings, out, rank, tasks) for rank in range(tasks)]
+        share = {"vectors": vectors.resolve(), "k": k, "settings": settings, "out": out.resolve(), "tasks": tasks}
+        trusted = trusted_packages()
+        waiting = [task.remote(queries, rank=rank, trusted=trusted, **share) for rank in range(tasks)]
         answers: list[Ranked] = [answer for answer in ray.get(waiting) if answer is not None]
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise UserError(str(error.cause)) from None
         raise
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"A Ray worker was lost ({reason}); called again, finished indexes are used.") from None
     finally:
         ray.shutdown()
     return merge(answers, min(k, count))
@@ -90,29 +97,50 @@ def merge(answers: list[Ranked], k: int) -> Ranked:
 
 
 def _search_part(
-    vectors: Path, query_QD: np.ndarray, k: int, settings: dict[str, Any], out: Path, rank: int, tasks: int
+    query_QD: np.ndarray,
+    *,
+    vectors: Path,
+    k: int,
+    settings: dict[str, Any],
+    out: Path,
+    rank: int,
+    tasks: int,
+    trusted: tuple[str, ...] = (),
 ) -> Ranked | None:
     """What one task does, in a process of the cluster: every `tasks`-th shard."""
+    trust(trusted)
     parts, ids = open_shards(vectors)
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    origin = {"vectors": read_json(vectors / "manifest.json"), "settings": settings}
     answers = []
     for shard in range(rank, len(parts), tasks):
         first, last = int(starts[shard]), int(starts[shard + 1])
-        index = _index_of(parts[shard], ids[first:last], settings, out / f"shard-{shard:05d}")
+        index = _index_of(parts[shard], ids[first:last], origin, out / f"shard-{shard:05d}")
         scores_QK, rows_QK = index.search(query_QD, k)
         answers.append((scores_QK, np.where(rows_QK >= 0, rows_QK + first, -1)))
     return merge(answers, k) if answers else None
 
 
-def _index_of(vectors_ND: np.ndarray, ids: list[str], settings: dict[str, Any], folder: Path) -> Index:
-    ((name, index),) = make_indexes(settings).items()
+def _index_of(vectors_ND: np.ndarray, ids: list[str], origin: dict[str, Any], folder: Path) -> Index:
+    (index,) = make_indexes(origin["settings"]).values()
     if (folder / DONE).is_file():
+        if _origin_of(folder) != origin:
+            raise UserError(
+                f"{folder} was made of other vectors or with other settings: choose another out or remove it."
+            )
         index.load(folder)
         return index
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder) as part:
         part.mkdir()
         index.build(vectors_ND, ids, part)
-        (part / DONE).write_text(f"{name}\n")
+        write_json(part / DONE, origin)
     index.load(folder)
     return index
+
+
+def _origin_of(folder: Path) -> Any:
+    try:
+        return read_json(folder / DONE)
+    except UserError:
+        return None

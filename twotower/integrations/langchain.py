@@ -9,6 +9,7 @@ Both need langchain-core.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -28,7 +29,7 @@ class TwoTowerRetriever(BaseRetriever):  # type: ignore[misc]
     """Finds documents of a run's collection.
 
     Args:
-        run: a run's folder, name or config hash.
+        run: a run (as `train` returns it), its folder, name or config hash.
         index: which of its indexes; None takes the one of highest recall.
         k: documents to return.
         mode: "dense", "lexical" or "hybrid"; None takes the run's best.
@@ -44,6 +45,8 @@ class TwoTowerRetriever(BaseRetriever):  # type: ignore[misc]
     _engine: SearchEngine = PrivateAttr()
 
     def __init__(self, **settings: Any) -> None:
+        if isinstance(settings.get("run"), os.PathLike):
+            settings["run"] = os.fspath(settings["run"])
         super().__init__(**settings)
         if self.k < 1:
             raise UserError(f"k={self.k}: ask for at least 1 document.")
@@ -66,14 +69,14 @@ class TwoTowerEmbeddings(Embeddings):  # type: ignore[misc]
     """The two towers for a vector store of LangChain's: documents by one, queries by the other.
 
     Args:
-        run: a run's folder, name or config hash, or a .pt file.
+        run: a run (as `train` returns it), its folder, name or config hash, or a .pt file.
 
     Raises:
         UserError: when there is no such model, or its file is damaged or was changed after the run.
     """
 
-    def __init__(self, run: str) -> None:
-        folder, path = resolve_model(run)
+    def __init__(self, run: str | os.PathLike[str]) -> None:
+        folder, path = resolve_model(os.fspath(run))
         self._checkpoint = load(path)
         check_unchanged(folder, path, self._checkpoint.sha256)
 

@@ -9,6 +9,7 @@ It needs llama-index-core.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from llama_index.core.retrievers import BaseRetriever
@@ -23,7 +24,7 @@ class TwoTowerRetriever(BaseRetriever):  # type: ignore[misc]
     """Finds documents of a run's collection.
 
     Args:
-        run: a run's folder, name or config hash.
+        run: a run (as `train` returns it), its folder, name or config hash.
         index: which of its indexes; None takes the one of highest recall.
         k: documents to return.
         mode: "dense", "lexical" or "hybrid"; None takes the run's best.
@@ -34,12 +35,18 @@ class TwoTowerRetriever(BaseRetriever):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *, run: str, index: str | None = None, k: int = 10, mode: str | None = None, **settings: Any
+        self,
+        *,
+        run: str | os.PathLike[str],
+        index: str | None = None,
+        k: int = 10,
+        mode: str | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
         if k < 1:
             raise UserError(f"k={k}: ask for at least 1 document.")
-        self._engine, self._k, self._mode = SearchEngine.open(find_run(run).path, index), k, mode
+        self._engine, self._k, self._mode = SearchEngine.open(find_run(os.fspath(run)).path, index), k, mode
         self._engine.check_mode(mode)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:

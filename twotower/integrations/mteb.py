@@ -12,6 +12,7 @@ Shapes: N texts, D dimension.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -119,16 +120,17 @@ class LocalRetrieval(AbsTaskRetrieval):  # type: ignore[misc]
         self.data_loaded: bool = True
 
 
-def get_model(source: str | Path | None = None) -> TwoTowerEncoder:
+def get_model(source: str | os.PathLike[str] | None = None) -> TwoTowerEncoder:
     """Loads a model as `mteb.evaluate` takes one.
 
     Args:
-        source: a run's folder, name or config hash, or a .pt file; None takes the newest finished run.
+        source: a run (as `train` returns it), its folder, name or config hash, or a .pt file; None takes the newest
+            finished run.
 
     Raises:
         UserError: when there is no such model, or its file is damaged or was changed after the run.
     """
-    folder, path = resolve_model(None if source is None else str(source))
+    folder, path = resolve_model(None if source is None else os.fspath(source))
     checkpoint = load(path)
     check_unchanged(folder, path, checkpoint.sha256)
     return TwoTowerEncoder(checkpoint, f"twotower/{path.stem}")

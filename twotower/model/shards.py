@@ -9,9 +9,9 @@ Shapes: C texts of a shard, D dimension.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,14 @@ def encode_shards(
         Number of texts of the whole file.
 
     Raises:
-        UserError: as `read_texts`; where there is no text, an id is twice in a shard, or the folder holds shards of
-            something else.
+        UserError: as `read_texts`; where there is no text, an id is given twice, or the folder holds shards of other
+            texts, another model or other settings.
     """
     claim(checkpoint, plan)
     texts, rows, shard = read_texts(plan.file, plan.side, plan.column), 0, 0
+    known = np.empty(0, dtype=np.uint64)
     while part := list(islice(texts, plan.shard_rows)):
+        known = _with_ids(known, part, plan)
         if shard % world_size == rank and not plan.ids(shard).is_file():
             write_shard(checkpoint, plan, shard, part, progress)
         elif progress is not None:
@@ -117,13 +119,26 @@ def encode_shards(
     return rows
 
 
+def _with_ids(known: np.ndarray, part: list[Text], plan: Plan) -> np.ndarray:
+    """Returns the sorted hashes of all ids so far: eight bytes a text, as the ids themselves would fill the memory.
+
+    Raises:
+        UserError: for an id that was there before, in this shard or in one before it.
+    """
+    hashes = [int.from_bytes(blake2b(item.encode(), digest_size=8).digest(), "little") for item, _ in part]
+    known = np.sort(np.concatenate([known, np.array(hashes, dtype=np.uint64)]), kind="stable")
+    again = {int(value) for value in known[1:][known[1:] == known[:-1]]}
+    for item in dict.fromkeys(item for (item, _), value in zip(part, hashes, strict=True) if value in again):
+        same = (None for other, _ in read_texts(plan.file, plan.side, plan.column) if other == item)
+        if len(list(islice(same, 2))) == 2:  # and not two ids of one hash
+            raise UserError(f"{plan.file}: id '{item}' is given twice, and no search could tell the two apart.")
+    return known
+
+
 def write_shard(
     checkpoint: Checkpoint, plan: Plan, shard: int, part: list[Text], progress: Callable[[int], None] | None = None
 ) -> None:
     """Encodes one shard and writes it, the vectors before the ids."""
-    twice = [item for item, count in Counter(item for item, _ in part).items() if count > 1]
-    if twice:
-        raise UserError(f"{plan.file}: id '{twice[0]}' is given twice, and no search could tell the two apart.")
     longest = checkpoint.max_query_length if plan.side == "query" else checkpoint.max_document_length
     tokens = checkpoint.tokenizer.encode([text for _, text in part], longest)
     vectors_CD = encode(checkpoint.model, tokens, side=plan.side, progress=progress)

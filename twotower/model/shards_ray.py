@@ -31,10 +31,10 @@ def connect(address: str) -> Any:
         import ray
     except ImportError:
         raise missing("--ray", "ray") from None
-    options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
+    options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
         _check_reachable(address)
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, address=address, **options)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
