@@ -245,6 +245,28 @@ def test_a_foreign_record_copies_no_environment_into_aim(home):
         new_config(recorded, [], home / "new")
 
 
+def test_a_logger_of_a_trusted_package_keeps_its_own_settings(home, mine, monkeypatch):
+    recorded = with_loggers(home)
+    old = recorded.config["paths"]["run"]
+    own = {"_target_": "mine_parts.Loss", "scale": 2.0, "path": f"{old}/lines.txt", "levels": {"loss": [1, None]}}
+    recorded.config["logger"] = {"own": own}
+    monkeypatch.setenv(VARIABLE, "mine_parts")
+    kept = new_config(recorded, [], home / "new")[0]["logger"]["own"]
+    assert kept == {**own, "path": f"{home}/new/lines.txt"}
+    for odd in (
+        str(home / "victim"),
+        "~/victim",
+        "victim",
+        f"{home}/new/../victim",
+        {"file": "/victim"},
+        [["/victim"]],
+    ):
+        recorded.config["logger"]["own"]["path"] = odd
+        with pytest.raises(UserError, match=r"logger\.own\.path is not taken from a file; give it on the command line"):
+            new_config(recorded, [], home / "new")
+    assert new_config(recorded, ["logger.own.path=mine.txt"], home / "new")[0]["logger"]["own"]["path"] == "mine.txt"
+
+
 @pytest.mark.parametrize("name", ["../../victim", "/victim", ".hidden", "a/b"])
 def test_an_index_is_no_path(name):
     from twotower.index.export import make_indexes

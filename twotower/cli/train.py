@@ -211,7 +211,10 @@ def explain(error: Exception) -> str:
         return f"No config key '{key}'.{_nearest_key(key)} `{train_command()} --cfg job` shows them all."
     if match := re.search(r"In '([^']+)/([^'/]+)'.*?Could not find '([^']+)'", lines):  # a choice built on a plugin's
         name = match.group(3) if "/" in match.group(3) else f"{match.group(1)}/{match.group(3)}"
-        if plugin := missing_plugin(name, f"{match.group(1)}={match.group(2)}"):
+        asked = (
+            "=".join(name.rsplit("/", 1)) if match.group(1, 2) == ("hydra", "config") else "=".join(match.group(1, 2))
+        )
+        if plugin := missing_plugin(name, asked):
             return str(plugin)
     options = r"Could not find '([^']+)'\s*Available options in '([^']+)':\s*(.*?)\s*(?:Config search|$)"
     if match := re.search(options, lines):
