@@ -267,6 +267,39 @@ def test_a_logger_of_a_trusted_package_keeps_its_own_settings(home, mine, monkey
     assert new_config(recorded, ["logger.own.path=mine.txt"], home / "new")[0]["logger"]["own"]["path"] == "mine.txt"
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("redis.url", "redis://elsewhere.example:6379"),
+        ("redis.url", "redis://127.0.0.1.elsewhere.example"),
+        ("redis.url", "redis://localhost@elsewhere.example"),
+        ("redis.url", "redis://?host=elsewhere.example"),
+        ("redis.index_name", "papers"),
+        ("lance.uri", "s3://bucket/db"),
+        ("lance.uri", "/somewhere"),
+    ],
+)
+def test_a_foreign_record_exports_to_no_server_and_under_no_alias_of_its_own(home, key, value):
+    def change(config):
+        config["index"] = {
+            "redis": {"_target_": "twotower.index.redis.RedisIndex", "index_name": None},
+            "lance": {"_target_": "twotower.index.lance.LanceIndex", "uri": None, "index_name": "mine"},
+        }
+        name, setting = key.split(".")
+        config["index"][name][setting] = value
+
+    recorded = changed(home / "tests/old_run/mlp", change)
+    with pytest.raises(UserError, match=rf"index\.{key}=.* would write outside the run folder; say so yourself"):
+        new_config(recorded, [], home / "new")
+    given = [f"++index.{key}='{value}'", *(["index.lance.index_name=mine"] if key == "lance.uri" else [])]
+    config, _ = new_config(recorded, given, home / "new")
+    name, setting = key.split(".")
+    assert config["index"][name][setting] == value
+    for server in (None, "redis://127.0.0.1:6390", "redis://[::1]", "unix:///run/redis.sock", "rediss://localhost"):
+        recorded.config["index"] = {"redis": {"_target_": "twotower.index.redis.RedisIndex", "url": server}}
+        assert new_config(recorded, [], home / "new")[0]["index"]["redis"]["url"] == server
+
+
 @pytest.mark.parametrize("name", ["../../victim", "/victim", ".hidden", "a/b"])
 def test_an_index_is_no_path(name):
     from twotower.index.export import make_indexes

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from twotower.core.errors import UserError
+from twotower.core.named_places import on_this_machine
 from twotower.core.nested import is_below
 
 LOGGER_KEYS = (
@@ -66,14 +67,25 @@ def check_logger(
 
 
 def check_index(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, composed: Collection[str]) -> None:
-    """Refuses an index in a database outside the run's folder; arguments as in `check_logger`.
+    """Refuses an index on a server or in a database outside the run's folder; arguments as in `check_logger`.
+
+    Of the server that the environment names, or this machine's, a file may not choose the alias either: exporting under
+    it would replace what others search by it.
 
     Raises:
         UserError: naming it.
     """
-    uri = node.get("uri")
-    if uri is not None and not is_below(f"{key}.uri", composed) and not _is_inside(str(uri), run_dir):
-        raise UserError(f"{source}: {key}.uri={uri} {OUTSIDE} {key}.uri=...")
+    uri, url = node.get("uri"), node.get("url")
+    elsewhere = uri is not None and not _is_inside(str(uri), run_dir)
+    shared = elsewhere or not str(node.get("_target_")).endswith(".LanceIndex")  # Lance's is a file of the run
+    outside = {
+        "uri": elsewhere,
+        "url": url not in (None, os.environ.get("REDIS_URL")) and not on_this_machine(str(url)),
+        "index_name": shared and node.get("index_name") is not None,
+    }
+    for name, is_outside in outside.items():
+        if is_outside and not is_below(f"{key}.{name}", composed):
+            raise UserError(f"{source}: {key}.{name}={node[name]} {OUTSIDE} {key}.{name}=...")
 
 
 def _reaches_nowhere(value: Any, run_dir: Path) -> bool:
