@@ -21,6 +21,7 @@ from twotower.config.instantiate import instantiate, locate
 from twotower.config.trust import LISTED, VARIABLE, UntrustedError, admit, trusted_packages
 from twotower.core.errors import UserError
 from twotower.runs.rerun import from_run, new_config
+from twotower.runs.resume import find_resume
 from twotower.runs.run import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -298,6 +299,38 @@ def test_a_foreign_record_exports_to_no_server_and_under_no_alias_of_its_own(hom
     for server in (None, "redis://127.0.0.1:6390", "redis://[::1]", "unix:///run/redis.sock", "rediss://localhost"):
         recorded.config["index"] = {"redis": {"_target_": "twotower.index.redis.RedisIndex", "url": server}}
         assert new_config(recorded, [], home / "new")[0]["index"]["redis"]["url"] == server
+
+
+@pytest.mark.parametrize("link", ["index", "index/exact", "lexical", "index/.exact.part", "index/.vectors.part"])
+def test_an_index_is_built_through_no_link_of_a_foreign_folder(home, link):
+    run = home / "tests" / "old_run" / "mlp"
+    (home / "folder" / "exact").mkdir(parents=True)
+    (home / "folder" / "exact" / "mine").write_bytes(SECRET)
+    shutil.rmtree(run / link, ignore_errors=True)
+    (run / link).parent.mkdir(exist_ok=True)
+    (run / link).symlink_to(home / "folder")
+    error = run_twotower("index", "--run", "tests/old_run/mlp", "--index", "exact")
+    assert isinstance(error, UserError)
+    assert "outside the run's folder" in str(error)
+    assert [path.read_bytes() for path in (home / "folder").rglob("*") if path.is_file()] == [SECRET]
+
+
+@pytest.mark.parametrize("link", ["train.log", "checkpoints/history.json", "metrics"])
+def test_a_run_goes_on_through_no_link_of_a_foreign_folder(home, link):
+    run = home / "tests" / "old_run" / "mlp"
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "status": "interrupted", "config_hash": "ab"}))
+    shutil.rmtree(run / link, ignore_errors=True)
+    (run / link).unlink(missing_ok=True)
+    (run / link).symlink_to(home / "victim")
+    with pytest.raises(UserError, match="outside the run's folder"):
+        find_resume(str(run), home / "new", "ab")
+    assert find_resume(str(run), home / "new", "other")[0] == home / "new"
+    (run / link).unlink()
+    (run / "wandb" / "logs").mkdir(parents=True)
+    (run / "wandb" / "logs" / "debug-core.log").symlink_to(home / "victim")  # W&B's own, which it replaces
+    (run / "latest").symlink_to("checkpoints")
+    assert find_resume(str(run), home / "new", "ab")[0] == run
 
 
 @pytest.mark.parametrize("name", ["../../victim", "/victim", ".hidden", "a/b"])
