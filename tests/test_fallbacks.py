@@ -28,6 +28,7 @@ MISSING = {
         ["train", "-m", *DATA, "hydra/launcher=processes", "model=gru,mlp"],
         "hydra_plugins.hydra_joblib_launcher",
     ),
+    "joblib": (["train", "-m", *DATA, "hydra/launcher=joblib", "model=gru,mlp"], "hydra_plugins.hydra_joblib_launcher"),
     "slurm": (["train", "-m", *DATA, "hydra/launcher=slurm", "model=gru,mlp"], "hydra_plugins.hydra_submitit_launcher"),
     "ray": (["train", "-m", *DATA, "hydra/launcher=ray_cluster", "model=gru,mlp"], "hydra_plugins.hydra_ray_launcher"),
     "optuna": (["train", "-m", *DATA, "hydra/sweeper=optuna_tpe", "seed=1,2"], "optuna"),
@@ -39,7 +40,7 @@ MISSING = {
     "onnx": (["export", "RUN", "--to", "onnx", "--out", "exported"], "onnx"),
 }
 """A choice -> the command that asks for it, and the module that is not there."""
-QUICK = ("logger=wandb", "index=faiss_hnsw", "processes", "optuna", "report", "web", "search")
+QUICK = ("logger=wandb", "index=faiss_hnsw", "processes", "joblib", "optuna", "report", "web", "search")
 """One for each way in which a missing package comes to light; the others take a start of Python and torch each."""
 CASES = [
     pytest.param(*case, id=name, marks=[] if name in QUICK else [pytest.mark.slow]) for name, case in MISSING.items()
@@ -80,6 +81,8 @@ def test_what_is_missing_is_named_with_a_command_that_installs_it(bare, command,
     assert done.returncode == 2, done.stdout[-1000:] + done.stderr[-2000:]
     assert done.stderr.strip().splitlines()[-1].endswith(f" not installed: pip install {PACKAGES[module]}")
     assert "Traceback" not in done.stdout + done.stderr
+    asked = [item for item in command if item.startswith("hydra/launcher=")]
+    assert all(f"{item} needs" in done.stderr for item in asked)
 
 
 def test_without_faiss_a_run_is_trained_with_exact_and_one_line_says_so(bare):

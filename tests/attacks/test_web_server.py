@@ -205,6 +205,19 @@ def test_a_server_stopped_while_it_answers_leaves_no_traceback(own_server):
     assert "Exception in ASGI application" not in errors()
 
 
+def test_whether_the_server_lives_is_answered_while_every_thread_searches(own_server):
+    port, _, _ = own_server(SERVER.replace("folder =", f"{SLOW_SEARCH}folder ="))
+    clients = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(8)]
+    for client in clients:
+        client.sendall(b"GET /api/search?q=files HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    time.sleep(0.5)
+    begun = time.monotonic()
+    assert ask(port, "/healthz")[0] == 200
+    assert time.monotonic() - begun < 1.5
+    for client in clients:
+        client.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("connections", [32, 128])
 def test_many_at_once(server, connections):

@@ -21,6 +21,7 @@ from twotower.config.instantiate import instantiate, locate
 from twotower.config.trust import LISTED, VARIABLE, UntrustedError, admit, trusted_packages
 from twotower.core.errors import UserError
 from twotower.runs.rerun import from_run, new_config
+from twotower.runs.resume import find_resume
 from twotower.runs.run import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -243,6 +244,93 @@ def test_a_foreign_record_copies_no_environment_into_aim(home):
     recorded.config["logger"]["aim"]["log_system_params"] = True
     with pytest.raises(UserError, match=r"logger\.aim\.log_system_params is not taken from a file"):
         new_config(recorded, [], home / "new")
+
+
+def test_a_logger_of_a_trusted_package_keeps_its_own_settings(home, mine, monkeypatch):
+    recorded = with_loggers(home)
+    old = recorded.config["paths"]["run"]
+    own = {"_target_": "mine_parts.Loss", "scale": 2.0, "path": f"{old}/lines.txt", "levels": {"loss": [1, None]}}
+    recorded.config["logger"] = {"own": own}
+    monkeypatch.setenv(VARIABLE, "mine_parts")
+    kept = new_config(recorded, [], home / "new")[0]["logger"]["own"]
+    assert kept == {**own, "path": f"{home}/new/lines.txt"}
+    for odd in (
+        str(home / "victim"),
+        "~/victim",
+        "victim",
+        f"{home}/new/../victim",
+        {"file": "/victim"},
+        [["/victim"]],
+    ):
+        recorded.config["logger"]["own"]["path"] = odd
+        with pytest.raises(UserError, match=r"logger\.own\.path is not taken from a file; give it on the command line"):
+            new_config(recorded, [], home / "new")
+    assert new_config(recorded, ["logger.own.path=mine.txt"], home / "new")[0]["logger"]["own"]["path"] == "mine.txt"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("redis.url", "redis://elsewhere.example:6379"),
+        ("redis.url", "redis://127.0.0.1.elsewhere.example"),
+        ("redis.url", "redis://localhost@elsewhere.example"),
+        ("redis.url", "redis://?host=elsewhere.example"),
+        ("redis.index_name", "papers"),
+        ("lance.uri", "s3://bucket/db"),
+        ("lance.uri", "/somewhere"),
+    ],
+)
+def test_a_foreign_record_exports_to_no_server_and_under_no_alias_of_its_own(home, key, value):
+    def change(config):
+        config["index"] = {
+            "redis": {"_target_": "twotower.index.redis.RedisIndex", "index_name": None},
+            "lance": {"_target_": "twotower.index.lance.LanceIndex", "uri": None, "index_name": "mine"},
+        }
+        name, setting = key.split(".")
+        config["index"][name][setting] = value
+
+    recorded = changed(home / "tests/old_run/mlp", change)
+    with pytest.raises(UserError, match=rf"index\.{key}=.* would write outside the run folder; say so yourself"):
+        new_config(recorded, [], home / "new")
+    given = [f"++index.{key}='{value}'", *(["index.lance.index_name=mine"] if key == "lance.uri" else [])]
+    config, _ = new_config(recorded, given, home / "new")
+    name, setting = key.split(".")
+    assert config["index"][name][setting] == value
+    for server in (None, "redis://127.0.0.1:6390", "redis://[::1]", "unix:///run/redis.sock", "rediss://localhost"):
+        recorded.config["index"] = {"redis": {"_target_": "twotower.index.redis.RedisIndex", "url": server}}
+        assert new_config(recorded, [], home / "new")[0]["index"]["redis"]["url"] == server
+
+
+@pytest.mark.parametrize("link", ["index", "index/exact", "lexical", "index/.exact.part", "index/.vectors.part"])
+def test_an_index_is_built_through_no_link_of_a_foreign_folder(home, link):
+    run = home / "tests" / "old_run" / "mlp"
+    (home / "folder" / "exact").mkdir(parents=True)
+    (home / "folder" / "exact" / "mine").write_bytes(SECRET)
+    shutil.rmtree(run / link, ignore_errors=True)
+    (run / link).parent.mkdir(exist_ok=True)
+    (run / link).symlink_to(home / "folder")
+    error = run_twotower("index", "--run", "tests/old_run/mlp", "--index", "exact")
+    assert isinstance(error, UserError)
+    assert "outside the run's folder" in str(error)
+    assert [path.read_bytes() for path in (home / "folder").rglob("*") if path.is_file()] == [SECRET]
+
+
+@pytest.mark.parametrize("link", ["train.log", "checkpoints/history.json", "metrics"])
+def test_a_run_goes_on_through_no_link_of_a_foreign_folder(home, link):
+    run = home / "tests" / "old_run" / "mlp"
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "status": "interrupted", "config_hash": "ab"}))
+    shutil.rmtree(run / link, ignore_errors=True)
+    (run / link).unlink(missing_ok=True)
+    (run / link).symlink_to(home / "victim")
+    with pytest.raises(UserError, match="outside the run's folder"):
+        find_resume(str(run), home / "new", "ab")
+    assert find_resume(str(run), home / "new", "other")[0] == home / "new"
+    (run / link).unlink()
+    (run / "wandb" / "logs").mkdir(parents=True)
+    (run / "wandb" / "logs" / "debug-core.log").symlink_to(home / "victim")  # W&B's own, which it replaces
+    (run / "latest").symlink_to("checkpoints")
+    assert find_resume(str(run), home / "new", "ab")[0] == run
 
 
 @pytest.mark.parametrize("name", ["../../victim", "/victim", ".hidden", "a/b"])

@@ -12,7 +12,7 @@ import pytest
 from twotower.core.errors import UserError
 from twotower.index.export import export
 from twotower.index.faiss.effort import Level, read_levels, value_for
-from twotower.index.faiss.factory import fit, make, reserve, search_parameter
+from twotower.index.faiss.factory import fit, make, read_file, reserve, search_parameter
 from twotower.index.faiss.index import FaissIndex
 from twotower.index.faiss.search import rescore
 from twotower.index.recall import make_probe, measure
@@ -301,3 +301,34 @@ def test_vectors_added_block_by_block_stay_where_they_are(factory):
         index.add(vectors[start : start + 100])
     assert index.ntotal == 1000
     assert int(held.codes.data()) == place
+
+
+@pytest.mark.parametrize("wrap", ["plain", "transformed", "coarse"])
+@pytest.mark.parametrize("name", ["index.faiss", "partial.faiss"])
+def test_a_foreign_file_reaches_no_other(vectors, tmp_path, wrap, name):
+    victim, held = tmp_path / "victim", np.ascontiguousarray(vectors[:100])
+    dim = held.shape[1]
+    lists = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, 4, faiss.METRIC_INNER_PRODUCT)
+    lists.train(held)
+    elsewhere = faiss.OnDiskInvertedLists(4, lists.code_size, str(victim))
+    lists.replace_invlists(elsewhere)
+    lists.add(held)
+    index = lists
+    if wrap == "transformed":
+        index = faiss.IndexPreTransform(lists)
+    if wrap == "coarse":
+        index = faiss.IndexIVFFlat(lists, dim, len(held), faiss.METRIC_INNER_PRODUCT)
+        index.is_trained = True
+    faiss.write_index(index, str(tmp_path / name))
+    secret = victim.read_bytes()[::-1]
+    victim.write_bytes(secret)
+    with pytest.raises(UserError, match="names another file that holds its lists"):
+        read_file(tmp_path / name)
+    index = FaissIndex(factory="IVF4,Flat")
+    use = {
+        "index.faiss": lambda: index.load(tmp_path),
+        "partial.faiss": lambda: index.build(vectors[:200], IDS[:200], tmp_path),
+    }
+    with pytest.raises(UserError, match="names another file that holds its lists"):
+        use[name]()
+    assert victim.read_bytes() == secret

@@ -121,7 +121,7 @@ def test_mistakes_are_named(settings, message):
         LanceIndex(**settings)
 
 
-def test_a_foreign_file_makes_no_folder_and_an_alias_is_no_filter(vectors, tmp_path):
+def test_a_foreign_file_makes_no_folder_calls_nobody_and_an_alias_is_no_filter(vectors, tmp_path, monkeypatch):
     ids = [f"d{row}" for row in range(len(vectors))]
     identity = {**IDENTITY, "documents": {"hash": "d", "count": len(vectors)}}
     export(config(algorithm="FLAT"), vectors, ids, identity=identity, run_dir=tmp_path)
@@ -132,5 +132,12 @@ def test_a_foreign_file_makes_no_folder_and_an_alias_is_no_filter(vectors, tmp_p
         with pytest.raises(UserError, match="There is no LanceDB at"):
             LanceIndex().load(file.parent)
         assert not (tmp_path / "elsewhere").exists()
+    monkeypatch.setattr(lancedb, "connect", lambda *_, **__: pytest.fail("it was called"))
+    monkeypatch.setenv("LANCEDB_API_KEY", "secret")
+    for place in ("s3://bucket/db", "db://database", "https://elsewhere.example/db", "FILE:///tmp"):
+        file.write_text(json.dumps({**pointer, "uri": place}))
+        with pytest.raises(UserError, match=f"names {place}, to which no index was exported.*LANCEDB_URI={place}"):
+            LanceIndex().load(file.parent)
+    monkeypatch.undo()
     with pytest.raises(UserError, match="no alias"):
         resolve_alias(lancedb.connect(str(tmp_path / "db")), "x' OR alias != '")

@@ -1,4 +1,5 @@
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from twotower.core.errors import UserError
 from twotower.index.export import check
 from twotower.index.redis.connection import connect, require_search, scrub
 from twotower.index.redis.index import RedisIndex
+from twotower.index.redis.keys import rows_key
 
 IDS = [f"doc {number}" for number in range(3000)]
 
@@ -82,6 +84,19 @@ def test_leftovers_of_an_export_that_died_are_removed_by_the_next(vectors, redis
     build(vectors[:10], tmp_path / "b").publish()
     assert died.version not in names(redis_url)
     assert len(keys(redis_url)) == 10
+
+
+def test_a_foreign_note_of_a_build_takes_up_no_other_alias(vectors, redis_url, tmp_path):
+    others = build(vectors[:10], tmp_path / "others", index_name="others")
+    others.publish()
+    redis.Redis.from_url(redis_url).set(rows_key(others.version), 5)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "upload.json").write_text(json.dumps({"alias": "mine", "version": others.version}))
+    mine = build(vectors[:20], tmp_path / "mine", index_name="mine")
+    assert mine.version.startswith("{mine}:")
+    mine.discard()
+    assert others.version in names(redis_url)
+    assert len(keys(redis_url)) == 11
 
 
 def test_one_export_at_a_time_under_a_name(vectors, redis_url, tmp_path):

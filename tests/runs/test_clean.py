@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -93,6 +94,25 @@ def test_a_link_goes_and_its_target_stays(root, tmp_path_factory):
     carry_out(plan(load(root), kinds=["index", "documents"]))
     assert not (root / "poor" / "documents.db").is_symlink()
     assert target.read_bytes() == b"kept"
+
+
+def test_nothing_goes_through_a_linked_folder(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for folder, name in (
+        ("index", "exact/vectors.npy"),
+        ("checkpoints", "last.ckpt"),
+        ("checkpoints", "two_tower_x.pt"),
+    ):
+        (elsewhere / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / folder / name).write_text("mine")
+    before = files(elsewhere)
+    for folder in ("index", "checkpoints"):
+        shutil.rmtree(root / "poor" / folder)
+        (root / "poor" / folder).symlink_to(elsewhere / folder)
+    decided = plan(load(root), kinds=KINDS)
+    assert {item.path.name for item in decided.removals} == {"documents.db"}
+    carry_out(decided)
+    assert files(elsewhere) == before
 
 
 def test_a_run_that_came_alive_meanwhile_is_left_alone(root):

@@ -32,7 +32,7 @@ def test_real_records_have_no_problem(fake):
         assert problem_of(json.loads(json.dumps(fake.record(status=status)))) is None
 
 
-@pytest.mark.parametrize("bad", [None, "x", 3, [], {}, [1], {"a": 1}, True, 1e400, "absent"], ids=repr)
+@pytest.mark.parametrize("bad", [None, "x", 3, [], {}, [1], {"a": 1}, True, 1e400, float("nan"), "absent"], ids=repr)
 def test_whatever_stands_in_a_record_the_other_runs_are_shown(fake, tmp_path, bad):
     base = fake.record()
     base["evaluation"]["full"]["metrics"] = {"mrr_10": base["evaluation"]["full"]["metrics"]["mrr_10"]}
@@ -57,6 +57,28 @@ def test_whatever_stands_in_a_record_the_other_runs_are_shown(fake, tmp_path, ba
         assert len(rows(runs)) + len(runs.unreadable) == 2
         with contextlib.suppress(UserError):
             best(runs)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("-inf"), 1e301, 10**400], ids=["nan", "inf", "1e301", "10^400"])
+@pytest.mark.parametrize("place", ["evaluation", "objective", "history", "timings"])
+def test_what_is_no_finite_number_enters_no_mean_over_seeds(fake, tmp_path, odd, place):
+    for seed in (0, 1):
+        fake.make_run(tmp_path / str(seed), files=False, seed=seed)
+    file = tmp_path / "1" / "run.json"
+    record = json.loads(file.read_text())
+    if place == "evaluation":
+        record["evaluation"]["full"]["metrics"]["mrr_10"]["value"] = odd
+    elif place == "objective":
+        record["objective"]["value"] = odd
+    elif place == "history":
+        record["history"][0]["metrics"] = {"full/mrr_10": odd}
+    else:
+        record["timings"]["total_seconds"] = odd
+    file.write_text(json.dumps(record))
+    runs = load(tmp_path)
+    assert [place in (run.problem or "") for run in runs.unreadable] == [True]
+    (spread,) = runs.spreads("full/mrr_10").values()
+    assert spread.runs == 1
 
 
 def test_no_module_of_these_rooms_imports_torch():

@@ -10,10 +10,13 @@ import sys
 import numpy as np
 import pytest
 
+from twotower.config.compose import compose
 from twotower.core.errors import UserError
 from twotower.data.documents import DocumentStore
+from twotower.index.base import Index
 from twotower.index.lexical import FOLDER, write_side
 from twotower.index.manifest import run_identity
+from twotower.index.rebuild import rebuild
 from twotower.lexical.bm25 import Bm25
 from twotower.lexical.fusion import Fusion
 from twotower.lexical.scores import WordScores
@@ -83,6 +86,24 @@ def test_the_mode_that_measured_best_is_the_default(opened, run_dir):
         SearchEngine.open(run_dir).search("matrix", 3, "hybrid")
     with pytest.raises(UserError, match="dense, lexical, hybrid"):
         engine.search("matrix", 3, "both")
+
+
+def test_whatever_auto_chose_gives_vectors_to_hybrid_search(opened):
+    folder = opened[3]
+    rebuild(folder, compose(["auto"]))
+    engine, exact = SearchEngine.open(folder, "auto"), SearchEngine.open(folder, "exact")
+    for query in QUERIES:
+        hits = engine.search(query, 1, "hybrid").hits
+        assert [hit.doc_id for hit in hits] == [hit.doc_id for hit in exact.search(query, 1, "hybrid").hits]
+
+
+def test_an_index_that_gives_no_vectors_back_is_searched_by_vectors(opened, monkeypatch):
+    engine = opened[0]
+    monkeypatch.setattr(type(engine.index), "vectors_at", Index.vectors_at)
+    assert engine.mode == engine.search("matrix", 3).mode == "dense"
+    assert engine.search("matrix", 3, "lexical").hits
+    with pytest.raises(UserError, match="can't give vectors back, which hybrid search needs; use dense or lexical"):
+        engine.search("matrix", 3, "hybrid")
 
 
 def test_reciprocal_ranks(opened):

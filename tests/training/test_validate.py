@@ -93,3 +93,10 @@ def test_what_is_out_of_range_or_misspelt_is_named(overrides, message):
         return
     with pytest.raises(UserError, match=message):
         check_settings(config(*overrides))
+
+
+def test_a_key_of_one_s_own_is_let_through_and_a_slip_named():
+    check_settings({**config(), "mine": {"note": 1}, "acme": 2})
+    for slip in ("modle", "optimiser", "callback", "los"):
+        with pytest.raises(UserError, match=f"No config key '{slip}'.*Did you mean"):
+            check_settings({**config(), slip: 1})

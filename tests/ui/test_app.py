@@ -361,11 +361,13 @@ def test_curves_say_that_epochs_are_measured_on_a_sample(runs):
     record["config"].setdefault("callbacks", {}).setdefault("evaluate", {})["max_queries"] = 7
     (runs / "mlp" / "run.json").write_text(json.dumps(record))
     run = read_run(runs / "mlp")
-    assert run.epoch_sample == 7
+    assert run.epoch_sample == (7, None, None)
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(page(run, load(runs), 120))
     assert "a sample of 7 queries, the table above on all" in console.export_text()
     record["epoch_sample"] = {"queries": 7, "documents": 30, "of": 1107}
     (runs / "mlp" / "run.json").write_text(json.dumps(record))
-    console.print(page(read_run(runs / "mlp"), load(runs), 120))
+    run = read_run(runs / "mlp")
+    assert run.epoch_sample == (7, 30, 1107)
+    console.print(page(run, load(runs), 120))
     assert "a sample of 7 queries against 30 of 1,107 documents, the table above on all" in console.export_text()

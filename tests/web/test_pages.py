@@ -238,6 +238,40 @@ def test_a_record_without_a_size_and_with_drawn_documents_has_its_page(tmp_path)
     assert "each epoch on a sample of 7 queries against 30 of 1,107 documents" in page
 
 
+@pytest.mark.parametrize("page", ["/search", "/api/search"])
+def test_an_error_names_no_folder_of_the_machine(run_folder, web_engine, tmp_path, page):
+    place = tmp_path / "a folder" / "outputs" / "day" / "broken"
+    shutil.copytree(run_folder, place)
+    (place / "index" / "exact" / "manifest.json").write_text("{")
+    library = Library(run_folder, web_engine, [str(tmp_path)])
+    client = TestClient(make_app(library), base_url="http://127.0.0.1")
+    answer = client.get(page, params={"q": "sort", "run": "outputs/day/broken"})
+    assert answer.status_code == 400
+    assert "outputs/day/broken/index/exact/manifest.json" in answer.text
+    assert str(tmp_path.parent) not in answer.text
+
+
+def test_what_is_public_of_a_message(run_folder, web_engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    library = Library(run_folder, web_engine)
+    key = "/".join(run_folder.resolve().parts[-3:])
+    for said, public in (
+        (
+            f"{run_folder}/index lacks x. Use `twotower index --run {run_folder}`.",
+            f"{key}/index lacks x. Use `twotower index --run {key}`.",
+        ),
+        (f"{tmp_path}/outputs/a/run.json: cut", "outputs/a/run.json: cut"),
+        (f"{tmp_path}/other/x.npy holds", "./other/x.npy holds"),
+        ("No /usr/lib/secret/file.so: (/srv/data/it.db)", "No file.so: (it.db)"),
+        (
+            "No Redis at redis://host:6379/0, see https://x.org/a/b",
+            "No Redis at redis://host:6379/0, see https://x.org/a/b",
+        ),
+        ("outputs/a/b is damaged, 3/4 of ./x/y and ~/z/w too", "outputs/a/b is damaged, 3/4 of ./x/y and ~/z/w too"),
+    ):
+        assert library.public(said) == public
+
+
 def test_a_run_that_opens_slowly_holds_up_no_other(run_folder, web_engine, monkeypatch):
     library = Library(run_folder, web_engine, [str(run_folder.parent)])
     started, end = threading.Event(), threading.Event()

@@ -209,9 +209,11 @@ def explain(error: Exception) -> str:
     if match := re.search(r"Could not override '([^']+)'", lines):
         key = match.group(1)
         return f"No config key '{key}'.{_nearest_key(key)} `{train_command()} --cfg job` shows them all."
-    if match := re.search(r"In '([^']+)/([^'/]+)'.*?Could not find '([^']+)'", lines):  # a choice built on a plugin's
+    if match := re.search(r"In '([^']+)/([^'/]+)'.*?Could not (?:find|load) '([^']+)'", lines):  # built on a plugin's
         name = match.group(3) if "/" in match.group(3) else f"{match.group(1)}/{match.group(3)}"
-        if plugin := missing_plugin(name, f"{match.group(1)}={match.group(2)}"):
+        # "In 'hydra/config'": the launcher was asked for by Hydra's own name
+        asked = name.rsplit("/", 1) if match.group(1) == "hydra" else match.group(1, 2)
+        if plugin := missing_plugin(name, "=".join(asked)):
             return str(plugin)
     options = r"Could not find '([^']+)'\s*Available options in '([^']+)':\s*(.*?)\s*(?:Config search|$)"
     if match := re.search(options, lines):
@@ -222,8 +224,6 @@ def explain(error: Exception) -> str:
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     if match := re.search(r"Could not load '([^']+)/([^'/]+)'", lines):  # one of several, as in index=[exact,redis]
         group, choice = match.groups()
-        if plugin := missing_plugin(f"{group}/{choice}", group):
-            return str(plugin)
         names = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml") if path.stem != SHARED)
         return f"No {group}={choice}; there are: {', '.join(names)}.{nearest(choice, names)}"
     return text or lines

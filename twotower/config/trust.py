@@ -186,7 +186,8 @@ def admit(
         if isinstance(node, Mapping) and any(name in node for name in (TARGET, *CONTROL)):
             _check_part(node, key, source, packages, composed)
             if run_dir is not None and _pattern(key) == "logger.*":
-                check_logger(node, key, source, run_dir, composed)
+                theirs = node.get(TARGET) not in LISTED["logger.*"]
+                check_logger(node, key, source, run_dir, composed, theirs=theirs)
             if run_dir is not None and _pattern(key) == "index.*":
                 check_index(node, key, source, run_dir, composed)
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from twotower.core.errors import UserError
+from twotower.core.named_places import on_this_machine
 from twotower.core.nested import is_below
 
 LOGGER_KEYS = (
@@ -34,7 +35,9 @@ FILE_NAMES = ("name", "version", "sub_dir")
 """Settings of loggers that become parts of a path."""
 
 
-def check_logger(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, composed: Collection[str]) -> None:
+def check_logger(
+    node: Mapping[str, Any], key: str, source: Any, run_dir: Path, composed: Collection[str], *, theirs: bool = False
+) -> None:
     """Refuses settings of a logger that write elsewhere, or reach further than a file may.
 
     Args:
@@ -43,6 +46,8 @@ def check_logger(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, 
         source: the file, for the message.
         run_dir: the folder that the run writes to.
         composed: dotted keys that came from the command line, not from the file.
+        theirs: whether it is a logger of a trusted package, whose settings have names of their own: numbers and places
+            in the run's folder are taken.
 
     Raises:
         UserError: naming the setting.
@@ -51,7 +56,7 @@ def check_logger(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, 
         full = f"{key}.{name}"
         if name == "_target_" or is_below(full, composed) or value is None:
             continue
-        if name not in LOGGER_KEYS:
+        if name not in LOGGER_KEYS and not (theirs and _reaches_nowhere(value, run_dir)):
             raise UserError(f"{source}: {full} is not taken from a file; give it on the command line: {full}=...")
         outside = name in PLACES and not _is_inside(str(value), run_dir, address=name not in FOLDERS)
         if outside and name == "tracking_uri" and value == os.environ.get("MLFLOW_TRACKING_URI"):
@@ -62,14 +67,34 @@ def check_logger(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, 
 
 
 def check_index(node: Mapping[str, Any], key: str, source: Any, run_dir: Path, composed: Collection[str]) -> None:
-    """Refuses an index in a database outside the run's folder; arguments as in `check_logger`.
+    """Refuses an index on a server or in a database outside the run's folder; arguments as in `check_logger`.
+
+    Of the server that the environment names, or this machine's, a file may not choose the alias either: exporting under
+    it would replace what others search by it.
 
     Raises:
         UserError: naming it.
     """
-    uri = node.get("uri")
-    if uri is not None and not is_below(f"{key}.uri", composed) and not _is_inside(str(uri), run_dir):
-        raise UserError(f"{source}: {key}.uri={uri} {OUTSIDE} {key}.uri=...")
+    uri, url = node.get("uri"), node.get("url")
+    elsewhere = uri is not None and not _is_inside(str(uri), run_dir)
+    shared = elsewhere or not str(node.get("_target_")).endswith(".LanceIndex")  # Lance's is a file of the run
+    outside = {
+        "uri": elsewhere,
+        "url": url not in (None, os.environ.get("REDIS_URL")) and not on_this_machine(str(url)),
+        "index_name": shared and node.get("index_name") is not None,
+    }
+    for name, is_outside in outside.items():
+        if is_outside and not is_below(f"{key}.{name}", composed):
+            raise UserError(f"{source}: {key}.{name}={node[name]} {OUTSIDE} {key}.{name}=...")
+
+
+def _reaches_nowhere(value: Any, run_dir: Path) -> bool:
+    """Says whether a setting nobody here knows is without text, but for places below the run's folder."""
+    if isinstance(value, Mapping):
+        return "_target_" not in value and all(_reaches_nowhere(item, run_dir) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_reaches_nowhere(item, run_dir) for item in value)
+    return not isinstance(value, str) or _is_inside(value, run_dir, address=False)
 
 
 def _is_inside(place: str, folder: Path, *, address: bool = True) -> bool:

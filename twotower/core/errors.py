@@ -18,14 +18,15 @@ class RefusedError(BaseException):
     """A `UserError` on its way through Hydra, which prints a line of its own about any `Exception` of a job."""
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Returns " Did you mean 'x'?" for the valid name closest to a misspelt one, or "" when none is close.
 
     Args:
         name: what the user wrote.
         choices: the names that would have worked.
+        cutoff: how alike they are at the least, from 0 to 1.
     """
-    close = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=cutoff)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

@@ -117,6 +117,25 @@ def write_link(source: str | Path, path: str | Path) -> None:
             shutil.copyfile(source, temporary)
 
 
+def refuse_links_out(folder: Path) -> None:
+    """Refuses to write in a run's folder that holds a link out of it: what goes through it is written elsewhere.
+
+    W&B's own folder has such links, to its log, and writes nothing through them.
+
+    Raises:
+        UserError: naming the link and where it leads.
+    """
+    root = folder.resolve()
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in [*folders, *names]):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise UserError(
+                    f"{path} is a link to {os.readlink(path)}, outside the run's folder, which alone is written to: "
+                    "put what it leads to in its place, or remove it."
+                )
+        folders[:] = [name for name in folders if name != "wandb"]
+
+
 def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
     """Writes bytes atomically."""
     with atomic_path(path) as temporary:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,11 @@ class AutoIndex(Index):
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         assert self.inner is not None, "search before load"
         return self.inner._search(query_QD, k)
+
+    def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
+        """Returns vectors as whatever was chosen holds them [K, D]."""
+        assert self.inner is not None, "search before load"
+        return self.inner.vectors_at(rows_K, document_ids)
 
     def describe(self) -> dict[str, Any]:
         """Names the choice and the reasons."""

@@ -216,6 +216,11 @@ class Index(ABC):
         """
         return self.search_text(text, k)
 
+    @property
+    def gives_vectors(self) -> bool:
+        """Whether `vectors_at` works, which hybrid search and the map need."""
+        return type(self).vectors_at is not Index.vectors_at
+
     def vectors_at(self, rows_K: np.ndarray, document_ids: Callable[[], Sequence[str]]) -> np.ndarray:
         """Returns the stored vectors of some rows, of length 1, as exactly as the index holds them, float32 [K, D].
 

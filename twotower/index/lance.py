@@ -26,6 +26,7 @@ from lancedb.index import HnswSq
 from twotower.core.addresses import refuse_password
 from twotower.core.errors import UserError
 from twotower.core.files import write_json
+from twotower.core.named_places import check_named, remember
 from twotower.core.reading import read_typed_json
 from twotower.core.validators import check_choice
 from twotower.index.base import Build, Index, Probe, need
@@ -172,11 +173,17 @@ class LanceIndex(Index):
         return {"uri": self.uri or "", **parts, "ef": self.ef}
 
     def load(self, folder: Path) -> None:
-        """Opens the table of this very build."""
+        """Opens the table of this very build.
+
+        Raises:
+            UserError: for a table that is gone, or one elsewhere that nobody here has named (LANCEDB_URI).
+        """
         pointer = read_typed_json(folder / FILE, POINTER)
         place = (pointer["uri"] or str(folder / FOLDER)).removeprefix("file://")
         if "://" not in place and not Path(place).is_dir():  # connecting would make it, wherever a foreign file says
             raise UserError(f"There is no LanceDB at {place}. Build it again with `twotower index`.")
+        if "://" in place:
+            check_named(place, folder / FILE, "LANCEDB_URI")
         self.uri, self.alias, self.version = pointer["uri"] or None, pointer["alias"], pointer["table"]
         self.count, self.dim, self.ef = pointer["count"], pointer["dim"], pointer["ef"]
         try:
@@ -233,6 +240,7 @@ class LanceIndex(Index):
                 database.create_table(ALIASES, row, exist_ok=True)
             change = database.open_table(ALIASES).merge_insert("alias")
             change.when_matched_update_all().when_not_matched_insert_all().execute(row)
+            remember(self.uri)
             for old in _names(database):
                 if old.startswith(f"{self.alias}__") and old != self.version:
                     database.drop_table(old)

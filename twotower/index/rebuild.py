@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from twotower.core.errors import UserError
+from twotower.core.files import refuse_links_out
 from twotower.core.reading import read_array, read_table
 from twotower.data.collection import joined
 from twotower.data.documents import DocumentStore
@@ -44,9 +45,11 @@ def rebuild(
         progress: told (stage, done, total).
 
     Raises:
-        UserError: when the run has no exported model or documents, or an index cannot be built.
+        UserError: when the run has no exported model or documents, an index cannot be built, or a link leads out of the
+            run's folder.
     """
     run_dir = Path(run_dir)
+    refuse_links_out(run_dir)
     path = find_checkpoint(run_dir)
     checkpoint = load(path)
     check_unchanged(run_dir, path, checkpoint.sha256)

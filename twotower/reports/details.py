@@ -57,12 +57,12 @@ def _evaluation(run: Run) -> Iterator[list[str]]:
 
 
 def epoch_sample(run: Run) -> str:
-    """Says on what each epoch was measured (`1,000 queries against 100,000 of 758,553 documents`); "" where on all."""
-    facts = run.record.get("epoch_sample")  # is there where documents were drawn
-    counts = [facts.get(name) for name in ("queries", "documents", "of")] if isinstance(facts, dict) else []
-    if counts and all(isinstance(count, int) for count in counts):
-        return "{:,} queries against {:,} of {:,} documents".format(*counts)
-    return "" if run.epoch_sample is None else f"{run.epoch_sample:,} queries"
+    """Writes `Run.epoch_sample` (`1,000 queries against 100,000 of 758,553 documents`); "" for None."""
+    sample = run.epoch_sample
+    if sample is None:
+        return ""
+    drawn = "" if sample.documents is None else f" against {sample.documents:,} of {sample.of:,} documents"
+    return f"{sample.queries:,} queries{drawn}"
 
 
 def _short(value: Any) -> Any:

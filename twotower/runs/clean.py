@@ -114,9 +114,11 @@ def _removable(run: Run, kinds: Collection[str]) -> Iterator[Removal]:
         "index": [item for item in sorted((run.path / "index").glob("*")) if not item.name.startswith("redis")],
         "documents": sorted(run.path.glob("documents.db*")),
     }
-    seen: set[int] = set()
+    root, seen = run.path.resolve(), set[int]()
     for kind in KINDS:
         for path in places[kind] if kind in kinds else ():
+            if not path.parent.resolve().is_relative_to(root):
+                continue  # through a linked folder: what lies there is not the run's
             if path.is_symlink() or path.is_file():
                 yield Removal(run=run, path=path, kind=kind, bytes=file_bytes(path.lstat(), seen))
             elif path.is_dir():

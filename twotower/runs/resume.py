@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from twotower.core.errors import UserError
-from twotower.core.files import read_json
+from twotower.core.files import read_json, refuse_links_out
 
 ROOTS = ("outputs", "multirun")
 
@@ -26,8 +26,14 @@ def find_resume(ckpt_path: str, run_dir: Path, config_hash: str) -> tuple[Path, 
         The run folder and the checkpoint.
 
     Raises:
-        UserError: when there is no such checkpoint.
+        UserError: when there is no such checkpoint, or a link leads out of the folder to go on in.
     """
+    folder, checkpoint = _found(ckpt_path, run_dir, config_hash)
+    refuse_links_out(folder)
+    return folder, checkpoint
+
+
+def _found(ckpt_path: str, run_dir: Path, config_hash: str) -> tuple[Path, Path]:
     if ckpt_path == "last":
         own = last_checkpoint(run_dir)
         if own.is_file():

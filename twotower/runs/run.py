@@ -39,6 +39,14 @@ class Score(NamedTuple):
     untrained: float | None = None
 
 
+class EpochSample(NamedTuple):
+    """What epochs were measured on: queries, against how many of the documents (None: all of them)."""
+
+    queries: int
+    documents: int | None = None
+    of: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A run folder and what its record says.
@@ -179,12 +187,19 @@ class Run:
         return [str(item["line"]) for item in verdicts if isinstance(item, dict) and item.get("line")]
 
     @property
-    def epoch_sample(self) -> int | None:
-        """On how many queries each epoch was measured, None where it was on all that the final evaluation took."""
+    def epoch_sample(self) -> EpochSample | None:
+        """What each epoch was measured on, None where it was on all that the final evaluation took.
+
+        The record says it where documents were drawn; where only queries were, the config does.
+        """
+        drawn = self.record.get("epoch_sample")
+        counts: list[Any] = [drawn.get(name) for name in EpochSample._fields] if isinstance(drawn, dict) else []
+        if counts and all(type(count) is int for count in counts):
+            return EpochSample(*counts)
         most = self.flat.get("callbacks.evaluate.max_queries")
         parts = [part for part in (self.record.get("evaluation") or {}).values() if isinstance(part, dict)]
-        final = [part["num_queries_evaluated"] for part in parts if isinstance(part.get("num_queries_evaluated"), int)]
-        return most if isinstance(most, int) and most < max(final, default=0) else None
+        final = [part["num_queries_evaluated"] for part in parts if type(part.get("num_queries_evaluated")) is int]
+        return EpochSample(most) if type(most) is int and most < max(final, default=0) else None
 
     @cached_property
     def group(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 SCHEMA = 1
@@ -16,6 +16,9 @@ STATUSES = ("running", "finished", "failed", "interrupted", "at_chance", "collap
 
 _NUMBERS = {int, float, type(None)}
 _TEXTS = {str, type(None)}
+_MOST = 1e300
+"""Beyond it nothing that a run measures lies, and sums overflow; with NaN and infinities, which no record of ours holds
+(`write_json` makes them null), a sum is not within it either."""
 
 _FIELDS: tuple[tuple[str, type, bool], ...] = (
     ("config", dict, True),
@@ -55,7 +58,7 @@ def problem_of(record: Any) -> str | None:
 
 
 def _timings(record: dict[str, Any]) -> str | None:
-    return None if _all(record["timings"].values(), _NUMBERS) else "'timings' holds something that is no number"
+    return None if _numbers(record["timings"].values()) else "'timings' holds something that is no number"
 
 
 def _history(record: dict[str, Any]) -> str | None:
@@ -63,16 +66,16 @@ def _history(record: dict[str, Any]) -> str | None:
         if not isinstance(item, dict) or type(item.get("epoch")) is not int:
             return "an entry of 'history' has no epoch"
         metrics = item.get("metrics")
-        if metrics is not None and not (isinstance(metrics, dict) and _all(metrics.values(), _NUMBERS)):
+        if metrics is not None and not (isinstance(metrics, dict) and _numbers(metrics.values())):
             return "'metrics' in 'history' are no numbers by name"
-        if not _all((item.get("train_loss"), item.get("seconds")), _NUMBERS):
+        if not _numbers((item.get("train_loss"), item.get("seconds"))):
             return "'history' holds something that is no number"
     return None
 
 
 def _objective(record: dict[str, Any]) -> str | None:
     goal = record.get("objective") or {}
-    if type(goal.get("name")) in _TEXTS and _all((goal.get(key) for key in ("value", "low", "high")), _NUMBERS):
+    if type(goal.get("name")) in _TEXTS and _numbers([goal.get(key) for key in ("value", "low", "high")]):
         return None
     return "'objective' is no name with numbers"
 
@@ -87,7 +90,7 @@ def _evaluation(record: dict[str, Any]) -> str | None:
             if not isinstance(part.get(key), (dict, type(None))):
                 return f"'evaluation.{name}.{key}' is no object"
         for metric, entry in (part.get("metrics") or {}).items():
-            if not isinstance(entry, dict) or not _all(entry.values(), _NUMBERS):
+            if not isinstance(entry, dict) or not _numbers(entry.values()):
                 return f"'evaluation.{name}.metrics.{metric}' holds something that is no number"
     return None
 
@@ -98,6 +101,14 @@ def _lists(record: dict[str, Any]) -> str | None:
     if not _all(record.get("artefacts") or (), {dict}):
         return "'artefacts' holds something that is no object"
     return None
+
+
+def _numbers(values: Collection[Any]) -> bool:
+    """Says whether all are finite numbers or null: by their sum, since listing runs checks a thousand records."""
+    try:
+        return _all(values, _NUMBERS) and -_MOST < sum(filter(None, values)) < _MOST
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _all(values: Iterable[Any], kinds: set[type]) -> bool:

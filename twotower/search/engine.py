@@ -83,8 +83,9 @@ class SearchEngine:
         """How this run was measured to search best: "dense", "lexical" or "hybrid"."""
         if self.served:
             return "hybrid"
-        if self.lexical is None or (self.index.dims is not None and self.lexical.mode == "hybrid"):
-            return "dense"  # what cosines of cut vectors are worth beside BM25 was not measured
+        cut = self.index.dims is not None  # what cosines of cut vectors are worth beside BM25 was not measured
+        if self.lexical is None or ((cut or not self.index.gives_vectors) and self.lexical.mode == "hybrid"):
+            return "dense"
         return self.lexical.mode
 
     @classmethod
@@ -189,6 +190,11 @@ class SearchEngine:
             raise UserError(
                 f"mode=hybrid: index.{self.index.name} holds the first {self.index.dims} numbers of every vector, with "
                 "which the hybrid was not measured; use dense or lexical, or an index of whole vectors."
+            )
+        if mode == "hybrid" and not self.index.gives_vectors and not self.served:
+            raise UserError(
+                f"mode=hybrid: index.{self.index.name} can't give vectors back, which hybrid search needs; use dense "
+                "or lexical, or another index."
             )
         return mode
 

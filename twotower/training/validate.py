@@ -53,6 +53,8 @@ TOP_LEVEL = (
     *("paths", "pretrain", "run_name", "scheduler", "seed", "sweep", "tags", "text", "trainer"),
 )
 """Every key at the top of a config."""
+MISSPELT = 0.75
+"""As alike as this to one of them, another key at the top is taken for a slip ("modle"), not for one's own."""
 
 NEEDED_CALLBACKS = ("evaluate", "record", "checkpoint", "export")
 """A run without one of these would leave no result; the others may be taken out."""
@@ -88,7 +90,8 @@ def check_settings(config: Mapping[str, Any]) -> Checked:
         UserError: for an unknown key, a value out of range, or a callback that can't be done without.
     """
     for key in config:
-        if key not in TOP_LEVEL and (hint := nearest(key, TOP_LEVEL)):  # other keys are for one's own parts to refer to
+        hint = "" if key in TOP_LEVEL else nearest(key, TOP_LEVEL, cutoff=MISSPELT)
+        if hint:  # other keys are for one's own parts to refer to
             raise UserError(f"No config key '{key}'; there are: {', '.join(TOP_LEVEL)}.{hint}")
     check_run_name(config.get("run_name"))
     for name in config.get("index") or {}:

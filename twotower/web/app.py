@@ -49,7 +49,7 @@ def make_app(library: Library, *, host: str = "127.0.0.1", rate: Rate | None = N
     pages.env.filters.update(broken=id_parts, label=label)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     guard(app, host=host, rate=rate)
-    _errors(app, pages)
+    _errors(app, pages, library)
     _search(app, pages, library)
     _map(app, pages, library)
     _documents(app, pages, library)
@@ -177,7 +177,7 @@ def _effects(engine: SearchEngine, q: str, doc_id: str, k: int, mode: str) -> li
 def _service(app: FastAPI, pages: Jinja2Templates) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["service"])
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:  # on the loop itself: it waits for no thread that searches
         """Says that the server answers."""
         return {"status": "ok", "version": __version__}
 
@@ -190,7 +190,7 @@ def _service(app: FastAPI, pages: Jinja2Templates) -> None:
         return Response((HERE / "static" / "favicon.svg").read_bytes(), media_type="image/svg+xml")
 
 
-def _errors(app: FastAPI, pages: Jinja2Templates) -> None:
+def _errors(app: FastAPI, pages: Jinja2Templates, library: Library) -> None:
     def answer(request: Request, message: str, code: int) -> Response:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": message}, code)
@@ -198,7 +198,7 @@ def _errors(app: FastAPI, pages: Jinja2Templates) -> None:
 
     @app.exception_handler(UserError)
     def refused(request: Request, error: UserError) -> Response:
-        return answer(request, str(error), 400)
+        return answer(request, library.public(str(error)), 400)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 from twotower.core.errors import UserError, nearest
-from twotower.runs.ledger import Ledger, load
+from twotower.runs.ledger import DEFAULT_FOLDERS, Ledger, load
 from twotower.runs.run import Run, read_run
 from twotower.search.engine import SearchEngine
 
 MOST_OPEN = 4
+ABSOLUTE = re.compile(r"""(?<![\w./:~-])(?:/[^/\s'"`,;:()]+)+/(?=[^/\s'"`,;:()])""")
+"""The folders of an absolute path; of an address nothing, nor of a relative path."""
 
 
 class Library:
@@ -75,6 +78,17 @@ class Library:
                 for other in extra:
                     self._engines.pop(other)  # closed by the collector once no request uses it any more
         return engine
+
+    def public(self, message: str) -> str:
+        """Returns a message without the places of this machine: runs by their keys, other files by their names."""
+        if "/" not in message:
+            return message
+        own = self.folder.resolve()
+        names = {str(own): "/".join(own.parts[-3:]), str(Path.cwd()): "."}
+        names |= {str(Path(name).resolve()): Path(name).name for name in self.folders or DEFAULT_FOLDERS}
+        for place in sorted(names, key=len, reverse=True):
+            message = names[place].join(re.split(rf"{re.escape(place)}(?![\w.-])", message))
+        return ABSOLUTE.sub("", message)
 
     def _opened(self, path: Path) -> SearchEngine | None:
         with self._lock:

@@ -7,6 +7,8 @@ having. A string written for millions of documents must still work on a thousand
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -159,3 +161,31 @@ def largest(index: faiss.Index, parameter: str, k: int = 10) -> int:
 def most_efforts(count: int, k: int) -> int:
     """Returns the largest efSearch that is worth its time for k hits of so many documents."""
     return max(16, min(max(4096, 16 * k), count))
+
+
+def read_file(path: Path, flags: int = 0) -> faiss.Index:
+    """Reads an index from its file, and from no other that the file may name: lists kept elsewhere are refused.
+
+    Args:
+        path: the file.
+        flags: FAISS's, such as IO_FLAG_MMAP_IFC.
+
+    Raises:
+        RuntimeError: for what is no index.
+        UserError: for lists in another file; it was opened, for reading at most.
+    """
+    index = faiss.read_index(str(path), flags | faiss.IO_FLAG_READ_ONLY)
+    for part in _parts(index):
+        lists = part.invlists if isinstance(part, faiss.IndexIVF) else None
+        if lists is not None and isinstance(faiss.downcast_InvertedLists(lists), faiss.OnDiskInvertedLists):
+            raise UserError(f"{path} names another file that holds its lists: not one of our indexes. Build it again.")
+    return index
+
+
+def _parts(index: faiss.Index) -> Iterator[faiss.Index]:
+    """Yields an index and those that it is made of."""
+    index = faiss.downcast_index(index)
+    yield index
+    for name in ("index", "base_index", "refine_index", "quantizer", "storage"):
+        if isinstance(part := getattr(index, name, None), faiss.Index):
+            yield from _parts(part)

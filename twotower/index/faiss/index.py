@@ -31,6 +31,7 @@ from twotower.index.faiss.factory import (
     make,
     most_efforts,
     prepare,
+    read_file,
     reserve,
     search_parameter,
 )
@@ -134,7 +135,7 @@ class FaissIndex(Index):
     def _make_file(self, vectors: Vectors, fitted: str, folder: Path, progress: Progress | None) -> None:
         partial = folder / PARTIAL
         if partial.is_file():
-            index = faiss.read_index(str(partial))
+            index = read_file(partial)
             log.info("index.%s: going on at row %d of %d", self.name, index.ntotal, self.count)
         else:
             index = make(fitted, self.dim, self.name)
@@ -267,7 +268,7 @@ class FaissIndex(Index):
     def _open(self, folder: Path) -> None:
         read_ahead(folder / FILE)
         try:
-            index = faiss.read_index(str(folder / FILE), 0 if self.gpu else faiss.IO_FLAG_MMAP_IFC)
+            index = read_file(folder / FILE, 0 if self.gpu else faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise UserError(f"Cannot read {folder / FILE}: cut short or not a FAISS index. Build it again.") from error
         self.count, self.dim = int(index.ntotal), int(index.d)

@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 import redis
 
-from twotower.core.addresses import check_address, refuse_password
+from twotower.core.addresses import check_address, refuse_password, without_credentials
 from twotower.core.errors import UserError
 from twotower.core.files import write_json, write_text
+from twotower.core.named_places import check_named, on_this_machine, remember
 from twotower.core.reading import read_typed_json
 from twotower.core.validators import check_choice, check_flag
 from twotower.index.base import Build, Index, Texts, need
 from twotower.index.redis.commands import create_command, search_command
 from twotower.index.redis.connection import pairs, resolve_url
-from twotower.index.redis.keys import new_version, prefixes, rows_key
+from twotower.index.redis.keys import is_version, new_version, prefixes, rows_key
 from twotower.index.redis.schema import FILE as SCHEMA_FILE
 from twotower.index.redis.schema import redisvl_schema
 from twotower.index.redis.session import Session
@@ -179,7 +180,7 @@ class RedisIndex(Index):
         self.alias = self.alias or before.get("alias") or f"twotower-{secrets.token_hex(6)}"
         self.session.refuse_taken(self.alias)
         self.session.lock(self.alias)
-        if before.get("alias") == self.alias:
+        if before.get("alias") == self.alias and is_version(str(before.get("version")), str(self.alias)):
             done = self.session.sent(before["version"])
             if done is not None:
                 log.info("index.%s: going on at document %d of %d", self.name, done, self.count)
@@ -208,6 +209,7 @@ class RedisIndex(Index):
             with session.errors_named():
                 session.refuse_taken(str(self.alias))
                 session.again(lambda: session.client.execute_command("FT.ALIASUPDATE", self.alias, self.version))
+                remember(session.safe_url)
                 if not session.holds_lock():
                     log.warning("index.%s: builds before this one stay: another export may be writing.", self.name)
                     return
@@ -246,12 +248,19 @@ class RedisIndex(Index):
         }
 
     def load(self, folder: Path) -> None:
-        """Connects (REDIS_URL first, then the address written at build) and checks that the same index is there."""
+        """Connects (REDIS_URL first, then the address written at build) and checks that the same index is there.
+
+        Raises:
+            UserError: for an index that is gone or another, and for an address elsewhere that nobody here has named.
+        """
         pointer = read_typed_json(folder / FILE, POINTER)
         self.alias, self.version = pointer["alias"], pointer["version"]
         self.count, self.dim, self.algorithm = pointer["count"], pointer["dim"], pointer["algorithm"]
         self.holds_text = pointer.get("text") or False
-        session = self._open(os.environ.get("REDIS_URL") or pointer["url"], answer=SEARCH_SECONDS, retries=1)
+        url = os.environ.get("REDIS_URL") or pointer["url"]
+        if url == pointer["url"] and not on_this_machine(url):
+            check_named(without_credentials(url), folder / FILE, "REDIS_URL")
+        session = self._open(url, answer=SEARCH_SECONDS, retries=1)
         session.require_search()
         place = f"The Redis index {self.version} at {session.safe_url}"
         try:
