@@ -11,7 +11,7 @@ import pytest
 
 from twotower.core.errors import UserError
 from twotower.index.export import export
-from twotower.index.faiss.effort import Level, read_levels, value_for
+from twotower.index.faiss.effort import CANDIDATES, Level, candidates_for, read_levels, value_for
 from twotower.index.faiss.factory import fit, make, read_file, reserve, search_parameter
 from twotower.index.faiss.index import FaissIndex
 from twotower.index.faiss.search import rescore
@@ -131,7 +131,12 @@ def test_as_many_hits_are_found_as_there_are_documents_to_find(vectors, queries,
 
 
 @pytest.mark.parametrize(
-    "settings", [{"factory": "HNSW8", "ef_construction": 40}, {"factory": "IVF128,PQ12x4", "rerank": 400}]
+    "settings",
+    [
+        {"factory": "HNSW8", "ef_construction": 40},
+        {"factory": "IVF128,PQ12x4", "rerank": 400},
+        {"factory": "IVF64,RaBitQfs", "rerank": 1500},
+    ],
 )
 def test_effort_grows_with_k_and_the_recall_told_is_that_at_k(settings, tmp_path):
     vectors = np.random.default_rng(3).standard_normal((6000, 24)).astype(np.float32)
@@ -148,11 +153,32 @@ def test_effort_grows_with_k_and_the_recall_told_is_that_at_k(settings, tmp_path
     assert opened.search(probe.query_QD[:1], 10)[1][0].tolist() == index.search(probe.query_QD[:1], 10)[1][0].tolist()
 
 
+def test_coarse_codes_score_more_hits_again_where_more_are_asked_for(tmp_path):
+    vectors = np.random.default_rng(4).standard_normal((6000, 24)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    probe = make_probe(vectors, vectors[:60] + 0.3, k=1000, size=60)
+    settings = {"factory": "IVF64,PQ4x4", "rerank": 400, "target_recall": 0.9}
+    index = FaissIndex(**settings)
+    index.build(vectors, [""] * 6000, tmp_path, probe=probe)
+    first, second, _ = index.levels
+    assert first.candidates == CANDIDATES
+    assert second.candidates > CANDIDATES
+    opened = FaissIndex(**settings)
+    opened.load(tmp_path)
+    assert opened.levels == index.levels
+    assert measure(opened, vectors, probe.at(100)) >= 0.89
+    opened.levels = [Level(level.k, level.value) for level in index.levels]  # as indexes from before have them
+    assert measure(opened, vectors, probe.at(100)) < 0.89
+
+
 def test_effort_by_depth():
     levels = [Level(10, 16), Level(100, 40)]
     assert [value_for(levels, k, 4096) for k in (1, 10, 11, 100, 250)] == [16, 16, 40, 40, 100]
     assert value_for(levels, 100_000, 4096) == 4096
     assert read_levels({"value": 32}, "settings.json") == [Level(10, 32)]
+    assert read_levels({"levels": [[10, 16], [100, 40, 8]]}, "s") == [Level(10, 16, CANDIDATES), Level(100, 40, 8)]
+    assert [candidates_for([Level(10, 1), Level(100, 1, 8)], k) for k in (1, 11, 1000)] == [CANDIDATES, 8, 8]
+    assert candidates_for([], 5) == CANDIDATES
     assert read_levels({"value": None}, "settings.json") == []
     for damaged in ({"value": "x"}, {"levels": [[1]]}, [], {"value": -1}, {"levels": [[10, True]]}):
         with pytest.raises(UserError, match=r"settings\.json is damaged"):

@@ -11,6 +11,8 @@ from twotower.index.base import Index
 from twotower.index.exact.index import ExactIndex
 from twotower.index.faiss.index import FaissIndex
 
+LISTS = 1024
+"""Lists of RaBitQ codes: more take longer to train and, at 758,553 hard vectors, no less to search."""
 LARGE = 200_000
 """Vectors above which a graph gets 32 links each: with 16, HNSW at 758,553 needs seven times the time of 100,000."""
 
@@ -57,7 +59,7 @@ def candidates(count: int, dim: int) -> list[Candidate]:
     lists, codes = lists_for(count), codes_for(dim)
     links = 16 if count <= LARGE else 32
     graph: dict[str, Any] = {"ef_construction": 100}
-    compressed = f"IVF{lists},PQ{codes}"
+    compressed, bits = f"IVF{lists},PQ{codes}", f"IVF{LISTS},RaBitQfs"
     return [
         Candidate(name="exact", settings={}, resident=lambda n, d: 4.0 * n * d, growth=1.0),
         Candidate(
@@ -71,6 +73,12 @@ def candidates(count: int, dim: int) -> list[Candidate]:
             settings={"factory": f"HNSW{links}_SQ8", "rerank": 50, **graph},
             resident=lambda n, d: n * (1.0 * d + 8 * links + 16),
             growth=GRAPH_GROWTH,
+        ),
+        Candidate(
+            name=bits,
+            settings={"factory": bits, "rerank": 200},
+            resident=lambda n, d: n * (d / 8 + 16.0) + 4.0 * min(LISTS, n / 39) * d,
+            growth=1.0,  # the lists stay as many
         ),
         Candidate(
             name=compressed,

@@ -12,15 +12,16 @@ from twotower.core.errors import UserError
 
 FIRST = 10
 """The depth that an index tuned before depths were told apart was tuned for."""
-CANDIDATES = 4
-"""Hits that are scored again from the original vectors, for each that is asked for, at the least."""
+CANDIDATES, MOST_CANDIDATES = 4, 32
+"""Hits that are scored again from the original vectors for each that is asked for: usually, and at most when tuning."""
 
 
 class Level(NamedTuple):
-    """A depth, and the value of the search parameter that is enough for it."""
+    """A depth, and what is enough for it: a value of the search parameter, and the hits scored again for each."""
 
     k: int
     value: int
+    candidates: int = CANDIDATES
 
 
 def value_for(levels: Sequence[Level], k: int, most: int) -> int:
@@ -38,6 +39,11 @@ def value_for(levels: Sequence[Level], k: int, most: int) -> int:
     return min(most, value)
 
 
+def candidates_for(levels: Sequence[Level], k: int) -> int:
+    """Returns how many hits are scored again for each of k, as the next depth asks, or the last one."""
+    return next((level.candidates for level in levels if k <= level.k), levels[-1].candidates if levels else CANDIDATES)
+
+
 def read_levels(content: Any, where: object) -> list[Level]:
     """Reads what a build wrote down, in its present form or as one value for ten hits.
 
@@ -46,7 +52,7 @@ def read_levels(content: Any, where: object) -> list[Level]:
     """
     try:
         pairs = content.get("levels") or ([[FIRST, content["value"]]] if content["value"] else [])
-        levels = [Level(k, value) for k, value in pairs]
+        levels = [Level(*pair) for pair in pairs]
         if not all(type(item) is int and item >= 1 for level in levels for item in level):
             raise TypeError("not whole numbers above 0")
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -23,7 +23,15 @@ from twotower.core.errors import UserError
 from twotower.core.files import atomic_path, write_json
 from twotower.core.reading import read_array, read_typed_json
 from twotower.index.base import Build, Index, Probe, need
-from twotower.index.faiss.effort import CANDIDATES, FIRST, Level, read_levels, value_for
+from twotower.index.faiss.effort import (
+    CANDIDATES,
+    FIRST,
+    MOST_CANDIDATES,
+    Level,
+    candidates_for,
+    read_levels,
+    value_for,
+)
 from twotower.index.faiss.factory import (
     fit,
     largest,
@@ -212,13 +220,14 @@ class FaissIndex(Index):
         if fixed is not None and not self.levels:
             self.levels.append(Level(k, min(fixed, most)))
             return
+        candidates = self._candidates_for(parameter, most, probe)
         start = self.levels[-1].value if self.levels else 16 if parameter == "efSearch" else max(1, most // 256)
         value, recall = smallest_enough(
-            lambda tried: self._recall_at(parameter, tried, probe), start=min(most, start), most=most,
+            lambda tried: self._recall_at(parameter, tried, probe, candidates), start=min(most, start), most=most,
             target=self.target_recall,
         )  # fmt: skip
         value = max(value, self.levels[-1].value if self.levels else 1)
-        self.levels.append(Level(k, value))
+        self.levels.append(Level(k, value, candidates))
         log.info("index.%s: %s=%d reaches recall@%d %.3f", self.name, parameter, value, k, recall)
         if recall < self.target_recall:
             self.notes.append(
@@ -227,11 +236,24 @@ class FaissIndex(Index):
             )
             log.warning("index.%s: %s", self.name, self.notes[-1])
 
-    def _recall_at(self, parameter: str, value: int, probe: Probe) -> float:
+    def _candidates_for(self, parameter: str, most: int, probe: Probe) -> int:
+        """Returns how many hits to score again for each, so that coarse codes lose less than the target allows.
+
+        For ten hits it is what `rerank` says.
+        """
+        candidates = self.levels[-1].candidates if self.levels else CANDIDATES
+        tuned = bool(self.rerank and self.levels)
+        while tuned and candidates < MOST_CANDIDATES:
+            if self._recall_at(parameter, most, probe, candidates) >= self.target_recall:
+                break
+            candidates *= 2
+        return candidates
+
+    def _recall_at(self, parameter: str, value: int, probe: Probe, candidates: int) -> float:
         self._set(parameter, value)
         if not self._exact_scores():
             return self._row_recall(probe)
-        scores_QK, _ = self._at_value(probe.query_QD, probe.depth)
+        scores_QK, _ = self._at_value(probe.query_QD, probe.depth, candidates)
         return recall_of_scores(scores_QK, probe.scores_QK)
 
     def _row_recall(self, probe: Probe) -> float:
@@ -295,12 +317,13 @@ class FaissIndex(Index):
     def _search(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         if not self.levels or not self._parameter:
             return self._at_value(query_QD, k)
+        candidates = candidates_for(self.levels, k)
         most = self._lists or most_efforts(self.count, k)
         value = value_for(self.levels, k, most)
         while True:
             if value != self.value:
                 self._set(self._parameter, value)
-            scores_QK, rows_QK = self._at_value(query_QD, k)
+            scores_QK, rows_QK = self._at_value(query_QD, k, candidates)
             if value >= most or (rows_QK >= 0).all():
                 return scores_QK, rows_QK
             value = min(most, 2 * value)  # fewer hits than there are documents: look further
@@ -317,9 +340,9 @@ class FaissIndex(Index):
         except RuntimeError:
             return super().vectors_at(rows_K, document_ids)
 
-    def _at_value(self, query_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _at_value(self, query_QD: np.ndarray, k: int, candidates: int = CANDIDATES) -> tuple[np.ndarray, np.ndarray]:
         assert self._index is not None, "search before load"
-        wanted = min(self.count, max(k, self.rerank, CANDIDATES * k if self.rerank else 0))
+        wanted = min(self.count, max(k, self.rerank, candidates * k if self.rerank else 0))
         with ThreadsFor(len(query_QD) * self._visited(wanted) * self.dim):
             scores_QC, rows_QC = self._index.search(query_QD, wanted)
         if self._originals_ND is not None:
