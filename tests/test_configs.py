@@ -30,7 +30,6 @@ SMALL = {
 NEEDS_MORE = {
     ("data", "docstrings"): ["data.source.packages=[rich,click]"],
     ("embedding", "glove"): ["embedding.dim=50", "model.output_dim=50"],
-    ("index", "faiss_ivfpq"): ["model.output_dim=32"],
 }
 ELSEWHERE = ("hydra", "experiment", "sweep", "local", "callbacks")
 """Groups that tests of their own run; every run here has all the default callbacks."""

@@ -4,7 +4,7 @@ import pytest
 from twotower.core.errors import UserError
 from twotower.index import auto
 from twotower.index.auto import AutoIndex
-from twotower.index.candidates import candidates, codes_for, lists_for
+from twotower.index.candidates import candidates
 from twotower.index.exact import on_numpy as exact_numpy
 from twotower.index.export import export, open_index
 from twotower.index.recall import make_probe, measure
@@ -157,12 +157,6 @@ def test_interrupted_build_keeps_its_choice(vectors, identity, tmp_path, monkeyp
 def test_settings_out_of_range_are_named(key, value):
     with pytest.raises(UserError, match=rf"index\.auto\.{key}={value}"):
         AutoIndex(**{key: value})
-
-
-def test_lists_and_codes_fit_the_vectors():
-    assert [lists_for(count) for count in (10, 10_000, 758_553, 8_800_000)] == [16, 512, 4096, 16384]
-    assert [codes_for(dim) for dim in (256, 64, 32, 100, 768)] == [32, 8, 4, 10, 48]
-    assert all(dim % codes_for(dim) == 0 for dim in range(1, 1100))
 
 
 def test_damaged_note_is_named(vectors, tmp_path):

@@ -17,7 +17,7 @@ EXACT = {
 APPROXIMATE = {
     "faiss_hnsw": lambda: FaissIndex(name="faiss_hnsw", factory="HNSW32"),
     "faiss_ivf": lambda: FaissIndex(name="faiss_ivf", factory="IVF64,Flat"),
-    "faiss_rabitq": lambda: FaissIndex(name="faiss_rabitq", factory="IVF32,RaBitQfs", rerank=1000),
+    "faiss_fastscan": lambda: FaissIndex(name="faiss_fastscan", factory="IVF32,PQ{dim/2}x4fs", rerank=200),
     "faiss_ivfpq": lambda: FaissIndex(name="faiss_ivfpq", factory="IVF32,PQ16x4", rerank=200),
     "redis_hnsw": lambda: RedisIndex(algorithm="HNSW", ef_construction=100),
 }

@@ -12,7 +12,7 @@ import pytest
 from twotower.core.errors import UserError
 from twotower.index.export import export
 from twotower.index.faiss.effort import CANDIDATES, Level, candidates_for, read_levels, value_for
-from twotower.index.faiss.factory import fit, make, read_file, reserve, search_parameter
+from twotower.index.faiss.factory import fit, make, read_file, reserve, search_parameter, sized
 from twotower.index.faiss.index import FaissIndex
 from twotower.index.faiss.search import rescore
 from twotower.index.recall import make_probe, measure
@@ -30,6 +30,8 @@ IDS = [""] * 3000
         ("IVF4096,PQ32", 10, "IVF1,Flat", 2),
         ("IVF4096,PQ32", 200, "IVF5,PQ32x6", 2),
         ("IVF4,PQ32x4fs", 10, "IVF1,Flat", 2),
+        ("IVF4,PQ{dim/4}x4fs", 10, "IVF1,Flat", 2),
+        ("IVF4,PQ{dim/4}x4fs", 200, "IVF4,PQ{dim/4}x4fs", 0),
         ("OPQ16,IVF4,PQ16x4", 200, "IVF4,PQ16x4", 1),
         ("OPQ16_64,IVF4,PQ16", 300, "OPQ16_64,IVF4,PQ16", 0),
         ("HNSW32_PQ16", 300_000, "HNSW32_PQ16", 0),
@@ -56,6 +58,17 @@ def test_any_factory_string_builds_at_any_size(factory, count, vectors, tmp_path
     found = rows >= 0
     expected = np.einsum("qd,qkd->qk", vectors[: len(rows)], vectors[rows])
     np.testing.assert_allclose(scores[found], expected[found], atol=1e-5)
+
+
+def test_a_share_of_the_width_stands_for_a_number():
+    assert [sized("IVF8,PQ{dim/4}x4fs", dim) for dim in (512, 50, 7)] == [
+        "IVF8,PQ128x4fs", "IVF8,PQ10x4fs", "IVF8,PQ1x4fs"
+    ]  # fmt: skip
+    assert sized("HNSW32", 512) == "HNSW32"
+    for dim in range(1, 70):
+        make("IVF8,PQ{dim/4}x4fs", dim, "x")
+    with pytest.raises(UserError, match=r"factory=IVF8,PQ\{dim\}: FAISS says"):
+        make("IVF8,PQ{dim}", 32, "x")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +148,7 @@ def test_as_many_hits_are_found_as_there_are_documents_to_find(vectors, queries,
     [
         {"factory": "HNSW8", "ef_construction": 40},
         {"factory": "IVF128,PQ12x4", "rerank": 400},
-        {"factory": "IVF64,RaBitQfs", "rerank": 1500},
+        {"factory": "IVF64,PQ{dim/2}x4fs", "rerank": 600},
     ],
 )
 def test_effort_grows_with_k_and_the_recall_told_is_that_at_k(settings, tmp_path):

@@ -1,9 +1,8 @@
 """`index=auto`: tries the kinds of index on a sample and takes the simplest that keeps to the budgets.
 
-In the order of trying: exact (nothing to build, nothing missed), HNSW over the vectors, HNSW over 8-bit codes, lists of
-codes of a bit a number (RaBitQ) and of IVF-PQ, all three re-ranked from memory-mapped originals. What a candidate keeps
-in memory is known by counting; its time a query is measured on a sample and carried over to all vectors by how its
-work grows, and by the threads it then has.
+In the order of trying: exact (nothing to build, nothing missed), HNSW over the vectors, HNSW over 8-bit codes and
+IVF-PQ, both re-ranked from memory-mapped originals. What a candidate keeps in memory is known by counting; its time a
+query is measured on a sample and carried over to all vectors by how its work grows, and by the threads it then has.
 Recall and time of the one that was built are then measured on all of them, and everything is told in the manifest's
 notes.
 

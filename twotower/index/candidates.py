@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from twotower.index.base import Index
 from twotower.index.exact.index import ExactIndex
+from twotower.index.faiss.factory import POINTS_PER_LIST, sized
 from twotower.index.faiss.index import FaissIndex
 
-LISTS = 1024
-"""Lists of RaBitQ codes: more take longer to train and, at 758,553 hard vectors, no less to search."""
 LARGE = 200_000
 """Vectors above which a graph gets 32 links each: with 16, HNSW at 758,553 needs seven times the time of 100,000."""
 
@@ -39,16 +37,6 @@ class Candidate:
         return FaissIndex(name=name, target_recall=target_recall, **self.settings)
 
 
-def lists_for(count: int) -> int:
-    """Returns the IVF lists for so many vectors: the power of 2 next to 4 roots of their number."""
-    return int(2 ** round(math.log2(max(16.0, 4 * math.sqrt(count)))))
-
-
-def codes_for(dim: int) -> int:
-    """Returns the PQ codes (bytes) for vectors of a width: the divisor nearest to an eighth of it, at most 48."""
-    return min((m for m in range(1, 49) if dim % m == 0), key=lambda m: abs(m - dim / 8))
-
-
 def candidates(count: int, dim: int) -> list[Candidate]:
     """Returns what may be built for N vectors of a width, simplest first.
 
@@ -56,10 +44,9 @@ def candidates(count: int, dim: int) -> list[Candidate]:
         count: N.
         dim: D.
     """
-    lists, codes = lists_for(count), codes_for(dim)
     links = 16 if count <= LARGE else 32
     graph: dict[str, Any] = {"ef_construction": 100}
-    compressed, bits = f"IVF{lists},PQ{codes}", f"IVF{LISTS},RaBitQfs"
+    compressed, lists = sized("IVF1024,PQ{dim/4}x4fs", dim), min(1024, count / POINTS_PER_LIST)
     return [
         Candidate(name="exact", settings={}, resident=lambda n, d: 4.0 * n * d, growth=1.0),
         Candidate(
@@ -75,15 +62,9 @@ def candidates(count: int, dim: int) -> list[Candidate]:
             growth=GRAPH_GROWTH,
         ),
         Candidate(
-            name=bits,
-            settings={"factory": bits, "rerank": 200},
-            resident=lambda n, d: n * (d / 8 + 16.0) + 4.0 * min(LISTS, n / 39) * d,
-            growth=1.0,  # the lists stay as many
-        ),
-        Candidate(
             name=compressed,
-            settings={"factory": compressed, "rerank": 100},
-            resident=lambda n, d: n * (codes + 8.0) + 4.0 * lists * d,
+            settings={"factory": compressed, "rerank": 200},
+            resident=lambda n, d: n * (d / 8 + 8.0) + 4.0 * lists * d,
             growth=0.5,
         ),
     ]

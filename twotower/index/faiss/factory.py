@@ -19,15 +19,26 @@ POINTS_PER_LIST = 39
 """Vectors per IVF centroid below which FAISS itself calls the clustering poor."""
 
 _IVF = re.compile(r"(?<![A-Z])IVF(\d+)")
-_PQ = re.compile(r"(?<![A-Z])PQ(\d+)(?:x(\d+))?(?=$|[,+fn])")
+_PQ = re.compile(r"(?<![A-Z])PQ(\d+|\{dim/\d+\})(?:x(\d+))?(?=$|[,+fn])")
+_PART = re.compile(r"\{dim/(\d+)\}")
 _OPQ = re.compile(r"OPQ\d+(?:_\d+)?,")
+
+
+def sized(factory: str, dim: int) -> str:
+    """Puts a number for `{dim/4}` in a factory string: what divides the width and is nearest to a quarter of it."""
+
+    def part(match: re.Match[str]) -> str:
+        divisors = (number for number in range(1, dim + 1) if dim % number == 0)
+        return str(min(divisors, key=lambda number: abs(number - dim / max(1, int(match[1])))))
+
+    return _PART.sub(part, factory)
 
 
 def make(factory: str, dim: int, name: str) -> faiss.Index:
     """Returns the empty inner-product index that a factory string describes.
 
     Args:
-        factory: as in FAISS's index_factory ("Flat", "HNSW32", "OPQ16,IVF1024,PQ32").
+        factory: as in FAISS's index_factory ("Flat", "HNSW32", "OPQ16,IVF1024,PQ32"), or with numbers as for `sized`.
         dim: width of the vectors.
         name: the index's name in the config, for messages.
 
@@ -37,7 +48,7 @@ def make(factory: str, dim: int, name: str) -> faiss.Index:
     if "IDMap" in factory:
         raise UserError(f"index.{name}.factory={factory}: leave IDMap out; row numbers are the ids here.")
     try:
-        index = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(dim, sized(factory, dim), faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
         if "multiple of the number of subquantizers" in str(error):
             works = ", ".join(f"PQ{m}" for m in range(1, dim + 1) if dim % m == 0 and m >= dim // 16)
