@@ -59,7 +59,9 @@ def measure(index: Index, vectors: Vectors, probe: Probe) -> float:
     k = probe.scores_QK.shape[1]
     _, rows_QK = index.search(probe.query_QD, k)
     scores_QK = np.full(rows_QK.shape, -np.inf, np.float32)
-    for at, rows_K in enumerate(rows_QK):  # of all at once, 200 x 1,000 found vectors would be as large as many an index
+    for at, rows_K in enumerate(
+        rows_QK
+    ):  # of all at once, 200 x 1,000 found vectors would be as large as many an index
         there_K = rows_K >= 0
         scores_QK[at, there_K] = take(vectors, rows_K[there_K]) @ probe.query_QD[at]
     return recall_of_scores(scores_QK, probe.scores_QK)
