@@ -48,6 +48,7 @@ class Ray:
         self.asked += 1
         if self.asked - 1 in self.lost:
             raise RayError("The node died.\nand more")
+        print("(raylet) A worker died; the task will be retried.")
         try:
             return task()
         except Exception as error:

@@ -33,7 +33,7 @@ def evaluate(*arguments, run="mlp"):
     given = ["--run", find_checkpoint(OLD / run), "--data", COLLECTION, "--json", *arguments]
     result = CliRunner().invoke(command, [str(item) for item in given], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return json.loads(result.output)
+    return json.loads(result.stdout)
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def _check_reachable(address: str) -> None:
 def cluster(address: str) -> Iterator[Any]:
     """Yields the ray module, connected to a cluster until the end; what goes wrong in its tasks is one line.
 
+    What Ray prints of workers that it replaces goes to standard error: it is no part of what a command prints.
+
     Args:
         address: see `connect`.
 
@@ -63,7 +66,8 @@ def cluster(address: str) -> Iterator[Any]:
     """
     ray = connect(address)
     try:
-        yield ray
+        with redirect_stdout(sys.stderr):
+            yield ray
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
             raise UserError(str(error.cause)) from None
