@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from twotower.cli.evaluate import command
 from twotower.core.errors import UserError
 from twotower.data.beir import load as load_beir
 from twotower.index.exact.index import ExactIndex
@@ -125,3 +127,51 @@ def test_two_nodes_encode_index_and_evaluate_as_one_machine_does(tmp_path):
     places = [[row in good for row in rows] for rows, good in zip(found[1].tolist(), relevant, strict=True)]
     mrr = np.mean([1 / (hits.index(True) + 1) if True in hits else 0 for hits in places])
     assert mrr == pytest.approx(recorded, abs=1e-6)
+
+
+def ranked(path):
+    """Query, Q0, document and rank of a TREC run file's lines, and their scores."""
+    lines = [line.split() for line in path.read_text().splitlines()]
+    return [line[:4] for line in lines], np.array([float(line[4]) for line in lines])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mlp", "gru"])
+def test_evaluate_on_two_nodes_gives_the_figures_of_one_machine(tmp_path, kind):
+    pytest.importorskip("ray", reason="Ray is not installed (make ray)")
+    from ray.cluster_utils import Cluster
+
+    def evaluate(name, *further):
+        given = ["--run", find_checkpoint(OLD / kind), "--data", OLD / "collection", "--json"]
+        given += ["--trec-run", tmp_path / name, *further]
+        result = CliRunner().invoke(command, [str(item) for item in given], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.output)
+
+    alone = evaluate("alone")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        options = ["--ray", cluster.address, "--devices", "2", "--out", tmp_path / "out"]
+        shared = evaluate("shared", *options)
+        kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
+        again = evaluate("again", *options)
+        given = ["--vectors", tmp_path / "out" / "vectors", "--index", "faiss_flat"]
+        flat = evaluate("flat", *options, *given)
+    finally:
+        cluster.shutdown()
+    assert shared["evaluation"] == again["evaluation"] == flat["evaluation"] == alone["evaluation"]
+    alone_P4, alone_P = ranked(tmp_path / "alone")
+    for name in ("shared", "again", "flat"):
+        ranked_P4, scores_P = ranked(tmp_path / name)
+        assert ranked_P4 == alone_P4
+        # the last bits of a recurrent tower's vectors depend on the batch, which is another in a shard
+        np.testing.assert_allclose(scores_P, alone_P, rtol=0, atol=1e-6 if kind == "gru" else 0)
+    assert kept.items() <= {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}.items()
+    assert shared["ranked_on_ray"] == {
+        "index": "exact",
+        "shards": 16,
+        "vectors": str(tmp_path / "out" / "vectors"),
+        "dtype": "float32",
+    }

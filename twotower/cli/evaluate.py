@@ -13,10 +13,12 @@ from rich.console import Console
 
 from twotower.cli.completion import complete_runs
 from twotower.cli.options import trust_option
+from twotower.config.compose import compose
 from twotower.config.trust import UntrustedError, admit
 from twotower.core.errors import UserError
 from twotower.core.extras import is_extra
 from twotower.core.extras import missing as missing_package
+from twotower.core.validators import check_count
 from twotower.data.beir import load
 from twotower.data.source import read_collection
 from twotower.runs.find import check_unchanged, resolve_model
@@ -46,6 +48,14 @@ if TYPE_CHECKING:
     "--trec-run", metavar="FILE", type=click.Path(path_type=Path), help="Write the ranking as a TREC run file."
 )
 @click.option("--mteb", "task", metavar="TASK", help="MTEB's own figures: a retrieval task of MTEB, or a folder.")
+@click.option("--ray", "ray", metavar="ADDRESS", help="Encode and rank on a Ray cluster: auto, HOST:PORT, or local.")
+@click.option("--devices", type=int, help="With --ray: tasks that share the shards (default: 1).")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="With --ray: where shards and indexes go.")
+@click.option(
+    "--vectors", metavar="DIR", type=click.Path(path_type=Path), help="With --ray: shards of twotower encode."
+)
+@click.option("--shard-rows", type=int, help="With --ray: documents of a shard (default: a 16th, 65,536 at most).")
+@click.option("--index", "index", metavar="NAME", help="With --ray: the shards' choice of conf/index (default: exact).")
 @trust_option
 def command(
     run: str | None,
@@ -55,19 +65,23 @@ def command(
     as_json: bool,
     trec_run: Path | None,
     task: str | None,
+    ray: str | None,
+    **cluster: Any,
 ) -> None:
     """Evaluate a trained model: every metric with its interval, beside chance, BM25 and the untrained model.
 
-    Without --data it is measured on the data of its own run. With --mteb the package mteb measures it its own way.
+    Without --data it is measured on the data of its own run. With --mteb the package mteb measures it its own way. With
+    --ray a cluster encodes the documents in shards and ranks them; started again, it uses what is finished under --out.
     """
+    _check_together(ray, cluster)
     if task is not None:
-        if data is not None or trec_run is not None or missing != "error":
-            raise UserError("--mteb reads its task and ranks by itself: leave --data, --missing and --trec-run out.")
+        if data is not None or trec_run is not None or missing != "error" or ray is not None:
+            others = "--data, --missing, --trec-run and --ray"
+            raise UserError(f"--mteb reads its task and ranks by itself: leave {others} out.")
         _by_mteb(run, task, split, as_json=as_json)
         return
 
     folder, path = resolve_model(run)
-    from twotower.evaluation.trained import evaluate_checkpoint
     from twotower.model.checkpoint import load
 
     checkpoint = load(path)
@@ -75,7 +89,7 @@ def command(
     collection = _collection(checkpoint, data, missing)
     chosen = _split(checkpoint, collection, split)
     untrained = _untrained(folder, collection, chosen)
-    evaluation = evaluate_checkpoint(checkpoint, collection, chosen, untrained=untrained)
+    evaluation, ranked = _evaluate(checkpoint, collection, chosen, untrained, ray, cluster)
     if trec_run is not None:
         _write_run(trec_run, evaluation, tag=_run_name(folder) or path.stem)
     if as_json:
@@ -84,10 +98,54 @@ def command(
             "sha256": checkpoint.sha256,
             "data": {"name": collection.name, "fingerprint": collection.fingerprint},
             "evaluation": evaluation.to_dict(),
+            **({} if ranked is None else {"ranked_on_ray": ranked}),
         }
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return
     _show(evaluation, path, trec_run)
+    if ranked is not None:
+        rounded = ", rounded to float16: so are the figures" if ranked["dtype"] == "float16" else ""
+        print(f"On Ray    {ranked['index']} over {ranked['shards']} shards of {ranked['vectors']}{rounded}")
+
+
+def _check_together(ray: str | None, cluster: dict[str, Any]) -> None:
+    """Refuses options of --ray without it, and those that have no part beside another."""
+    given = [f"--{name.replace('_', '-')}" for name, value in cluster.items() if value is not None]
+    if ray is None and given:
+        raise UserError(f"{given[0]} is for an evaluation on a cluster: give --ray ADDRESS too, or leave it out.")
+    if ray is not None and cluster["out"] is None:
+        raise UserError("--ray needs --out DIR, a folder that all machines see: shards and indexes are kept there.")
+    if cluster["vectors"] is not None and cluster["shard_rows"] is not None:
+        raise UserError("--vectors are in shards already: leave --shard-rows out.")
+    for name in ("devices", "shard_rows"):
+        if cluster[name] is not None:
+            check_count(f"--{name.replace('_', '-')}", cluster[name])
+
+
+def _evaluate(
+    checkpoint: Checkpoint,
+    collection: Collection,
+    split: str,
+    untrained: dict[str, dict[str, float]] | None,
+    ray: str | None,
+    cluster: dict[str, Any],
+) -> tuple[Evaluation, dict[str, Any] | None]:
+    """Evaluates here or on a cluster, and says of the latter how it ranked."""
+    if ray is None:
+        from twotower.evaluation.trained import evaluate_checkpoint
+
+        return evaluate_checkpoint(checkpoint, collection, split, untrained=untrained), None
+    from twotower.index.evaluate_ray import OnRay, evaluate_on_ray
+
+    where = OnRay(
+        address=ray,
+        out=cluster["out"],
+        index_config=compose([cluster["index"] or "exact"]),
+        tasks=cluster["devices"] or 1,
+        vectors=cluster["vectors"],
+        shard_rows=cluster["shard_rows"],
+    )
+    return evaluate_on_ray(checkpoint, collection, split, where, untrained=untrained)
 
 
 def _by_mteb(run: str | None, task: str, split: str | None, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ Shapes: Q queries under evaluation, D dimensions, N documents, P queries of a pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from twotower.evaluation.own_document import own_documents
 from twotower.evaluation.own_metrics import build_metrics, chance_of, objective_metric
 from twotower.evaluation.pair_scores import random_scores, relevant_scores
 from twotower.evaluation.pools import Pool, build_pools
-from twotower.evaluation.ranking import Ranking
+from twotower.evaluation.ranking import Ranking, rank_full
 from twotower.evaluation.relevance import Relevance
 from twotower.evaluation.results import Evaluation, ProtocolResult
 from twotower.evaluation.settings import EvaluationSettings
@@ -106,6 +106,7 @@ def evaluate_vectors(
     stem: str | None = "english",
     hybrid: Hybrid | None = None,
     seed: int = 0,
+    rank_whole: Callable[..., Ranking] = rank_full,
 ) -> Evaluation:
     """Evaluates in full: means with intervals, chance, BM25, the untrained model's figures, a verdict, per query.
 
@@ -123,22 +124,19 @@ def evaluate_vectors(
         stem: language of BM25's stems; None leaves the plain one alone.
         hybrid: how model and BM25 are fused; None computes no hybrid.
         seed: seed of the draws.
+        rank_whole: ranks the whole collection, taking what `rank_full` takes.
 
     Raises:
         UserError: as `evaluate_means`, or for an unknown objective.
     """
     metric_set = MetricSet(build_metrics(settings.metrics, k=settings.k), k=settings.k)
     metric, rows = objective_metric(settings.objective, metric_set.own), np.asarray(query_rows, dtype=np.int64)
-    ranking = {"chunk": chunk, "device": device, "shared": shared}
+    ranking = {"chunk": chunk, "device": device, "shared": shared, "rank_whole": rank_whole}
     ranked = _rank(query_QD, document_ND, collection, rows, split, settings, ranking)
     baselines = _baselines(collection, rows, ranked, settings, stem, metric_set, metric)
     fused = _fused(query_QD, document_ND, collection, rows, ranked, settings, hybrid)
-    measuring = _Measuring(
-        metric_set=metric_set,
-        metric=metric,
-        split=split,
-        statistics={"level": settings.confidence, "resamples": settings.resamples, "seed": seed},
-    )
+    statistics = {"level": settings.confidence, "resamples": settings.resamples, "seed": seed}
+    measuring = _Measuring(metric_set=metric_set, metric=metric, split=split, statistics=statistics)
     results = {}
     for item, baseline, both in zip(ranked, baselines, fused, strict=True):
         before = (untrained or {}).get(item.pool.protocol) or {}

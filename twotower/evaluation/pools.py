@@ -8,7 +8,7 @@ Shapes: Q queries under evaluation, P queries of a pool, C candidates, D dimensi
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,19 +84,22 @@ class Pool:
         chunk: int | None = None,
         device: str | torch.device | None = None,
         shared: bool = False,
+        rank_whole: Callable[..., Ranking] = rank_full,
     ) -> Ranking:
         """Ranks the pool of each of its queries [P, k]; `query_QD` holds all queries under evaluation.
 
-        With `shared` every process of the group ranks its share of the queries and gets the whole ranking.
+        With `shared` every process of the group ranks its share of the queries and gets the whole ranking. The whole
+        collection is ranked by `rank_whole`, which takes what `rank_full` takes.
         """
         if shared and world_size() > 1:
-            return self._rank_shared(query_QD, document_ND, k=k, max_memory=max_memory, chunk=chunk, device=device)
+            options = {"max_memory": max_memory, "chunk": chunk, "device": device, "rank_whole": rank_whole}
+            return self._rank_shared(query_QD, document_ND, k=k, **options)
         chosen = query_QD if len(self.positions) == len(query_QD) else query_QD[self.positions]
         if self.offsets is None or self.candidates is None:
             options = {"max_memory": max_memory, "chunk": chunk, "device": device}
             if self.own is None:
-                return rank_full(chosen, document_ND, order=self.order, k=k, **options)  # type: ignore[arg-type]
-            deeper = rank_full(chosen, document_ND, order=self.order, k=k + self.own.shape[1], **options)  # type: ignore[arg-type]
+                return rank_whole(chosen, document_ND, order=self.order, k=k, **options)
+            deeper = rank_whole(chosen, document_ND, order=self.order, k=k + self.own.shape[1], **options)
             return replace(without_own(deeper, self.own, k), pool_size=self.sizes)
         return rank_candidates(
             chosen,

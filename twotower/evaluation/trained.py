@@ -13,6 +13,7 @@ from twotower.data.collection import Collection
 from twotower.evaluation.bm25 import bm25_of
 from twotower.evaluation.evaluate import evaluate_vectors
 from twotower.evaluation.hybrid import Hybrid
+from twotower.evaluation.ranking import Ranking, rank_full
 from twotower.evaluation.results import Evaluation
 from twotower.evaluation.settings import EvaluationSettings
 from twotower.evaluation.strongest import usual_bm25
@@ -31,6 +32,8 @@ def evaluate_checkpoint(
     *,
     untrained: Mapping[str, Mapping[str, float]] | None = None,
     progress: Callable[[int], None] | None = None,
+    document_ND: np.ndarray | None = None,
+    rank_whole: Callable[..., Ranking] = rank_full,
     **options: Any,
 ) -> Evaluation:
     """Evaluates an exported model on a split of a collection.
@@ -41,6 +44,8 @@ def evaluate_checkpoint(
         split: whose judgements count; all of its judged queries are evaluated.
         untrained: figures of the untrained model, where known.
         progress: called with the number of documents just encoded.
+        document_ND: the model's vectors of all documents, where they are there already.
+        rank_whole: ranks the whole collection, taking what `rank_full` takes.
         **options: settings of the config group `evaluation`, which win over the model's own.
 
     Raises:
@@ -55,9 +60,10 @@ def evaluate_checkpoint(
     settings = EvaluationSettings.recorded(recorded)
     texts = [collection.query_texts[row] for row in rows]
     query_tokens = checkpoint.tokenizer.encode(texts, checkpoint.max_query_length)
-    document_tokens = checkpoint.tokenizer.encode_cached(collection.document_texts(), checkpoint.max_document_length)
     query_QD = encode(checkpoint.model, query_tokens, side="query")
-    document_ND = encode(checkpoint.model, document_tokens, side="document", progress=progress)
+    if document_ND is None:
+        tokens = checkpoint.tokenizer.encode_cached(collection.document_texts(), checkpoint.max_document_length)
+        document_ND = encode(checkpoint.model, tokens, side="document", progress=progress)
     fusion = recorded_fusion(checkpoint)
     if settings.bm25 is not None:
         known = settings.bm25 if fusion is None else settings.bm25.filled(fusion.k1, fusion.b)
@@ -74,6 +80,7 @@ def evaluate_checkpoint(
         stem=parse_text(checkpoint.config["text"]).lexical_stem,
         hybrid=hybrid,
         seed=int(checkpoint.config.get("seed", 0)),
+        rank_whole=rank_whole,
     )
 
 

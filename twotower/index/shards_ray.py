@@ -10,7 +10,7 @@ Legend: N documents, D dimension, Q queries, K ranks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from twotower.core.files import atomic_path, read_json, write_json
 from twotower.core.validators import check_count
 from twotower.index.base import Index
 from twotower.index.export import make_indexes
-from twotower.index.vectors import best_first
+from twotower.index.vectors import best_first, leading
 from twotower.model.shards import open_shards
-from twotower.model.shards_ray import connect
+from twotower.model.shards_ray import cluster
 
 Ranked = tuple[np.ndarray, np.ndarray]
 DONE = "done"
@@ -61,28 +61,62 @@ def search_on_ray(
             settings, a cluster that isn't there, or a worker that died.
     """
     check_count("tasks", tasks)
+    check_choice_of_one(index_config)
+    open_shards(vectors)
+    with cluster(address) as ray:
+        return search_by_tasks(ray, vectors, query_QD, k, index_config=index_config, out=out, tasks=tasks)
+
+
+def search_by_tasks(
+    ray: Any,
+    vectors: Path,
+    query_QD: np.ndarray,
+    k: int,
+    *,
+    index_config: Mapping[str, Any],
+    out: Path,
+    tasks: int,
+    progress: Callable[[int], None] | None = None,
+) -> Ranked:
+    """Does what `search_on_ray` says on a cluster that is connected.
+
+    Args:
+        ray: from `twotower.model.shards_ray.cluster`.
+        vectors: as for `search_on_ray`, as are the others.
+        query_QD: see there.
+        k: see there.
+        index_config: see there.
+        out: see there.
+        tasks: see there.
+        progress: called with the number of tasks that have just ended.
+    """
+    parts, _ = open_shards(vectors)
+    task = ray.remote(num_cpus=1)(_search_part)
+    queries = ray.put(np.asarray(query_QD, np.float32))
+    share = {"vectors": vectors.resolve(), "k": k, "out": out.resolve(), "tasks": tasks}
+    share |= {"settings": plain(index_config), "trusted": trusted_packages()}
+    waiting = [task.remote(queries, rank=rank, **share) for rank in range(tasks)]
+    answers: list[Ranked] = []
+    while waiting:
+        (ended, *_), waiting = ray.wait(waiting)
+        answer = ray.get(ended)
+        answers += [] if answer is None else [answer]
+        if progress is not None:
+            progress(1)
+    return merge(answers, min(k, sum(map(len, parts))))
+
+
+def check_choice_of_one(index_config: Mapping[str, Any]) -> None:
+    """Fails for a choice of indexes that shards can't be searched by.
+
+    Raises:
+        UserError: for none or several, or one that a server or another folder holds, whose shards would be one index.
+    """
     if len(index_config) != 1:
         raise UserError(f"index_config names {len(index_config)} indexes; shards are searched by one.")
-    parts, _ = open_shards(vectors)
-    settings, count = plain(index_config), sum(map(len, parts))
-    ray = connect(address)
-    try:
-        task = ray.remote(num_cpus=1)(_search_part)
-        queries = ray.put(np.asarray(query_QD, np.float32))
-        share = {"vectors": vectors.resolve(), "k": k, "settings": settings, "out": out.resolve(), "tasks": tasks}
-        trusted = trusted_packages()
-        waiting = [task.remote(queries, rank=rank, trusted=trusted, **share) for rank in range(tasks)]
-        answers: list[Ranked] = [answer for answer in ray.get(waiting) if answer is not None]
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise UserError(str(error.cause)) from None
-        raise
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"A Ray worker was lost ({reason}); called again, finished indexes are used.") from None
-    finally:
-        ray.shutdown()
-    return merge(answers, min(k, count))
+    ((name, index),) = make_indexes(index_config).items()
+    if type(index).publish is not Index.publish:
+        raise UserError(f"index={name} is kept outside the folders of shards: take exact, or one of faiss_*.")
 
 
 def merge(answers: list[Ranked], k: int) -> Ranked:
@@ -133,7 +167,7 @@ def _index_of(vectors_ND: np.ndarray, ids: list[str], origin: dict[str, Any], fo
     folder.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder) as part:
         part.mkdir()
-        index.build(vectors_ND, ids, part)
+        index.build(leading(vectors_ND, index.dims), ids, part)
         write_json(part / DONE, origin)
     index.load(folder)
     return index

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,33 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
+@contextmanager
+def cluster(address: str) -> Iterator[Any]:
+    """Yields the ray module, connected to a cluster until the end; what goes wrong in its tasks is one line.
+
+    What Ray prints of workers that it replaces goes to standard error: it is no part of what a command prints.
+
+    Args:
+        address: see `connect`.
+
+    Raises:
+        UserError: as `connect` and what runs in the tasks, or when a worker died.
+    """
+    ray = connect(address)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield ray
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise UserError(str(error.cause)) from None
+        raise
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"A Ray worker was lost ({reason}); started again, what is finished is kept.") from None
+    finally:
+        ray.shutdown()
+
+
 def encode_on_ray(
     checkpoint: Path, plan: Plan, *, address: str, tasks: int, progress: Callable[[int], None] | None = None
 ) -> int:
@@ -66,29 +95,34 @@ def encode_on_ray(
         Number of texts of the whole file.
 
     Raises:
-        UserError: as `connect` and `encode_shards`, or when a worker died.
+        UserError: as `cluster` and `encode_shards`.
     """
-    ray = connect(address)
-    try:
-        resources = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
-        task = ray.remote(**resources)(_encode_part)
-        waiting = [task.remote(checkpoint, plan, rank, tasks, trusted_packages()) for rank in range(tasks)]
-        rows = 0
-        while waiting:
-            ended, waiting = ray.wait(waiting)
-            rows = ray.get(ended[0])
-            if progress is not None:
-                progress(len(ended))
-        return rows
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise UserError(str(error.cause)) from None
-        raise
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"A Ray worker was lost ({reason}); the same command goes on where it stopped.") from None
-    finally:
-        ray.shutdown()
+    with cluster(address) as ray:
+        return encode_by_tasks(ray, checkpoint, plan, tasks, progress)
+
+
+def encode_by_tasks(
+    ray: Any, checkpoint: Path, plan: Plan, tasks: int, progress: Callable[[int], None] | None = None
+) -> int:
+    """Does what `encode_on_ray` says on a cluster that is connected.
+
+    Args:
+        ray: from `cluster`.
+        checkpoint: as for `encode_on_ray`, as are the others.
+        plan: see there.
+        tasks: see there.
+        progress: see there.
+    """
+    resources = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
+    task = ray.remote(**resources)(_encode_part)
+    waiting = [task.remote(checkpoint, plan, rank, tasks, trusted_packages()) for rank in range(tasks)]
+    rows = 0
+    while waiting:
+        ended, waiting = ray.wait(waiting)
+        rows = ray.get(ended[0])
+        if progress is not None:
+            progress(len(ended))
+    return rows
 
 
 def _encode_part(checkpoint: Path, plan: Plan, rank: int, tasks: int, trusted: tuple[str, ...] = ()) -> int:
