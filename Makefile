@@ -147,7 +147,7 @@ $(EXPORT_STAMP): $(DEV_STAMP)
 	@touch $(EXPORT_STAMP)
 
 test-export: $(EXPORT_STAMP) ## the tests of `twotower export` against the libraries it exports for
-	OMP_NUM_THREADS=1 $(EXPORT)/bin/python -m pytest tests/export tests/training/test_teachers.py $(ARGS)
+	OMP_NUM_THREADS=1 $(EXPORT)/bin/python -m pytest tests/formats tests/training/test_teachers.py $(ARGS)
 
 bench: $(BENCH_STAMP) ## speed against other libraries (an hour); ARGS="training --threads 1" for a part
 	$(BENCH)/bin/python experiments/benchmarks/run_all.py $(ARGS)

@@ -1,6 +1,7 @@
 """Rules of the house, held against every file: where imports stand, how long functions are, words that say nothing."""
 
 import ast
+import re
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -114,3 +115,9 @@ def test_the_rule_tells_a_slow_import_from_a_quick_one():
     assert reason("twotower.core.errors", slow) == "slow to load"
     assert reason("twotower.core.errors", quick) is None
     assert reason("twotower.model.module", slow) is None  # loaded at the top of the same file already
+
+
+def test_every_path_that_a_target_of_the_makefile_names_is_there():
+    named = set(re.findall(r"(?<![\w/.-])(?:tests|tools|experiments)/[\w/]+(?:\.py)?", (ROOT / "Makefile").read_text()))
+    assert "tests/formats" in named
+    assert not [path for path in sorted(named) if not (ROOT / path).exists()]
