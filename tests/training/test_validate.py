@@ -61,6 +61,7 @@ def test_every_optimizer_and_scheduler_passes(optimizer, scheduler):
         (["data.negatives.kind=bm26", "data.negatives.count=1"], "Did you mean 'bm25'"),
         (["data.negatives.kind=random"], r"data\.negatives\.count"),
         (["data.train_pairs=false", "pretrain=none"], "nothing to learn from: set pretrain=crops"),
+        (["data=texts", "data.negatives.kind=random", "data.negatives.count=1"], "train_pairs=false leaves no pair"),
         (["trainer.precision=bf17"], "Did you mean 'bf16'"),
         (["trainer.accelerator=tpuu"], r"trainer\.accelerator=tpuu"),
         (["trainer.devices=0"], r"trainer\.devices=0"),

@@ -135,9 +135,10 @@ def check_splits(collection: Collection, settings: DataSettings) -> None:
     """
     there, train = sorted(collection.judgements), settings.train_split
     if train is not None and train not in there and there and not nearest(train, there):
+        evaluated = settings.eval_split if settings.eval_split in there else there[-1]
         raise UserError(
             f"{collection.name} has no split '{train}'; there are: {', '.join(there)}. data.train_split=null "
-            f"data.eval_split={there[-1]} learns from the documents alone and evaluates with that split."
+            f"data.eval_split={evaluated} learns from the documents alone and evaluates with that split."
         )
     collection.split(train)
     collection.split(settings.eval_split)

@@ -107,10 +107,9 @@ class DataSettings(Settings):
         check_flag("data.train_pairs", self.train_pairs)
         if self.bucket_by_length != "auto" and not isinstance(self.bucket_by_length, bool):
             raise UserError(f"data.bucket_by_length={self.bucket_by_length} must be true or false, or auto.")
-        if self.train_split is None and self.negatives.kind != "in_batch":
-            raise UserError(
-                f"data.negatives.kind={self.negatives.kind}: data.train_split=null leaves no pair to give negatives to."
-            )
+        if not self.learns_pairs and self.negatives.kind != "in_batch":
+            pairs = "train_pairs=false" if self.train_split is not None else "train_split=null"
+            raise UserError(f"data.negatives.kind={self.negatives.kind}: data.{pairs} leaves no pair to give them to.")
 
     @property
     def learns_pairs(self) -> bool:

@@ -75,7 +75,8 @@ class FaissIndex(Index):
         ef_search: HNSW: neighbours considered while searching; null: the smallest that reaches target_recall.
         nprobe: IVF: lists visited; null: the fewest that reach target_recall.
         target_recall: recall to reach when tuning, for 10, 100 and 1000 hits.
-        rerank: this many hits are scored again from the original vectors; 0: none.
+        rerank: this many hits are scored again from the original vectors, more of them where more than ten are asked
+            for; 0: none.
         train_size: most vectors to train on; null: 64 per IVF list, at least 65,536.
         gpu: build and search on the first GPU.
         seed: chooses the training vectors.
