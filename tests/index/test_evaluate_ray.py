@@ -168,7 +168,7 @@ def test_a_folder_of_other_documents_is_not_gone_on_with(ray, tmp_path):
         ),
         (["--ray", "auto", "--out", "o", "--devices", "0"], "--devices"),
         (["--ray", "auto", "--out", "o", "--shard-rows", "0"], "--shard-rows"),
-        (["--ray", "auto", "--out", "o", "--index", "exat"], "index=exat: no such choice.*Did you mean 'exact'"),
+        (["--ray", "auto", "--out", "o", "--index", "exat"], "No index=exat; there are: auto, e.*Did you mean 'exact'"),
         (["--ray", "auto", "--out", "o", "--index", "redis"], "index=redis is kept outside the folders of shards"),
         (["--ray", "auto", "--out", "o", "--index", "none"], "names 0 indexes"),
         (["--ray", "auto", "--out", "o", "--split", "dve"], "no split 'dve'.*Did you mean 'dev'"),

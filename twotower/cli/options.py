@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from twotower.config.compose import search
-from twotower.config.trust import trust
+from twotower.config.compose import searching
+from twotower.config.trust import trusting
 
 
 def _trust(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
     if value:
-        trust([name for text in value for name in text.split(",")])
+        context.with_resource(trusting([name for text in value for name in text.split(",")]))
 
 
 def _search(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
-    search(*value)
+    context.with_resource(searching(value))
 
 
 def config_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:

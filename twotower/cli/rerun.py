@@ -17,7 +17,7 @@ from rich.text import Text
 
 from twotower.cli.completion import complete_runs
 from twotower.cli.options import config_dir_option, trust_option
-from twotower.config.compose import own_choices
+from twotower.config.compose import own_choices, searching
 from twotower.core.errors import UserError
 from twotower.core.format import near, program, train_command
 from twotower.data.source import read_collection
@@ -59,7 +59,9 @@ def command(run: str, overrides: tuple[str, ...], anyway: bool, check: bool) -> 
 
     OVERRIDES as for train.py (model.dropout=.2, loss=triplet) make it a variation of RUN instead.
     """
-    overrides = tuple(own_choices(overrides))
+    places, own = own_choices(overrides)
+    overrides = tuple(own)
+    click.get_current_context().with_resource(searching(places))
     recorded = _recorded(run)
     config, _ = new_config(recorded, list(overrides), Path("outputs"))  # a bad override leaves no folder behind
     _one_process(config, [*recorded.overrides, *overrides])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,39 @@ SEARCHED: list[str] = []
 """Where choices are looked for beside our own, as Hydra writes it: file:///folder, pkg://mypackage.conf."""
 
 
-def search(*places: str) -> None:
-    """Adds folders, or places as Hydra writes them (`pkg://mypackage.conf`), to those where choices are looked for.
+@contextmanager
+def searching(places: Sequence[str]) -> Iterator[None]:
+    """Looks for choices in folders, or places as Hydra writes them (`pkg://mypackage.conf`), until the block ends.
 
     Raises:
         UserError: for a folder that is not there.
     """
+    before = list(SEARCHED)
     for place in places:
         if "://" not in place and not Path(place).is_dir():
             raise UserError(f"No folder {place} to look for choices in (--config-dir).")
-        place = place if "://" in place else f"file://{Path(place).resolve()}"
-        if place not in SEARCHED:
-            SEARCHED.append(place)
+    written = [place if "://" in place else f"file://{Path(place).resolve()}" for place in places]
+    SEARCHED[:] = dict.fromkeys([*before, *written])
+    try:
+        yield
+    finally:
+        SEARCHED[:] = before
 
 
-def own_choices(overrides: Sequence[str]) -> list[str]:
-    """Takes `hydra.searchpath=[...]` out of overrides, as `train.py` understands it, and returns the others."""
+def own_choices(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Takes `hydra.searchpath=[...]` out of overrides, as `train.py` understands it.
+
+    Returns:
+        The places, for `searching`, and the other overrides.
+    """
     start = "hydra.searchpath="
-    for text in overrides:
-        if text.startswith(start):
-            search(*(place.strip(" '\"") for place in text.removeprefix(start).strip("[] ").split(",") if place))
-    return [text for text in overrides if not text.startswith(start)]
+    lists = [text.removeprefix(start).strip("[] ") for text in overrides if text.startswith(start)]
+    places = [place.strip(" '\"") for text in lists for place in text.split(",") if place]
+    return places, [text for text in overrides if not text.startswith(start)]
 
 
 def compose_group(group: str, choice: str | Sequence[str], overrides: Sequence[str] = ()) -> Any:
-    """Composes one group as training would, from our choices and those that `search` added.
+    """Composes one group as training would, from our choices and those that `searching` added.
 
     Args:
         group: its name.
@@ -70,8 +79,12 @@ def compose_group(group: str, choice: str | Sequence[str], overrides: Sequence[s
         missing = next((name for name in ([choice] if isinstance(choice, str) else choice) if name not in names), None)
         if missing is None:
             raise UserError(f"{group}={written}: {in_one_line(error)}") from error
-        hint = nearest(missing, names) or " Choices of your own: --config-dir DIR."
-        raise UserError(f"No {group}={missing}; there are: {', '.join(names)}.{hint}") from error
+        raise _no_choice(group, missing, names) from error
+
+
+def _no_choice(group: str, missing: str, names: Sequence[str]) -> UserError:
+    hint = nearest(missing, names) or " Choices of your own: --config-dir DIR."
+    return UserError(f"No {group}={missing}; there are: {', '.join(names)}.{hint}")
 
 
 def _choices(folder: Path, group: str) -> list[str]:
@@ -98,7 +111,7 @@ def compose(names: Sequence[str], overrides: Sequence[str] = ()) -> dict[str, An
             config.update(compose_group("index", [name]))
             continue
         if name not in choices:
-            raise UserError(f"index={name}: no such choice; there are: {', '.join(choices)}.{nearest(name, choices)}")
+            raise _no_choice("index", name, choices)
         config.update(OmegaConf.to_container(OmegaConf.load(folder / "index" / f"{name}.yaml")) or {})  # type: ignore[arg-type]
     for override in overrides:
         _apply(config, override)
