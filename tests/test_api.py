@@ -19,6 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 import twotower
+from tests.started import started
 from twotower import api
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,8 +107,7 @@ def test_training_twice_with_other_models_puts_everything_back(here):
 
 
 def test_the_command_line_and_the_api_train_the_same(here, run):
-    command = [sys.executable, "-m", "twotower", "train", "data.path=DIR", *TINY]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert started("-m", "twotower", "train", "data.path=DIR", *TINY, cwd=Path.cwd()).returncode == 0
     (other,) = twotower.Ledger("outputs")
     assert other.record["evaluation"]["full"] == run.record["evaluation"]["full"]
 

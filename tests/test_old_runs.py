@@ -7,10 +7,7 @@ tower (`twotower encode --dtype float32`) and the hits of two queries in each in
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.started import started
 from twotower.cli.main import cli
 from twotower.config.instantiate import config_hash
 from twotower.core.errors import UserError
@@ -131,10 +129,7 @@ def test_they_are_evaluated_to_the_same_figures(at_home, name):
 def test_they_are_run_again_with_the_same_config(home, name):
     """On the machine that made them the new run is IDENTICAL; another processor may round otherwise."""
     known = set(home.glob("outputs/*/*/run.json"))
-    command = [sys.executable, "-c", "from twotower.cli.main import main; main()", "rerun", folder_of(name)]
-    done = subprocess.run(
-        command, cwd=home, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    done = started("-m", "twotower", "rerun", folder_of(name), cwd=home)
     assert done.returncode in (0, 1), done.stderr[-3000:]
     assert "IDENTICAL to" in done.stdout
     [path] = set(home.glob("outputs/*/*/run.json")) - known

@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.started import TRAIN, started
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -28,18 +29,11 @@ SMALL = [
 
 
 def start(folder: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "COLUMNS": "200", **environment},
-    )
+    return started(*command, cwd=folder, environment={**os.environ, "COLUMNS": "200", **environment})
 
 
 def rerun(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return start(folder, "-c", "from twotower.cli.main import main; main()", "rerun", *arguments, **environment)
+    return start(folder, "-m", "twotower", "rerun", *arguments, **environment)
 
 
 def runs_in(folder: Path) -> list[Path]:
@@ -51,7 +45,7 @@ def trained(tiny_beir, tmp_path_factory):
     """A folder to work in, with a copy of the data and one finished run of it."""
     folder = tmp_path_factory.mktemp("rerun")
     shutil.copytree(tiny_beir, folder / "data")
-    done = start(folder, str(ROOT / "train.py"), *SMALL, "data.path=data")
+    done = start(folder, TRAIN, *SMALL, "data.path=data")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, runs_in(folder)[0]
 

@@ -149,6 +149,9 @@ def test_mistakes_are_named(tmp_path, settings, message):
         hf.load(**{"path": tmp_path, "columns": NAMES, **settings})
 
 
-def test_a_name_that_cannot_be_had_is_one_line():
+def test_a_name_that_cannot_be_had_is_one_line(monkeypatch):
+    """As without a network: with one, the hub is asked several times over twenty seconds."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"data.path=nobody/nothing: `datasets` cannot read it"):
         hf.load("nobody/nothing")

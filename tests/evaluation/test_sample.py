@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from tests.started import TRAIN, started
 from twotower.evaluation.evaluate import evaluate_means
 from twotower.evaluation.sample import draw_sample
 from twotower.evaluation.settings import EvaluationSettings
@@ -57,12 +56,12 @@ def test_figures_are_those_of_ranking_the_sample(random_collection, unit):
 def test_a_run_notes_the_sample_and_ends_with_exact_figures(tiny_beir, tmp_path):
     """The last epoch's weights are the best here: its exact figures stand in `evaluation`, the sampled in `history`."""
     command = [
-        *(sys.executable, str(ROOT / "train.py"), "data=beir", f"data.path={tiny_beir}", "embedding=random"),
+        *(TRAIN, "data=beir", f"data.path={tiny_beir}", "embedding=random"),
         *("trainer.max_epochs=1", "trainer.enable_progress_bar=false", "pretrain=none", "index=none"),
         *("evaluation.hybrid=null", "callbacks.evaluate.max_documents=30", "callbacks.evaluate.max_queries=3"),
         f"hydra.run.dir={tmp_path / 'run'}",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = started(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     documents = sum(1 for line in (tiny_beir / "corpus.jsonl").read_text().splitlines() if line)

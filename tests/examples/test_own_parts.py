@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from tests.started import TRAIN, started
 from twotower.cli.main import cli
 from twotower.config.trust import VARIABLE
 
@@ -46,14 +47,12 @@ def home(tmp_path_factory):
 def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGE}", "COLUMNS": "200"}
     environment.pop(VARIABLE, None)
-    return subprocess.run(
-        [sys.executable, *command], cwd=home, env=environment, capture_output=True, text=True, timeout=400
-    )
+    return started(*command, cwd=home, environment=environment, timeout=400)
 
 
 def train(home: Path, *overrides: str) -> Path:
     known = set(home.glob("outputs/*/*/run.json"))
-    done = run(home, str(ROOT / "train.py"), CONF, *SMALL, *overrides)
+    done = run(home, TRAIN, CONF, *SMALL, *overrides)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     [record] = set(home.glob("outputs/*/*/run.json")) - known
     return record.parent
@@ -121,7 +120,7 @@ def test_its_words_are_those_of_its_tokenizer_and_its_vectors_those_of_its_sourc
 def test_elsewhere_each_command_asks_for_trust_in_one_line(home, trained, command):
     command = [str(trained) if part == "RUN" else part for part in command]
     (home / "faq.txt").write_text("mend the lamp\n")
-    done = run(home, "-c", "from twotower.cli.main import main; main()", *command)
+    done = run(home, "-m", "twotower", *command)
     assert done.returncode == 2
     assert "acme_search" in done.stderr
     assert done.stderr.rstrip().endswith("--trust acme_search")
@@ -149,7 +148,7 @@ def test_trusted_it_is_searched_evaluated_encoded_indexed_and_reported(home, tra
 
 
 def test_it_is_run_again_and_varied(home, trained):
-    twotower = ["-c", "from twotower.cli.main import main; main()"]
+    twotower = ["-m", "twotower"]
     again = run(home, *twotower, "rerun", str(trained), "--trust", "acme_search")
     assert "IDENTICAL to" in again.stdout, again.stderr[-2000:]
     varied = [CONF, "loss=acme_sigmoid", "loss.scale=5", "scheduler=cosine", "--trust", "acme_search"]
@@ -161,7 +160,7 @@ def test_it_is_run_again_and_varied(home, trained):
 
 def test_a_sweep_over_own_and_our_parts_in_processes(home):
     swept = ["loss=acme_sigmoid,triplet", "model=acme_convolution", "model.output_dim=32", "index=none"]
-    done = run(home, str(ROOT / "train.py"), "-m", CONF, *SMALL, *swept, "hydra/launcher=processes", "sweep.name=acme")
+    done = run(home, TRAIN, "-m", CONF, *SMALL, *swept, "hydra/launcher=processes", "sweep.name=acme")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     losses = {record_of(path.parent)["config"]["loss"]["_target_"] for path in home.glob("multirun/acme/*/*/run.json")}
     assert losses == {"acme_search.losses.SigmoidLoss", "twotower.loss.triplet.TripletLoss"}
@@ -173,9 +172,7 @@ def test_a_whole_lightning_module_is_trained_resumed_and_searched(home, ask):
     assert record["history"][0]["train_loss"] > 0
     assert record["evaluation"]["full"]["metrics"]["mrr_10"]["value"] > 0
     longer = ["model=acme_mean", "index=exact", "run_name=mean", "trainer.max_epochs=2"]
-    train_again = run(
-        home, str(ROOT / "train.py"), CONF, *SMALL, *longer, f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"
-    )
+    train_again = run(home, TRAIN, CONF, *SMALL, *longer, f"ckpt_path={folder / 'checkpoints' / 'last.ckpt'}")
     assert train_again.returncode == 0, train_again.stderr[-3000:]
     found = ask(
         "search", "mend lamp3 part 2", "--run", str(folder), "--mode", "dense", "--json", "--trust", "acme_search"
@@ -198,7 +195,7 @@ def test_a_whole_lightning_module_is_trained_resumed_and_searched(home, ask):
     ],
 )  # fmt: skip
 def test_mistakes_are_named_before_any_training(home, overrides, told):
-    done = run(home, str(ROOT / "train.py"), CONF, *SMALL, *overrides)
+    done = run(home, TRAIN, CONF, *SMALL, *overrides)
     assert done.returncode == 2, done.stderr[-2000:]
     assert told in done.stderr
     assert "Traceback" not in done.stderr

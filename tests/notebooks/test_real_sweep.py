@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from tests.started import TRAIN, started
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = "data=beir embedding=random embedding.dim=16 model.hidden_dim=16 model.output_dim=16 data.batch_size=24"
@@ -20,9 +19,9 @@ MORE = "trainer.max_epochs=2 trainer.enable_progress_bar=false trainer.threads=1
 @pytest.fixture(scope="module")
 def sweep(tiny_beir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
-    command = [sys.executable, str(ROOT / "train.py"), "-m", "model=gru,mlp", "loss=contrastive,triplet"]
+    command = [TRAIN, "-m", "model=gru,mlp", "loss=contrastive,triplet"]
     command += [*SMALL.split(), *MORE.split(), f"data.path={tiny_beir}"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ})
+    done = started(*command, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "multirun" / "real"
 
@@ -48,8 +47,7 @@ def test_the_notebook_runs_on_it(sweep, monkeypatch):
 
 
 def test_the_report_is_one_file_readable_offline(sweep):
-    command = [sys.executable, "-c", "from twotower.cli.main import main; main()", "report", str(sweep)]
-    done = subprocess.run(command, cwd=sweep, capture_output=True, text=True, timeout=200, env={**os.environ})
+    done = started("-m", "twotower", "report", str(sweep), cwd=sweep)
     assert done.returncode == 0, done.stderr[-2000:]
     (page,) = sweep.glob("*.html")
     text = page.read_text()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.started import started
+
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "train.py"
 STUB = Path(__file__).with_name("stub_train.py")
@@ -52,10 +54,10 @@ class Place:
         return out + err
 
     def real(self, *arguments, code=0, **environment):
-        process = self.start(*self.tiny(), *arguments, script=TRAIN, **environment)
-        out, err = process.communicate(timeout=600)
-        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
-        return out + err
+        arguments = (str(TRAIN), *self.tiny(), *arguments)
+        done = started(*arguments, cwd=self.folder, environment=self.environment(**environment), timeout=600)
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
 
     def tiny(self):
         settings = ["embedding=random", "embedding.dim=16", "model.hidden_dim=16", "model.output_dim=16"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
 
+from tests.started import TRAIN, started
 from twotower.data.documents import DocumentStore
 from twotower.model.checkpoint import load
 from twotower.model.encoding import encode
@@ -44,9 +43,8 @@ def runs(tiny_beir, tmp_path_factory):
     made = {}
     for name, field in (("text", "null"), ("whole", "whole")):
         settings = [f"data.path={data}", f"hydra.run.dir={folder / name}", f"data.source.indexed_text={field}"]
-        command = [sys.executable, str(ROOT / "train.py"), *SMALL, *settings]
-        environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+        command = [TRAIN, *SMALL, *settings]
+        done = started(*command, cwd=folder, environment={**os.environ, "COLUMNS": "200"})
         assert done.returncode == 0, done.stderr[-3000:]
         made[name] = (folder / name, done.stdout)
     return made

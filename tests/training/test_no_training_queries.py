@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.started import TRAIN, started
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,9 +23,9 @@ def folder(tiny_beir, tmp_path_factory):
 
 
 def start(folder, *overrides):
-    command = [sys.executable, str(ROOT / "train.py"), "data=beir", f"data.path={folder}", "embedding.dim=16",
+    command = [TRAIN, "data=beir", f"data.path={folder}", "embedding.dim=16",
                "trainer.enable_progress_bar=false", "index=exact", *overrides]  # fmt: skip
-    return subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=300)
+    return started(*command, cwd=folder.parent)
 
 
 def test_the_message_for_a_missing_training_split_names_what_works(folder):
@@ -46,8 +46,7 @@ def test_it_is_learnt_from_evaluated_indexed_and_searched(folder):
     assert record["pretrain"]["steps"] > 0
     assert record["data"]["report"]["train_split"] is None
     assert record["evaluation"]["full"]["hybrid"]["note"].startswith("the default weight: no training query")
-    command = [sys.executable, "-m", "twotower", "search", "--run", "run", "only3n1", "--json"]
-    found = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=120)
+    found = started("-m", "twotower", "search", "--run", "run", "only3n1", "--json", cwd=folder.parent)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["hits"][0]["doc_id"] == "d3-1"
 

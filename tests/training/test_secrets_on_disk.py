@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from tests.started import TRAIN, started
 from twotower.core.errors import RefusedError
 from twotower.sweep.callback import SweepStart
 
@@ -20,19 +20,8 @@ SHORT = ["trainer.max_epochs=1", "trainer.enable_progress_bar=false", "trainer.t
 
 
 def launch(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={
-            **{key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"},
-            "COLUMNS": "200",
-            "PYTHONPATH": str(ROOT),
-            **environment,
-        },
-    )
+    kept = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
+    return started(TRAIN, *arguments, cwd=folder, environment={**kept, "COLUMNS": "200", **environment})
 
 
 def holders(folder: Path, secret: str = SECRET) -> list[str]:

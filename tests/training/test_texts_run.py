@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,8 @@ import pytest
 pytest.importorskip("selectolax")
 pytest.importorskip("markdown_it")
 pytest.importorskip("pypdf")
+
+from tests.started import TRAIN, started
 
 ROOT = Path(__file__).resolve().parents[2]
 ANIMALS = ("badger", "heron", "walrus", "gecko", "ferret", "osprey", "lemur", "tapir")
@@ -60,9 +60,7 @@ def finished(tmp_path_factory):
     overrides = ["data=texts", f"data.path={files}", "data.source.dev=0.3", "embedding=random", "embedding.dim=32",
                  "model.output_dim=32", "pretrain.epochs=20", "pretrain.lr=0.01", "pretrain.batch_size=32",
                  "index=[exact]", "trainer.threads=1"]  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *overrides], cwd=folder, capture_output=True, text=True, timeout=300
-    )
+    done = started(TRAIN, *overrides, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return done, next(path.parent for path in folder.glob("outputs/*/*/run.json"))
 
@@ -84,10 +82,10 @@ def test_the_corpus_alone_is_trained_on_and_figures_are_called_pseudo(finished):
 
 def test_it_is_indexed_again_and_the_pdf_is_found(finished):
     _, run = finished
-    again = [sys.executable, "-m", "twotower", "index", "--run", str(run), "--index", "faiss_flat"]
-    assert subprocess.run(again, capture_output=True, text=True, timeout=200).returncode == 0
-    search = [sys.executable, "-m", "twotower", "search", "--run", str(run), "--json", "okapi newspaper"]
+    again = ["-m", "twotower", "index", "--run", str(run), "--index", "faiss_flat"]
+    assert started(*again, cwd=run).returncode == 0
+    search = ["-m", "twotower", "search", "--run", str(run), "--json", "okapi newspaper"]
     for mode in ("hybrid", "lexical", "dense"):
-        done = subprocess.run([*search, "--mode", mode], capture_output=True, text=True, timeout=200)
+        done = started(*search, "--mode", mode, cwd=run)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["hits"][0]["doc_id"].startswith("deep/paper.pdf"), mode

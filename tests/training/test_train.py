@@ -17,6 +17,8 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 
+from tests.started import started
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "data=beir",
@@ -36,14 +38,8 @@ def command(tiny_beir: Path, *overrides: str) -> list[str]:
 
 
 def launch(folder: Path, tiny_beir: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(tiny_beir, *overrides),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "COLUMNS": "200", **environment},
-    )
+    _, *arguments = command(tiny_beir, *overrides)
+    return started(*arguments, cwd=folder, environment={**os.environ, "COLUMNS": "200", **environment})
 
 
 def only_run(folder: Path) -> Path:
