@@ -12,8 +12,6 @@ BM25 figures are made with (Thakur et al. 2021), where nothing else is asked for
 
 from __future__ import annotations
 
-import logging
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -113,12 +111,8 @@ class Bm25:
         terms = names if stem is None else Stems(stem).all(names)
         vocabulary = {term: number for number, term in enumerate(dict.fromkeys(terms))}
         number = dict(zip(names, map(vocabulary.__getitem__, terms), strict=True))
-        rows = read.replaced(np.fromiter((number.get(word, -1) for word in read.words), np.int64, len(read.words)))
-        shown = sys.stderr.isatty()
-        logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG on import
-        model = bm25s.BM25(k1=k1, b=b)
-        model.index(bm25s.tokenization.Tokenized(ids=rows, vocab=vocabulary), show_progress=shown, leave_progress=False)
-        made = cls(Stored.of(model), count=len(read), stem=stem)
+        numbers = np.fromiter((number.get(word, -1) for word in read.words), np.int32, len(read.words))
+        made = cls(Stored.of(*read.replaced(numbers), vocabulary, k1=k1, b=b), count=len(read), stem=stem)
         if pairs:
             made._add_pairs(read)
         if exact and stem:
@@ -133,8 +127,10 @@ class Bm25:
         number = _Ids(self.vocabulary, self._stems, self._stop_ids).__getitem__
         ids_V = np.fromiter(map(number, read.words), np.int64, len(read.words))
         with bar("BM25 reads pairs of words", shown=len(read) > 0) as progress:
-            watched = _watched(read.each(ids_V), len(read), progress)
-            self.pairs = Pairs.build(watched, size=size, stop_from=stop_from, k1=self.stored.k1, b=self.stored.b)
+            own = self.stored
+            self.pairs = Pairs.build(
+                ids_V, read.ids_T, read.offsets, size=size, stop_from=stop_from, k1=own.k1, b=own.b, progress=progress
+            )
 
     @classmethod
     def cached(
@@ -295,11 +291,3 @@ class _Ids(dict[str, int]):
     def __missing__(self, word: str) -> int:
         number = self[word] = self._vocabulary.get(self._stems(word) if self._stems else word, -1)
         return number
-
-
-def _watched(parts: Iterable[np.ndarray], count: int, progress: Callable[[float], None]) -> Iterator[np.ndarray]:
-    """Yields what it is given, and tells the share that went by, now and then."""
-    for at, part in enumerate(parts):
-        if at % 4096 == 0:
-            progress(at / count)
-        yield part

@@ -9,9 +9,8 @@ Shapes: N documents, T words, P distinct pairs, E (pair, document) entries, Q qu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -47,24 +46,38 @@ class Pairs:
         self.count, self.size = count, size
 
     @classmethod
-    def build(cls, ids: Iterable[np.ndarray], *, size: int, stop_from: int, k1: float, b: float) -> Pairs:
-        """Counts the pairs of N documents.
+    def build(
+        cls,
+        ids_W: np.ndarray,
+        words_T: np.ndarray,
+        offsets: np.ndarray,
+        *,
+        size: int,
+        stop_from: int,
+        k1: float,
+        b: float,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> Pairs:
+        """Counts the pairs of N documents, block by block.
 
         Args:
-            ids: each document's words by id, in order, int64 [words]; read block by block.
+            ids_W: int64, the id of each word as texts write it.
+            words_T: the words of all documents by their places in `ids_W`, one document after the other.
+            offsets: int64 [N + 1], where each document begins.
             size: V.
             stop_from: ids from here on are stop words; two of them are no pair.
             k1: BM25's.
             b: BM25's.
+            progress: is told the share that is done.
         """
-        lengths: list[np.ndarray] = [np.zeros(0, np.int64)]
+        count, length_N = len(offsets) - 1, np.diff(offsets)
         parts = _Parts()
-        count, unread = 0, iter(ids)
-        while block := list(islice(unread, BLOCK)):
-            lengths.append(np.fromiter(map(len, block), dtype=np.int64, count=len(block)))
-            parts.add(*_counted(block, lengths[-1], count, size=size, stop_from=stop_from))
-            count += len(block)
-        length_N = np.concatenate(lengths)
+        for start in range(0, count, BLOCK):
+            progress(start / count)
+            stop = min(start + BLOCK, count)
+            row_T = np.repeat(np.arange(start, stop, dtype=np.int32), length_N[start:stop])
+            ids_T = ids_W[words_T[offsets[start] : offsets[stop]]]
+            parts.add(*_counted(*_adjacent(ids_T, row_T, size=size, stop_from=stop_from)))
         mean = max(1.0, float(length_N.mean()) if count else 1.0)
         held_N = (k1 * (1 - b + b * length_N / mean)).astype(np.float32)
         row_E, data_E = np.zeros(parts.count, np.int32), np.zeros(parts.count, np.float32)
@@ -158,12 +171,8 @@ class _Parts:
                 yield key_E[order_E], row_E[order_E], times_E[order_E]
 
 
-def _counted(
-    ids: Sequence[np.ndarray], length_B: np.ndarray, first: int, *, size: int, stop_from: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _counted(key_T: np.ndarray, row_T: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the distinct (pair, document) of a block, rising, and how often each occurs: keys, rows, times."""
-    row_T = np.repeat(np.arange(first, first + len(ids), dtype=np.int32), length_B)
-    key_T, row_T = _adjacent(np.concatenate(ids), row_T, size=size, stop_from=stop_from)
     order_T = np.argsort(key_T, kind="stable")  # rows rise within a pair
     key_T, row_T = key_T[order_T], row_T[order_T]
     at_E = np.flatnonzero(_differs(key_T) | _differs(row_T))

@@ -6,7 +6,7 @@ Shapes: N texts, T words of all of them, V distinct words.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,47 +72,17 @@ class WordIds:
             words=read_typed_json(folder / "words.json", [str]),
         )
 
-    def replaced(self, ids_V: np.ndarray) -> RowsOfIds:
-        """Returns the texts with each word's number replaced; words whose new number is negative are left out.
+    def replaced(self, numbers_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns `ids_T` and `offsets` with each word's number replaced, words with a negative new number left out.
 
         Args:
-            ids_V: int64, the new number of each word.
+            numbers_V: int32, the new number of each word.
         """
-        new_T = ids_V.astype(np.int32)[self.ids_T]
+        new_T = numbers_V[self.ids_T]
         kept_T = new_T >= 0
         counted = np.zeros(len(kept_T) + 1, dtype=np.int64)
         np.cumsum(kept_T, out=counted[1:])
-        return RowsOfIds(new_T[kept_T], counted[self.offsets])
-
-    def each(self, ids_V: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields the words of each text by their new numbers, int64, in order."""
-        for start, stop in zip(self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True):
-            yield ids_V[self.ids_T[start:stop]]
-
-
-class RowsOfIds(Sequence[list[int]]):
-    """The word numbers of each text as a list, made as it is asked for: all of them together would take gigabytes.
-
-    Args:
-        ids_T: of all texts, one after the other.
-        offsets: int64 [N + 1].
-    """
-
-    def __init__(self, ids_T: np.ndarray, offsets: np.ndarray) -> None:
-        self.ids_T, self.offsets = ids_T, offsets
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> list[int]:  # type: ignore[override]
-        if not -len(self) <= row < len(self):
-            raise IndexError(row)
-        row %= len(self)
-        return self.ids_T[self.offsets[row] : self.offsets[row + 1]].tolist()  # type: ignore[no-any-return]
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for start, stop in zip(self.offsets[:-1].tolist(), self.offsets[1:].tolist(), strict=True):
-            yield self.ids_T[start:stop].tolist()
+        return new_T[kept_T], counted[self.offsets]
 
 
 class _Numbers(dict[str, int]):
