@@ -16,26 +16,27 @@ from unicodedata import normalize
 from twotower.text.segment import BLOCKS, CLUSTERS
 from twotower.text.tokenizer import PAD, UNKNOWN, UNKNOWN_ID, Tokenizer
 
-WORD = re.compile(r"(?u)\b\w+\b")
+WORD = re.compile(r"\w+")
 # Combining marks, and the blocks from Hebrew on without Latin, Greek and punctuation.
 _OTHER = (
     "\u0300-\u036f\u0483-\u0489\u0590-\u1dff\u200b-\u200f\u2060\u20d0-\u20ff\u2de0-\u2dff\u2e80-\ua63f\ua66f-\ua69f"
     "\ua6a0-\ua6ff\ua800-\uab2f\uabc0-\ud7ff\uf900-\ufaff\ufb1d-\ufe0f\ufe20-\ufe2f\ufe70-\ufeff\uff66-\uffdc"
     "\U00010800-\U0001cfff\U0001e000-\U0001efff\U00020000-\U000323af"
 )
+MARK = re.compile(f"[{_OTHER}]")
 OTHER = re.compile(rf"\w*[{_OTHER}][\w{_OTHER}]*")
 UNSPACED = re.compile(f"[{BLOCKS}{CLUSTERS}]")
 
 
 def falls_apart(texts: Iterable[str]) -> bool:
     """Returns whether any text holds a script that the rule of word characters cuts wrongly."""
-    return any(OTHER.search(text) for text in texts if not text.isascii())
+    return any(MARK.search(text) for text in texts if not text.isascii())
 
 
 def words_of(text: str) -> list[str]:
     """Returns the words of one text in order, of any script, in small letters, stop words included."""
     text = text.lower()
-    if text.isascii() or not OTHER.search(text):
+    if text.isascii() or not MARK.search(text):  # a tenth of the time of looking for whole runs
         return WORD.findall(text)
     text = normalize("NFC", text)
     words, end = [], 0

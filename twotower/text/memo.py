@@ -78,9 +78,10 @@ class WordMemo:
         if len(self._number) > MOST_WORDS:
             self._forget()
         number_W = np.fromiter(map(self._number.get, words, repeat(-1)), dtype=np.int32, count=len(words))
-        if (number_W < 0).any():
-            self._learn(list(dict.fromkeys(words[at] for at in np.flatnonzero(number_W < 0))))
-            number_W = np.fromiter(map(self._number.__getitem__, words), dtype=np.int32, count=len(words))
+        if len(unknown := np.flatnonzero(number_W < 0)):
+            new = [words[at] for at in unknown.tolist()]
+            self._learn(list(dict.fromkeys(new)))
+            number_W[unknown] = np.fromiter(map(self._number.__getitem__, new), dtype=np.int32, count=len(new))
         count_W = np.diff(self._offsets)[number_W]
         ids_T = self._flat[ranges(self._offsets[number_W], count_W)]
         ends_N = np.flatnonzero(number_W == 0)
