@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twotower.lexical.stored import Stored
 
 DOCUMENTS = st.lists(st.lists(st.integers(0, 40), max_size=60), min_size=1, max_size=40).filter(any)
-NUMBER = st.floats(0, 1, allow_nan=False)
+# Hundredths: `st.floats` fails once a test has let the processor take the smallest numbers for zero, as training does.
+K1, B = (st.integers(least, most).map(lambda number: number / 100) for least, most in ((1, 300), (0, 100)))
 
 
 def of_bm25s(documents: list[list[int]], words: dict[str, int], k1: float, b: float) -> bm25s.BM25:
@@ -26,7 +27,7 @@ def of_ours(documents: list[list[int]], words: dict[str, int], k1: float, b: flo
     return Stored.of(ids_T, offsets, words, k1=k1, b=b)
 
 
-@given(DOCUMENTS, st.floats(0.01, 3), NUMBER)
+@given(DOCUMENTS, K1, B)
 def test_every_number_is_that_of_bm25s(documents, k1, b):
     words = {f"w{number}": number for number in range(41)}
     theirs, ours = of_bm25s(documents, words, k1, b).scores, of_ours(documents, words, k1, b)
