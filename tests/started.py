@@ -63,10 +63,11 @@ def _server() -> subprocess.Popen[str]:
 
 
 def _serve() -> None:
+    sys.path.insert(1, str(ROOT))
     import twotower.cli.train
     import twotower.training.train  # noqa: F401  torch, Lightning and what a run needs of ours
 
-    gc.freeze()
+    gc.freeze()  # the programs' collectors leave alone what is imported: half of a start otherwise
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
@@ -90,7 +91,7 @@ def _wait(child: int, timeout: float) -> int | None:
 
 
 def _become(job: dict[str, object]) -> None:
-    """Runs the program in this process, which ends with it."""
+    """Runs the program in this process, which ends with it, or as Python does with what it does not catch."""
     for stream, path in ((1, job["out"]), (2, job["err"])):
         os.dup2(os.open(str(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -98,25 +99,16 @@ def _become(job: dict[str, object]) -> None:
     os.environ.clear()
     os.environ.update(job["environment"])  # type: ignore[call-overload]
     arguments = list(job["arguments"])  # type: ignore[call-overload]
-    module = arguments.pop(0) == "-m" if arguments[0] == "-m" else False
-    name, *sys.argv[1:] = arguments
-    first = os.getcwd() if module else str(Path(name).parent)
+    module = arguments[0] == "-m"
+    sys.argv = arguments[module:]
+    first = os.getcwd() if module else str(Path(sys.argv[0]).parent)
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:1] = [first, *paths]
-    sys.argv[0] = name
-    code: object = 0
-    try:
-        if module:
-            runpy.run_module(name, run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(name, run_name="__main__")
-    except SystemExit as end:
-        code = end.code
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
-    finally:
-        sys.exit(code)  # type: ignore[arg-type]
+    if module:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    sys.exit()
 
 
 if __name__ == "__main__":

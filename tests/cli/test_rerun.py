@@ -13,7 +13,6 @@ import torch
 
 from tests.started import TRAIN, started
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "data=beir",
     "embedding=random",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +10,6 @@ from tests.started import TRAIN, started
 from twotower.evaluation.evaluate import evaluate_means
 from twotower.evaluation.sample import draw_sample
 from twotower.evaluation.settings import EvaluationSettings
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_all_that_is_judged_or_a_candidate_is_kept(random_collection, unit):

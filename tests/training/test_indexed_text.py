@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
@@ -17,7 +16,6 @@ from twotower.model.encoding import encode
 from twotower.runs.find import find_checkpoint
 from twotower.search.engine import SearchEngine
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "data=beir",
     "embedding=random",

@@ -13,7 +13,6 @@ from tests.started import TRAIN, started
 from twotower.core.errors import RefusedError
 from twotower.sweep.callback import SweepStart
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "s3cretf00dbadc0ffee0123456789abcdef01234"
 SMALL = ["data=beir", "embedding=random", "embedding.dim=8", "model.hidden_dim=8", "model.output_dim=8"]
 SHORT = ["trainer.max_epochs=1", "trainer.enable_progress_bar=false", "trainer.threads=1"]

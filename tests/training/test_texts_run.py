@@ -13,7 +13,6 @@ pytest.importorskip("pypdf")
 
 from tests.started import TRAIN, started
 
-ROOT = Path(__file__).resolve().parents[2]
 ANIMALS = ("badger", "heron", "walrus", "gecko", "ferret", "osprey", "lemur", "tapir")
 VERBS = ("digs", "swims", "sleeps", "hunts", "climbs", "sings", "hides", "runs", "eats", "flies", "waits", "jumps")
 PLACES = ("river", "forest", "meadow", "desert", "harbour", "valley", "glacier", "swamp", "island", "cellar")
