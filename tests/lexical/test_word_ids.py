@@ -30,8 +30,7 @@ def test_every_text_comes_back_word_by_word(texts):
 def test_words_are_renumbered_and_left_out():
     read = WordIds.read(TEXTS)
     kept = np.array([{"the": -1, "matrix": 7}.get(word, 1) for word in read.words], dtype=np.int32)
-    assert rows_of(*read.replaced(kept))[:3] == [[1, 7], [], [7]]
-    assert len(read) == 4
+    assert rows_of(*read.replaced(kept)) == [[1, 7], [], [7], [1] * len(words_of(TEXTS[3]))]
 
 
 def test_the_cache_gives_what_was_read(tmp_path, monkeypatch):
