@@ -35,6 +35,7 @@ SCRIPTS: dict[str, list[str]] = {
     "shared_encoding": [],
     "sweep": [],
     "metrics": [],
+    "lexical": [],
     "ranking": [
         "--queries",
         "7000",

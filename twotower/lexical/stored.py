@@ -61,7 +61,8 @@ class Stored:
         """Returns what bm25s keeps of N documents, by its "lucene" formula.
 
         Args:
-            ids_T: int32, the words of all documents by number, one after the other; at least one.
+            ids_T: int32, the words of all documents by number, one after the other; at least one. Used up: it is
+                sorted in place, document by document.
             offsets: int64 [N + 1], where each document begins.
             words: the V words' numbers, from 0 without gaps.
             k1: how soon repeated words saturate.
