@@ -22,6 +22,8 @@ from twotower.evaluation.keys import NOTHING, pack, unpack
 from twotower.evaluation.nominate import VectorRows, nominate
 
 _DEFAULT_MEMORY = 2**31
+CACHED = 2**22
+"""Bytes of float64 vectors that a processor's cache holds beside all else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +152,8 @@ def _rescore(queries: VectorRows, documents: VectorRows, rows_QW: Tensor, place:
     """Returns the exact keys [Q, W] of the nominated documents."""
     count, width = rows_QW.shape
     keys_QW = torch.empty((count, width), dtype=torch.int64)
-    # Few queries at a time: gathered vectors that fit the processor's cache are four times as fast as large blocks
-    step = max(1, min(32, max_memory // 2 // (24 * queries.width * width)))
+    # few queries at a time: gathered vectors that fit the processor's cache are several times as fast as large blocks
+    step = max(1, min(CACHED, max_memory // 6) // (8 * queries.width * width))
     for start in range(0, count, step):
         rows = rows_QW[start : start + step]
         vectors = documents.take(rows.reshape(-1)).double().view(len(rows), width, -1)
