@@ -1,5 +1,9 @@
+import tempfile
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from twotower.core.errors import UserError
 from twotower.text.stem import Stems, count_stems
@@ -79,3 +83,29 @@ def test_a_vocabulary_file_is_stemmed_too(tmp_path):
     path.write_text("running\nruns\nwalked\n")
     read = Tokenizer.train([], {**CONFIG, "vocabulary_file": str(path)})
     assert read.index_to_word == ["[PAD]", "[UNK]", "run", "walk"]
+
+
+SAMPLES = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(["run", "Running", "ran", "a_List"])).map(" ".join))
+
+
+@given(
+    documents=st.lists(SAMPLES, min_size=1, max_size=8),
+    queries=st.lists(SAMPLES, max_size=4),
+    max_length=st.sampled_from([None, 1, 3]),
+    segmentation=st.sampled_from(["plain", "unicode"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ids_kept_while_the_vocabulary_is_made_are_those_of_reading_again(
+    documents, queries, max_length, segmentation, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TWOTOWER_CACHE", tempfile.mkdtemp(dir=tmp_path))
+    monkeypatch.setattr("twotower.text.tokenizer.CHUNK", 3)
+    config = {**CONFIG, "segmentation": segmentation}
+    made = Tokenizer.train_cached([*documents, *queries], config, documents=len(documents), max_length=max_length)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tokenizer, "encode", lambda *_: pytest.fail("documents are read again"))
+        kept = made.encode_cached(documents, max_length)
+    fresh = made.encode(documents, max_length)
+    np.testing.assert_array_equal(kept.ids_T, fresh.ids_T)
+    np.testing.assert_array_equal(kept.offsets, fresh.offsets)
+    assert kept.statistics == fresh.statistics

@@ -13,21 +13,23 @@ from twotower.text.tokenizer import Tokenizer
 # `text.own` is imported where it is needed: it brings Hydra's config library, which searching does without.
 
 
-def train_tokenizer(texts: Sequence[str], config: Mapping[str, Any] | AnyText) -> Tokenizer:
+def train_tokenizer(
+    texts: Sequence[str], config: Mapping[str, Any] | AnyText, *, documents: int = 0, max_length: int | None = None
+) -> Tokenizer:
     """Makes a tokenizer with a vocabulary from texts.
 
     Args:
         texts: documents and training queries.
         config: the `text` group.
+        documents: how many of the texts are documents; see `Tokenizer.train_cached`.
+        max_length: the most tokens that will be kept of a document.
 
     Raises:
         UserError: for a setting that is unknown or out of range, or a part that does not split texts.
     """
     settings = parse_text(config)
-    if isinstance(settings, TextSettings):
-        return Tokenizer.train_cached(texts, settings)
-
-    return OwnTokenizer.train_cached(texts, settings)
+    kind = Tokenizer if isinstance(settings, TextSettings) else OwnTokenizer
+    return kind.train_cached(texts, settings, documents=documents, max_length=max_length)  # type: ignore[arg-type]
 
 
 def restore_tokenizer(word_to_index: dict[str, int], config: Mapping[str, Any], *, source: Any) -> Tokenizer:

@@ -49,7 +49,7 @@ class OwnTokenizer(Tokenizer):
         return cls(word_to_index=pipeline.with_specials(words), settings=settings)
 
     @classmethod
-    def train_cached(cls, texts: Sequence[str], settings: OwnTextSettings) -> OwnTokenizer:  # type: ignore[override]
+    def train_cached(cls, texts: Sequence[str], settings: OwnTextSettings, **_: object) -> OwnTokenizer:  # type: ignore[override]
         """As `train`: what a part's code would do with the texts can't be known from its settings alone."""
         return cls.train(texts, settings)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,21 @@ CHUNK = 8192
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Texts as they are cut into words, before any vocabulary.
+
+    Attributes:
+        words: V distinct words, normalised, not stemmed, in the order they were met.
+        number_T: int32 [T], each word of each text by its place among `words`.
+        lengths_N: int64 [N], words of each text.
+    """
+
+    words: list[str]
+    number_T: np.ndarray
+    lengths_N: np.ndarray
+
+
 class Tokenizer:
     """Turns texts into ids.
 
@@ -63,38 +78,63 @@ class Tokenizer:
             UserError: for settings out of range, or a vocabulary file that is missing or malformed.
         """
         settings = TextSettings.parse(settings)
-        return cls(word_to_index=cls._vocabulary(texts, settings), settings=settings)
+        return cls(word_to_index=cls._vocabulary(texts, settings)[0], settings=settings)
 
     @classmethod
-    def _vocabulary(cls, texts: Iterable[str], settings: TextSettings) -> dict[str, int]:
-        """Makes the vocabulary of settings: of words, or of stems, the words of a stem counted together."""
+    def _vocabulary(cls, texts: Iterable[str], settings: TextSettings) -> tuple[dict[str, int], Reading | None]:
+        """Makes the vocabulary of settings: of words, or of stems, the words of a stem counted together.
+
+        Returns:
+            It, and the texts as they were read, where we read them ourselves.
+        """
         if settings.stem is None:
             if settings.segmentation == "icu" and settings.vocabulary_file is None:
                 texts = map(Segmenter().text, texts)
-            return pipeline.make_vocabulary(texts, settings)
+            return pipeline.make_vocabulary(texts, settings), None
         stems = Stems(settings.stem)
         if settings.vocabulary_file is not None:
-            return pipeline.with_specials(stems.all(list(pipeline.make_vocabulary(texts, settings))[2:]))
-        counts = cls.from_vocabulary({PAD: 0, UNKNOWN: UNKNOWN_ID}, replace(settings, stem=None)).count(list(texts))
+            return pipeline.with_specials(stems.all(list(pipeline.make_vocabulary(texts, settings))[2:])), None
+        reader = cls.from_vocabulary({PAD: 0, UNKNOWN: UNKNOWN_ID}, replace(settings, stem=None))
+        reading = reader._read_all(list(texts))
         kept = None if settings.max_vocabulary is None else settings.max_vocabulary - 2
-        words, counts_V = list(counts), np.fromiter(counts.values(), np.int64, len(counts))
-        return pipeline.with_specials(
-            count_stems(words, counts_V, stems, min_frequency=settings.min_frequency, most=kept)
-        )
+        counts_V = np.bincount(reading.number_T, minlength=len(reading.words))
+        names = count_stems(reading.words, counts_V, stems, min_frequency=settings.min_frequency, most=kept)
+        return pipeline.with_specials(names), reading
 
     @classmethod
-    def train_cached(cls, texts: Sequence[str], settings: Mapping[str, Any] | TextSettings) -> Tokenizer:
-        """As `train`, with the vocabulary kept on disk by the content it was made from."""
+    def train_cached(
+        cls,
+        texts: Sequence[str],
+        settings: Mapping[str, Any] | TextSettings,
+        *,
+        documents: int = 0,
+        max_length: int | None = None,
+    ) -> Tokenizer:
+        """As `train`, with the vocabulary kept on disk by the content it was made from.
+
+        Args:
+            texts: what the vocabulary is made from.
+            settings: those in `conf/text`.
+            documents: so many of them, from the first, will be encoded next: their ids are kept on disk too where
+                making the vocabulary gives them, so that `encode_cached` need not read them again.
+            max_length: the most tokens kept of a document.
+        """
         settings = TextSettings.parse(settings)
         if settings.vocabulary_file is not None:
             return cls.train(texts, settings)
         key = content_key("vocabulary 2", settings.to_dict(), list(texts))
+        made: list[Reading] = []
 
         def fill(folder: Path) -> None:
-            write_json(folder / "words.json", list(cls._vocabulary(texts, settings)))
+            vocabulary, reading = cls._vocabulary(texts, settings)
+            write_json(folder / "words.json", list(vocabulary))
+            made.extend([reading] if reading else [])
 
         words = read_typed_json(cached_folder("vocabularies", key, fill) / "words.json", [str])
-        return cls(word_to_index=pipeline.with_specials(words), settings=settings)
+        tokenizer = cls(word_to_index=pipeline.with_specials(words), settings=settings)
+        if made and documents:
+            tokenizer._keep(texts[:documents], max_length, made[0])
+        return tokenizer
 
     @classmethod
     def from_vocabulary(cls, word_to_index: dict[str, int], settings: Mapping[str, Any] | TextSettings) -> Tokenizer:
@@ -140,8 +180,27 @@ class Tokenizer:
 
     def encode_cached(self, texts: Sequence[str], max_length: int | None = None) -> Tokens:
         """As `encode`, with the ids kept on disk by content hash and memory-mapped, so that runs share the work."""
-        key = content_key("tokens 2", self.hash, max_length, list(texts))
+        key = self._tokens_key(texts, max_length)
         return Tokens.load(cached_folder("tokens", key, lambda folder: self.encode(texts, max_length).save(folder)))
+
+    def _tokens_key(self, texts: Sequence[str], max_length: int | None) -> str:
+        return content_key("tokens 2", self.hash, max_length, list(texts))
+
+    def _keep(self, texts: Sequence[str], max_length: int | None, reading: Reading) -> None:
+        """Writes what `encode_cached` will look for, out of a reading that begins with these texts."""
+        number = self.word_to_index.get
+        id_V = np.array([number(word, UNKNOWN_ID) for word in self._all_looked_up(reading.words)], dtype=np.int32)
+        offsets = to_offsets(reading.lengths_N[: len(texts)])
+
+        def fill(folder: Path) -> None:
+            parts = []
+            for start in range(0, len(texts), CHUNK):
+                ends = offsets[start : start + CHUNK + 1]
+                ids_T = id_V[reading.number_T[ends[0] : ends[-1]]]
+                parts.append(_cut_rows(ids_T, np.diff(ends), max_length))
+            concatenate(parts).save(folder)
+
+        cached_folder("tokens", self._tokens_key(texts, max_length), fill)
 
     def read(self, text: str) -> tuple[list[str], list[str], list[int]]:
         """Reads one text, such as a query, without the array machinery that many texts at once need.
@@ -184,6 +243,9 @@ class Tokenizer:
     def _looked_up(self, word: str) -> str:
         return self._stems(word) if self._stems else word
 
+    def _all_looked_up(self, words: list[str]) -> list[str]:
+        return self._stems.all(words) if self._stems else words
+
     def token_spans(self, text: str) -> list[tuple[str, int, int]]:
         """Returns (normalised word, start, end) for the words of one text; start and end are positions in that text."""
         return [(word, start, end) for word, (start, end) in self._pieces(text)]
@@ -202,8 +264,8 @@ class Tokenizer:
             for word, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
         ]
 
-    def count(self, texts: Sequence[str]) -> dict[str, int]:
-        """Counts the words of texts, those that the vocabulary does not hold too; whole words, not word pieces.
+    def _read_all(self, texts: Sequence[str]) -> Reading:
+        """Reads texts whatever words the vocabulary holds; whole words, not word pieces.
 
         A word is cut and normalised once, however often it occurs.
         """
@@ -212,16 +274,14 @@ class Tokenizer:
         def numbered(words: list[str]) -> list[list[int]]:
             return [[numbers.setdefault(part, len(numbers)) for part in self._cut(word)] for word in words]
 
-        memo, counts = self._new_memo(numbered), np.zeros(0, dtype=np.int64)
+        memo, parts = self._new_memo(numbered), []
         with bar("Counting words") as progress:
             for start in range(0, len(texts), CHUNK):
                 chunk = list(texts[start : start + CHUNK])
-                ids_T, _ = memo.encode(self._segmenter.texts(chunk) if self._segmenter else chunk)
-                grown = np.bincount(ids_T, minlength=len(numbers))
-                grown[: len(counts)] += counts
-                counts = grown
+                parts.append(memo.encode(self._segmenter.texts(chunk) if self._segmenter else chunk))
                 progress(min(1.0, (start + CHUNK) / len(texts)))
-        return dict(zip(numbers, counts.tolist(), strict=True))
+        number_T, lengths_N = (np.concatenate([part[side] for part in parts] or [np.zeros(0, int)]) for side in (0, 1))
+        return Reading(words=list(numbers), number_T=number_T, lengths_N=lengths_N)
 
     @cached_property
     def _memo(self) -> WordMemo:
@@ -240,16 +300,20 @@ class Tokenizer:
     def _encode_chunk(self, texts: list[str], max_length: int | None) -> Tokens:
         if self._segmenter:
             texts = self._segmenter.texts(texts)
-        ids_T, full_N = self._memo.encode(texts)
-        kept_N = full_N if max_length is None else np.minimum(full_N, max_length)
-        statistics = TokenStatistics(
-            texts=len(texts),
-            tokens=len(ids_T),
-            unknown=int(np.count_nonzero(ids_T == 1)),
-            truncated=int(np.count_nonzero(kept_N < full_N)),
-            cut_tokens=int((full_N - kept_N).sum()),
-            empty=int(np.count_nonzero(full_N == 0)),
-        )
-        position_T = np.arange(len(ids_T)) - np.repeat(to_offsets(full_N)[:-1], full_N)
-        ids_T = ids_T[position_T < np.repeat(kept_N, full_N)]
-        return Tokens(ids_T=ids_T, offsets=to_offsets(kept_N), statistics=statistics)
+        return _cut_rows(*self._memo.encode(texts), max_length)
+
+
+def _cut_rows(ids_T: np.ndarray, full_N: np.ndarray, max_length: int | None) -> Tokens:
+    """Returns rows of ids, each cut to its first `max_length`, with what was met and what was cut."""
+    kept_N = full_N if max_length is None else np.minimum(full_N, max_length)
+    statistics = TokenStatistics(
+        texts=len(full_N),
+        tokens=len(ids_T),
+        unknown=int(np.count_nonzero(ids_T == UNKNOWN_ID)),
+        truncated=int(np.count_nonzero(kept_N < full_N)),
+        cut_tokens=int((full_N - kept_N).sum()),
+        empty=int(np.count_nonzero(full_N == 0)),
+    )
+    position_T = np.arange(len(ids_T)) - np.repeat(to_offsets(full_N)[:-1], full_N)
+    ids_T = ids_T[position_T < np.repeat(kept_N, full_N)]
+    return Tokens(ids_T=ids_T, offsets=to_offsets(kept_N), statistics=statistics)

@@ -240,7 +240,12 @@ def prepare(
     tokenizer = remember(
         "tokenizer",
         [source, split, text],
-        lambda: train_tokenizer(vocabulary_texts(collection, split), settings.text),
+        lambda: train_tokenizer(
+            vocabulary_texts(collection, split),
+            settings.text,
+            documents=len(collection.texts),
+            max_length=settings.data.max_document_length,
+        ),
     )
     data = RetrievalData(
         collection=collection,
