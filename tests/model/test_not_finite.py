@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from twotower.core.errors import UserError
+from twotower.kernels.unit import normalise
 from twotower.model import checkpoint
 from twotower.model.encoding import encode
-from twotower.model.pooling import normalise
 from twotower.model.two_tower import TwoTower
 from twotower.search.query import open_query_model
 from twotower.text.tokenizer import Tokenizer

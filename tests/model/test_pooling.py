@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twotower.model.pooling import normalise, pad_positions, reverse, reverse_positions
+from twotower.kernels.unit import normalise
+from twotower.model.pooling import pad_positions, reverse, reverse_positions
 from twotower.text.tokens import TokenBatch
 
 

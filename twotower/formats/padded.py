@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from twotower.core.errors import UserError
 from twotower.kernels.linear import Linear
+from twotower.kernels.unit import normalise
 from twotower.model.mlp import MlpTower
-from twotower.model.pooling import normalise, reverse_positions
+from twotower.model.pooling import reverse_positions
 from twotower.model.rnn import RecurrentTower
 from twotower.model.two_tower import TwoTower
 from twotower.model.words import WordPooling

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+GAP = 16
+"""Numbers between two rows of a gradient of rows."""
 STEPS = 2**16
 """A chance of dropping is rounded to multiples of one in so many."""
 
@@ -33,10 +35,58 @@ class _WeightedBag(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_BE: Tensor) -> tuple[Tensor, None, None, None]:
         place_T, offsets_B1, weight_T = ctx.saved_tensors
-        row_T = torch.repeat_interleave(offsets_B1[1:] - offsets_B1[:-1], output_size=len(place_T))
-        order_T = torch.sort(place_T.int(), stable=True).indices
-        offsets_U1 = F.pad(torch.bincount(place_T, minlength=ctx.words).cumsum(0), (1, 0))
-        return _bag(grad_BE.contiguous(), row_T[order_T], offsets_U1, weight_T[order_T]), None, None, None
+        return _by_word(grad_BE, place_T, offsets_B1, weight_T, ctx.words), None, None, None
+
+
+class _WordSums(torch.autograd.Function):
+    """As `_WeightedBag` of the rows of a whole table times a weight for each, without ever gathering them.
+
+    Gradients are the batch's words' alone until the last. Where they are asked for as rows (sparse ones), those lie in
+    memory with a gap between them: torch adds up two sparse gradients, the queries' and the documents', row by row into
+    fresh zeros if they lie close together, and joins them if not, in a third of the time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        table_VE: Tensor,
+        weight_V: Tensor | None,
+        ids_T: Tensor,
+        offsets_B1: Tensor,
+        count_T: Tensor,
+        rows: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(table_VE, weight_V, ids_T, offsets_B1, count_T)
+        ctx.rows = rows
+        return _bag(table_VE, ids_T, offsets_B1, count_T if weight_V is None else count_T * weight_V[ids_T])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_BE: Tensor) -> tuple[Tensor | None, ...]:
+        table_VE, weight_V, ids_T, offsets_B1, count_T = ctx.saved_tensors
+        words_U, place_T = distinct_words(ids_T, len(table_VE))
+        sum_UE = _by_word(grad_BE, place_T, offsets_B1, count_T, len(words_U))
+        table_grad = weight_grad = None
+        if weight_V is not None and ctx.needs_input_grad[1]:
+            own_U = torch.linalg.vecdot(sum_UE, table_VE.index_select(0, words_U))
+            weight_grad = torch.zeros_like(weight_V).index_copy_(0, words_U, own_U)
+        if ctx.needs_input_grad[0]:
+            factor_U1 = 1.0 if weight_V is None else weight_V.index_select(0, words_U)[:, None]
+            if ctx.rows:
+                apart_UE = sum_UE.new_empty(len(words_U), sum_UE.shape[1] + GAP)[:, : sum_UE.shape[1]]
+                torch.mul(sum_UE, factor_U1, out=apart_UE)
+                table_grad = torch.sparse_coo_tensor(words_U[None], apart_UE, table_VE.shape, check_invariants=False)
+            else:
+                table_grad = torch.zeros_like(table_VE).index_copy_(0, words_U, sum_UE.mul_(factor_U1))
+        return table_grad, weight_grad, None, None, None, None
+
+
+def _by_word(grad_BE: Tensor, place_T: Tensor, offsets_B1: Tensor, weight_T: Tensor, words: int) -> Tensor:
+    """Returns for each of so many words the sum [U, E] of the gradients of the texts that hold it, as they weigh it."""
+    row_T = torch.repeat_interleave(offsets_B1[1:] - offsets_B1[:-1], output_size=len(place_T))
+    order_T = torch.sort(place_T.int(), stable=True).indices
+    offsets_U1 = F.pad(torch.bincount(place_T, minlength=words).cumsum(0), (1, 0))
+    return _bag(grad_BE.contiguous(), row_T[order_T], offsets_U1, weight_T[order_T])
 
 
 def _bag(table_UE: Tensor, place_T: Tensor, offsets_B1: Tensor, weight_T: Tensor) -> Tensor:
@@ -57,6 +107,24 @@ def weighted_bag(table_UE: Tensor, place_T: Tensor, offsets_B1: Tensor, weight_T
     if not len(place_T):
         return table_UE.new_zeros(len(offsets_B1) - 1, table_UE.shape[1]) + 0 * table_UE.sum()
     return _WeightedBag.apply(table_UE, place_T, offsets_B1, weight_T.to(table_UE.dtype))  # type: ignore[no-any-return,no-untyped-call]
+
+
+def word_sums(
+    table_VE: Tensor, weight_V: Tensor | None, ids_T: Tensor, offsets_B1: Tensor, count_T: Tensor, *, rows: bool
+) -> Tensor:
+    """Returns the sums [B, E] of each text's word vectors, each times its word's weight and how much it counts there.
+
+    Args:
+        table_VE: the word vectors; gradients reach them.
+        weight_V: a weight of every word, whom gradients reach too; None for 1.
+        ids_T: the word of every token.
+        offsets_B1: where each text starts, and the end of the last.
+        count_T: how much every token counts, constant.
+        rows: whether the table's gradient is to be one of rows (sparse).
+    """
+    if not len(ids_T):
+        return table_VE.new_zeros(len(offsets_B1) - 1, table_VE.shape[1]) + 0 * table_VE[0].sum()
+    return _WordSums.apply(table_VE, weight_V, ids_T, offsets_B1, count_T.to(table_VE.dtype), rows)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def distinct_words(ids_T: Tensor, vocabulary_size: int) -> tuple[Tensor, Tensor]:

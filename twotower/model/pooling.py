@@ -80,17 +80,6 @@ def reverse(states_LBD: Tensor, positions_LB: Tensor) -> Tensor:
     return states_LBD.flatten(0, 1).index_select(0, positions_LB.flatten()).view_as(states_LBD)
 
 
-def normalise(vectors_BD: Tensor) -> Tensor:
-    """Scales every row to length 1; a row of zeros becomes the unit vector with equal entries.
-
-    A row that is not finite, or too long for its length to be, becomes NaN: it must not pass for a vector.
-    """
-    norm_B1 = torch.linalg.vector_norm(vectors_BD, dim=-1, keepdim=True)
-    unit = vectors_BD.shape[-1] ** -0.5
-    length_B1 = norm_B1.clamp_min(1e-12).masked_fill(norm_B1.isinf(), torch.nan)
-    return torch.where(norm_B1 <= 1e-12, unit, vectors_BD / length_B1)
-
-
 class Pooling(nn.Module):
     """Reads one vector per text from a recurrent network's outputs.
 

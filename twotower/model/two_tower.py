@@ -18,8 +18,8 @@ from twotower.config.names import TOWERS, tower_settings
 from twotower.core.errors import UserError
 from twotower.core.finite import check_weights
 from twotower.core.validators import check_count, check_flag, check_keys
+from twotower.kernels.unit import normalise
 from twotower.model.encoder import check_tower, try_tower
-from twotower.model.pooling import normalise
 
 if TYPE_CHECKING:
     from twotower.model.words import WordStatistics

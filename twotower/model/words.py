@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from twotower.core.validators import check_choice, check_number
-from twotower.kernels.bag import distinct_words, kept, weighted_bag
+from twotower.kernels.bag import kept, word_sums
 from twotower.model.pooling import row_lengths
 from twotower.text.tokens import Tokens, bm25_idf, document_frequency
 from twotower.text.tokens import idf as smoothed_idf
@@ -150,13 +150,7 @@ class WordPooling(nn.Module):
             return F.embedding_bag(
                 ids_T, embedding.weight, offsets_B1, mode="sum", per_sample_weights=weight_T, include_last_offset=True
             )
-        # A small table of the batch's words, each weighed once, takes all gradients: a word's weight gets its own from
-        # its row, not token by token, and a sparse gradient names each word once.
-        words_U, place_T = distinct_words(ids_T, self.vocabulary_size)
-        table_UE = F.embedding(words_U, embedding.weight, sparse=embedding.sparse)
-        if self.weight is not None:
-            table_UE = table_UE * self.weight.index_select(0, words_U)[:, None]
-        return weighted_bag(table_UE, place_T, offsets_B1, weight_T)
+        return word_sums(embedding.weight, self.weight, ids_T, offsets_B1, weight_T, rows=embedding.sparse)
 
 
 def count_words(ids_T: Tensor, offsets_B1: Tensor, vocabulary_size: int) -> tuple[Tensor, Tensor, Tensor]:

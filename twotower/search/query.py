@@ -69,7 +69,7 @@ class MlpQuery:
         for step in self._steps:
             vector_E = step(vector_E)
         length = float(vector_E @ vector_E) ** 0.5
-        if length <= 1e-12:  # as `twotower.model.pooling.normalise`
+        if length <= 1e-12:  # as `twotower.kernels.unit.normalise`
             return np.full((1, len(vector_E)), len(vector_E) ** -0.5, np.float32)
         return (vector_E / np.float32(length))[None]
 

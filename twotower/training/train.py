@@ -237,14 +237,12 @@ def prepare(
     if resume is not None:
         _refuse_other_data(resume, record, collection)
     check_splits(collection, settings.data)
+    documents, cut = len(collection.texts), settings.data.max_document_length
     tokenizer = remember(
         "tokenizer",
         [source, split, text],
         lambda: train_tokenizer(
-            vocabulary_texts(collection, split),
-            settings.text,
-            documents=len(collection.texts),
-            max_length=settings.data.max_document_length,
+            vocabulary_texts(collection, split), settings.text, documents=documents, max_length=cut
         ),
     )
     data = RetrievalData(
