@@ -187,3 +187,10 @@ def test_bad_values_are_named(config: dict, message: str) -> None:
 def test_word_vectors_of_another_size_are_refused() -> None:
     with pytest.raises(UserError, match=r"\(40, 5\) do not fit"):
         make().load_embedding(np.zeros((VOCABULARY, 5), dtype=np.float32))
+
+
+@pytest.mark.parametrize("tower", ["mlp", "gru"])
+def test_a_slip_in_the_number_of_layers_is_refused_before_they_are_built(tower):
+    sizes = {"vocabulary_size": 10, "embedding_dim": 4, "query_tower": tower, "document_tower": tower}
+    with pytest.raises(UserError, match=r"model\.num_layers=1000000000 is out of range; it must be a whole"):
+        TwoTower(**sizes, num_layers=10**9)

@@ -48,15 +48,17 @@ def check_number(
     return float(value)
 
 
-def check_count(key: str, value: Any, *, at_least: int = 1) -> int:
-    """Returns `value` if it is a whole number of at least `at_least`.
+def check_count(key: str, value: Any, *, at_least: int = 1, at_most: int | None = None) -> int:
+    """Returns `value` if it is a whole number of at least `at_least`, and of at most `at_most` if that is given.
 
     Raises:
         UserError: otherwise.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise UserError(f"{key}={value} is out of range; it must be a whole number of at least {at_least}.")
-    return value
+    fits = isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+    if not fits or (at_most is not None and value > at_most):
+        wanted = f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+        raise UserError(f"{key}={value} is out of range; it must be a whole number {wanted}.")
+    return value  # type: ignore[no-any-return]
 
 
 def check_flag(key: str, value: Any) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from twotower.core.validators import check_count, check_flag, check_number
 from twotower.kernels.bag import Dropout
 from twotower.kernels.linear import Linear
-from twotower.model.words import WordPooling, WordStatistics
+from twotower.model.words import MOST_LAYERS, WordPooling, WordStatistics
 
 
 class ResidualBlock(nn.Module):
@@ -80,7 +80,7 @@ class MlpTower(nn.Module):
         super().__init__()
         check_count("model.hidden_dim", hidden_dim)
         self.output_dim = check_count("model.output_dim", output_dim)
-        check_count("model.num_layers", num_layers, at_least=0)
+        check_count("model.num_layers", num_layers, at_least=0, at_most=MOST_LAYERS)
         check_number("model.dropout", dropout, at_least=0, below=1)
         check_flag("model.residual", residual)
         pooling = WordPooling(

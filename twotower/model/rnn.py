@@ -23,7 +23,7 @@ from twotower.kernels.bag import distinct_words, weighted_bag
 from twotower.kernels.gru import gru_steps
 from twotower.kernels.linear import Linear, dense
 from twotower.model.pooling import Pooling, check_pooling, first_words, pad_positions, reverse, reverse_positions
-from twotower.model.words import WordPooling, WordStatistics
+from twotower.model.words import MOST_LAYERS, WordPooling, WordStatistics
 
 RECURRENT: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
@@ -84,7 +84,7 @@ class RecurrentTower(nn.Module):
         kind = check_choice("kind", kind or self.kind, RECURRENT)
         check_count("model.hidden_dim", hidden_dim)
         self.output_dim = check_count("model.output_dim", output_dim)
-        check_count("model.num_layers", num_layers)
+        check_count("model.num_layers", num_layers, at_most=MOST_LAYERS)
         check_number("model.dropout", dropout, at_least=0, below=1)
         check_number("model.word_dropout", word_dropout, at_least=0, below=1)
         check_flag("model.bidirectional", bidirectional)
