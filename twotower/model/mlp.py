@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from twotower.core.validators import check_count, check_flag, check_number
 from twotower.kernels.bag import Dropout
 from twotower.kernels.linear import Linear
-from twotower.model.words import MOST_LAYERS, WordPooling, WordStatistics
+from twotower.model.settings import MOST_LAYERS
+from twotower.model.words import WordPooling, WordStatistics
 
 
 class ResidualBlock(nn.Module):

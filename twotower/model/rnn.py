@@ -23,7 +23,8 @@ from twotower.kernels.bag import distinct_words, weighted_bag
 from twotower.kernels.gru import gru_steps
 from twotower.kernels.linear import Linear, dense
 from twotower.model.pooling import Pooling, check_pooling, first_words, pad_positions, reverse, reverse_positions
-from twotower.model.words import MOST_LAYERS, WordPooling, WordStatistics
+from twotower.model.settings import MOST_LAYERS
+from twotower.model.words import WordPooling, WordStatistics
 
 RECURRENT: dict[str, Any] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 

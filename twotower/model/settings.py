@@ -12,6 +12,9 @@ from twotower.embedding.settings import EmbeddingSettings
 from twotower.optimizer.settings import OptimizerSettings
 from twotower.scheduler.settings import SchedulerSettings
 
+MOST_LAYERS = 1000
+"""More hidden layers than that are a slip of the hand: built one by one, they would fill the memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleSettings:

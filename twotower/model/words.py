@@ -21,8 +21,6 @@ from twotower.text.tokens import idf as smoothed_idf
 
 WORD_POOLINGS = ("mean", "weighted")
 WORD_WEIGHTS = ("idf", "bm25", "ones")
-MOST_LAYERS = 1000
-"""More hidden layers than that are a slip of the hand: built one by one, they would fill the memory."""
 SPECIAL = 2
 """Words of the vocabulary that are none: padding, and whatever it does not hold."""
 

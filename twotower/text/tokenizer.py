@@ -189,7 +189,7 @@ class Tokenizer:
     def _keep(self, texts: Sequence[str], max_length: int | None, reading: Reading) -> None:
         """Writes what `encode_cached` will look for, out of a reading that begins with these texts."""
         number = self.word_to_index.get
-        id_V = np.array([number(word, UNKNOWN_ID) for word in self._all_looked_up(reading.words)], dtype=np.int32)
+        id_V = np.array([number(self._looked_up(word), UNKNOWN_ID) for word in reading.words], dtype=np.int32)
         offsets = to_offsets(reading.lengths_N[: len(texts)])
 
         def fill(folder: Path) -> None:
@@ -242,9 +242,6 @@ class Tokenizer:
 
     def _looked_up(self, word: str) -> str:
         return self._stems(word) if self._stems else word
-
-    def _all_looked_up(self, words: list[str]) -> list[str]:
-        return self._stems.all(words) if self._stems else words
 
     def token_spans(self, text: str) -> list[tuple[str, int, int]]:
         """Returns (normalised word, start, end) for the words of one text; start and end are positions in that text."""
