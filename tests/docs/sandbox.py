@@ -7,6 +7,7 @@ folders here, and `python train.py` and `twotower train` get SMALL appended.
 from __future__ import annotations
 
 import fcntl
+import html
 import json
 import os
 import pty
@@ -26,6 +27,7 @@ from pydoc_data.topics import topics
 
 from tests.docs.blocks import ROOT, Block
 from tests.environments import add_command, make_environment
+from tests.pdf_file import write_pdf
 
 SMALL = ["trainer.threads=1", "trainer.enable_progress_bar=false"]
 FEW_EPOCHS, FEW_STEPS = "trainer.max_epochs=1", "pretrain.max_steps=3"
@@ -112,6 +114,10 @@ class Sandbox:
         (self.home / "FOLDER").mkdir()
         for name in sorted(topics)[:20]:
             (self.home / "FOLDER" / f"{name}.txt").write_text(topics[name], encoding="utf-8")
+        (self.home / "FOLDER" / "more.md").write_text(f"# Calls\n\n{topics['calls']}\n", encoding="utf-8")
+        page = f"<title>Classes</title><p>{html.escape(topics['class'])}</p>"
+        (self.home / "FOLDER" / "more.html").write_text(page, encoding="utf-8")
+        write_pdf(self.home / "FOLDER" / "more.pdf", "A statement ends here. An expression has a value.")
         documents = [json.loads(line) for line in (old / "corpus.jsonl").read_text().splitlines()]
         pairs = [{"query": f"{row['title']} {row['_id']}", "positive": row["text"]} for row in documents]
         (self.home / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))

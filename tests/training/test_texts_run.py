@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ pytest.importorskip("selectolax")
 pytest.importorskip("markdown_it")
 pytest.importorskip("pypdf")
 
+from tests.pdf_file import write_pdf
 from tests.started import TRAIN, started
 
 ANIMALS = ("badger", "heron", "walrus", "gecko", "ferret", "osprey", "lemur", "tapir")
@@ -26,24 +26,6 @@ def sentences(animal: str, start: int) -> str:
     return " ".join(parts)
 
 
-def pdf(path: Path, text: str) -> None:
-    from pypdf import PdfWriter
-    from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
-
-    writer = PdfWriter()
-    page = writer.add_blank_page(600, 800)
-    font = DictionaryObject({NameObject("/Type"): NameObject("/Font"), NameObject("/Subtype"): NameObject("/Type1"),
-                             NameObject("/BaseFont"): NameObject("/Helvetica")})  # fmt: skip
-    page[NameObject("/Resources")] = DictionaryObject(
-        {NameObject("/Font"): DictionaryObject({NameObject("/F1"): writer._add_object(font)})}
-    )
-    stream = DecodedStreamObject()
-    lines = [f"({part}.) Tj 0 -20 Td" for part in text.split(".") if part.strip()]
-    stream.set_data(f"BT /F1 10 Tf 40 760 Td {' '.join(lines)} ET".encode())
-    page[NameObject("/Contents")] = writer._add_object(stream)
-    writer.write(path)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("texts")
@@ -55,7 +37,7 @@ def finished(tmp_path_factory):
         (files / f"{animal}{number}.md").write_text(f"# {animal}\n\n{sentences(animal, number + 40)}\n")
         page = f"<title>{animal}</title><body><p>{sentences(animal, number + 80)}</p></body>"
         (files / "deep" / f"{animal}{number}.html").write_text(page)
-    pdf(files / "deep" / "paper.pdf", "The okapi reads a newspaper. " + sentences("okapi", 7))
+    write_pdf(files / "deep" / "paper.pdf", "The okapi reads a newspaper. " + sentences("okapi", 7))
     overrides = ["data=texts", f"data.path={files}", "data.source.dev=0.3", "embedding=random", "embedding.dim=32",
                  "model.output_dim=32", "pretrain.epochs=20", "pretrain.lr=0.01", "pretrain.batch_size=32",
                  "index=[exact]", "trainer.threads=1"]  # fmt: skip
